@@ -1,0 +1,23 @@
+"""unveil: learn to image from measurements alone.
+
+    measurements -> problem -> risk -> training -> estimator f(y, sigma) -> diffusion -> samples -> evidence
+
+Each step is a subpackage: `noise`, `data`, `estimators`, `risks`, `diffusion`, `training`, `evaluation`, `report`.
+They load when first used, so that `import unveil` and the command line start at once.
+"""
+
+import importlib
+from types import ModuleType
+
+__version__ = "0.1.0"
+__all__ = ["data", "diffusion", "estimators", "evaluation", "noise", "problem", "report", "risks", "training"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f"unveil.{name}")
+    raise AttributeError(f"module 'unveil' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

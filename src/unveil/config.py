@@ -1,0 +1,222 @@
+"""What a run is made of, as YAML: validated, with units, every key documented where it is declared.
+
+A run folder keeps the configuration that made it, so this file is also its format: `version` changes whenever an old
+configuration would no longer mean the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from unveil.errors import UnveilError
+
+__all__ = ["Config", "load_config", "parse_config", "to_yaml"]
+
+VERSION = 1
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """The measurements, and how to read them."""
+
+    path: str = Field(description="folder of images (PNG, JPEG, TIFF, NPY), or one .npy, .h5, .zarr or .tif file")
+    dataset: str | None = Field(None, description="name inside an HDF5 file or zarr group that has several")
+    axes: str | None = Field(None, description="axes of an array, e.g. NHW, NCHW, NHWC; null guesses from the shape")
+    value_range: tuple[float, float] | None = Field(
+        None, description="[low, high] mapped to [0, 1]; null: the whole range of integers, floats unchanged"
+    )
+    validation: float = Field(0.1, ge=0, lt=1, description="share of the images kept out of training")
+
+
+class NoiseConfig(Section):
+    """The noise of the measurements."""
+
+    kind: Literal["gaussian"] = Field("gaussian", description="family")
+    sigma: float | Literal["estimate"] = Field(
+        "estimate", description="standard deviation on the [0, 1] scale of the data, or estimate (from the data)"
+    )
+
+    @field_validator("sigma")
+    @classmethod
+    def _positive(cls, sigma: float | str) -> float | str:
+        if not isinstance(sigma, str) and not sigma > 0:
+            raise ValueError("must be > 0: give the noise's standard deviation, or estimate")
+        return sigma
+
+
+class EstimatorConfig(Section):
+    """The network f(y, sigma)."""
+
+    form: Literal["equivariant", "preconditioned"] = Field(
+        "equivariant", description="equivariant: f(a y + mu) = a f(y) + mu exactly; preconditioned: plain EDM"
+    )
+    widths: tuple[int, ...] = Field((32, 48, 64), min_length=1, description="UNet channels, finest resolution first")
+    blocks: int = Field(1, ge=1, description="residual blocks at each resolution, encoder and decoder")
+
+    @field_validator("widths")
+    @classmethod
+    def _widths(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if min(widths) < 1:
+            raise ValueError("channels must be >= 1")
+        return widths
+
+
+class RiskConfig(Section):
+    """What is minimised."""
+
+    recipe: Literal["default", "mixed", "sure", "nsure", "r2r", "consistency"] = Field(
+        "default", description="default: dilation + Ambient Tweedie, one pass a step; see docs/recipes.md"
+    )
+    dilation: tuple[int, ...] = Field(
+        (1, 2, 4), min_length=1, description="block sizes; [1] for signals with a scale of their own (text, cells)"
+    )
+    levels: tuple[float, float] = Field(
+        (1.2, 3.0), description="training levels, lowest and highest, as multiples of the measured level"
+    )
+
+    @field_validator("dilation")
+    @classmethod
+    def _factors(cls, factors: tuple[int, ...]) -> tuple[int, ...]:
+        if min(factors) < 1:
+            raise ValueError("block sizes must be >= 1")
+        return factors
+
+    @field_validator("levels")
+    @classmethod
+    def _levels(cls, levels: tuple[float, float]) -> tuple[float, float]:
+        if not 1 < levels[0] < levels[1]:
+            raise ValueError("need 1 < lowest < highest: at the measured level itself the target's variance is infinite")
+        return levels
+
+
+class TrainingConfig(Section):
+    """The optimisation."""
+
+    steps: int = Field(2000, ge=1, description="gradient steps")
+    batch: int = Field(32, ge=1, description="crops a step, in each process")
+    crop: int = Field(32, ge=4, description="side of the square crops that the network sees, in pixels")
+    augment: bool = Field(True, description="flips and quarter turns of the crops")
+    learning_rate: float = Field(2e-3, gt=0, description="peak rate of AdamW")
+    warmup: int = Field(100, ge=0, description="steps of linear warm-up")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the weights' moving average")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision of the network's passes")
+    validate_every: int = Field(200, ge=1, description="steps between validations by the reference-free risk")
+    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+
+
+class SamplingConfig(Section):
+    """Posterior samples."""
+
+    solver: Literal["ancestral", "heun", "dpm2m"] = Field("dpm2m", description="ancestral, heun or dpm2m")
+    schedule: Literal["geometric", "karras"] = Field("geometric", description="spacing of the noise levels")
+    steps: int = Field(25, ge=1, description="steps from the measured level down")
+    lowest: float = Field(0.05, gt=0, lt=1, description="last level before 0, as a multiple of the measured level")
+    samples: int = Field(8, ge=1, description="samples of each measurement")
+
+
+class Config(Section):
+    """A whole run."""
+
+    version: Literal[1] = VERSION
+    seed: int = Field(0, ge=0)
+    data: DataConfig
+    noise: NoiseConfig = NoiseConfig()
+    estimator: EstimatorConfig = EstimatorConfig()
+    risk: RiskConfig = RiskConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> "Config":
+        if self.training.warmup > self.training.steps:
+            raise ValueError("training.warmup is longer than training.steps: lower it")
+        return self
+
+
+def parse_config(values: Mapping[str, Any], where: str) -> Config:
+    """The validated configuration. Raises UnveilError naming the first wrong key, its value and `where` it stands."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        if first["type"] == "extra_forbidden":
+            raise UnveilError(f"{where}: unknown key {key}; known here: {_known(first['loc'])}") from None
+        if first["type"] == "missing":
+            raise UnveilError(f"{where}: {key} is missing; add it, or pass --set {key}=...") from None
+        if key == "version":
+            raise UnveilError(
+                f"{where}: written for configuration version {first['input']}, this is {VERSION}: "
+                "use the unveil release that wrote it, or start a new run with unveil init"
+            ) from None
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if key == "configuration" else f" = {first['input']!r}"
+        raise UnveilError(f"{where}: {key}{given}: {message}") from None
+
+
+def _known(location: Sequence[int | str]) -> str:
+    section: type[BaseModel] = Config
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            section = annotation
+    return ", ".join(section.model_fields)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in the YAML file `path`, with `key.subkey=value` overrides (values in YAML).
+
+    Raises UnveilError when the file is missing or not YAML, or a key or value is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text"
+        raise UnveilError(f"{path}: {reason}; make one with unveil init") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise UnveilError(f"{path}: not valid YAML{line}; mend it, or start anew with unveil init") from None
+    if not isinstance(values, dict):
+        raise UnveilError(f"{path}: must be a mapping of keys to values; start from unveil init")
+    return parse_config(override(values, overrides), str(path))
+
+
+def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`values` with each `key.subkey=value` put in its place. Raises UnveilError when one is not of this form."""
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UnveilError(f"--set {text}: write key=value, e.g. --set training.steps=500")
+        *sections, name = key.split(".")
+        place = values
+        for section in sections:
+            if not isinstance(place.get(section), dict):
+                place[section] = {}
+            place = place[section]
+        try:
+            place[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UnveilError(f"--set {text}: the value is not valid YAML; quote it") from None
+    return values
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as YAML with each key's meaning beside it; `parse_config` reads it back unchanged."""
+    lines = [f"version: {config.version}", f"seed: {config.seed}"]
+    for name in type(config).model_fields:
+        section = getattr(config, name)
+        if isinstance(section, Section):
+            lines.append(f"\n{name}:  # {(type(section).__doc__ or '').strip()}")
+            for key, field in type(section).model_fields.items():
+                value = section.model_dump(mode="json")[key]
+                text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+                lines.append(f"  {key}: {text}  # {field.description}")
+    return "\n".join(lines) + "\n"

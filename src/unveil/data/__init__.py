@@ -1,0 +1,26 @@
+"""Measurements in the formats users have, read lazily and written atomically.
+
+`open_images` turns a path into an `ImageSource`; `crops` draws training batches from one; `save_image` writes
+a result. Importing this package loads no file format: each one's library is imported when a file of its kind
+is opened.
+"""
+
+from unveil.data.atomic import atomic_write
+from unveil.data.crops import crops
+from unveil.data.memory import MemorySource
+from unveil.data.open import open_images
+from unveil.data.photographs import heldout_photographs, training_photographs
+from unveil.data.source import ImageSource, Window
+from unveil.data.write import save_image
+
+__all__ = [
+    "ImageSource",
+    "MemorySource",
+    "Window",
+    "atomic_write",
+    "crops",
+    "heldout_photographs",
+    "open_images",
+    "save_image",
+    "training_photographs",
+]

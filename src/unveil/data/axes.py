@@ -1,0 +1,60 @@
+"""Which axis of a stored array is which: a string over N (image), C (channel), H (row), W (column): "NHW"."""
+
+from __future__ import annotations
+
+from unveil.errors import UnveilError
+
+__all__ = ["check_axes", "default_axes"]
+
+_CHANNELS = (1, 2, 3, 4)
+
+
+def default_axes(shape: tuple[int, ...], where: str) -> str:
+    """The axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
+
+    Four axes are NHWC if the last has 1 to 4 entries, otherwise NCHW if the second has.
+    Raises UnveilError, which asks for `axes`, for anything else.
+    """
+    if len(shape) == 2:
+        return "HW"
+    if len(shape) == 3:
+        return "NHW"
+    if len(shape) == 4 and shape[3] in _CHANNELS:
+        return "NHWC"
+    if len(shape) == 4 and shape[1] in _CHANNELS:
+        return "NCHW"
+    if len(shape) < 2:
+        raise UnveilError(f"{where}: an array of shape {shape} is no image: it needs rows and columns")
+    raise UnveilError(
+        f"{where}: cannot tell which of the axes of shape {shape} are images, channels, rows and columns: "
+        'pass axes, one letter of N, C, H, W for each, e.g. axes="NCHW"'
+    )
+
+
+def check_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
+    """`axes` in upper case, if it describes an array of `shape`.
+
+    H and W occur once, C at most once; N may repeat, e.g. "NNHW" for a stack over time and depth.
+    Raises UnveilError for letters that do not fit, for a number of axes that does not, and for an empty
+    array.
+    """
+    letters = axes.upper()
+    if (
+        set(letters) - set("NCHW")
+        or letters.count("H") != 1
+        or letters.count("W") != 1
+        or letters.count("C") > 1
+    ):
+        raise UnveilError(
+            f'axes is "{axes}": it must contain H and W once, C at most once and N for the rest, e.g. '
+            'axes="NCHW"'
+        )
+    if len(letters) != len(shape):
+        raise UnveilError(
+            f'{where}: axes="{axes}" names {len(letters)} axes but the array has {len(shape)}, of shape '
+            f"{shape}: "
+            "pass one letter for each"
+        )
+    if 0 in shape:
+        raise UnveilError(f"{where}: the array of shape {shape} is empty: remove it or measure again")
+    return letters

@@ -1,0 +1,98 @@
+"""From a path to images: the extension names the format; axes and value range have stated defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from unveil.data import hdf5, npy, raster, tiff, zarrs
+from unveil.data.source import ImageSource
+from unveil.data.stored import StoredArray, StoredImages, unreadable
+from unveil.data.values import check_value_range
+from unveil.errors import UnveilError
+
+__all__ = ["EXTENSIONS", "open_images"]
+
+_RASTER = (".png", ".jpg", ".jpeg")
+_TIFF = (".tif", ".tiff")
+_HDF5 = (".h5", ".hdf5")
+EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr")
+
+
+def open_images(
+    path: str | os.PathLike[str],
+    *,
+    dataset: str | None = None,
+    axes: str | None = None,
+    value_range: Sequence[float] | None = None,
+) -> ImageSource:
+    """The images at `path`, opened without reading their pixels.
+
+    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5), a .zarr folder, or a folder of these: in
+        natural order (2 before 10), not recursive, hidden files and other extensions skipped. Formats may be
+        mixed and sizes may differ; the number of channels may not.
+    dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate.
+    axes: one letter per axis of the stored array, of N (image; may repeat), C (channel), H, W, e.g. "NHW" or
+        "HWC". By default PNG and JPEG are HW or HWC, TIFF follows its own metadata with each page an image,
+        and arrays (npy, HDF5, zarr) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4 channels.
+    value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers
+        are divided by the largest of their type and floating point passes unchanged.
+
+    Complex arrays become two channels, real and imaginary part.
+    Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that
+    cannot be used.
+    """
+    path = Path(path)
+    limits = check_value_range(value_range)
+    if not path.exists():
+        raise UnveilError(f"{path} does not exist: check the path")
+    files = [path] if path.is_file() or zarrs.is_zarr(path) else _folder(path)
+    return StoredImages([a for file in files for a in _scan(file, dataset, axes)], limits)
+
+
+def _folder(path: Path) -> list[Path]:
+    try:
+        entries = [p for p in path.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        raise UnveilError(f"{path} cannot be listed ({error.strerror}): check its permissions") from error
+    files = [p for p in entries if p.suffix.lower() in EXTENSIONS and (p.is_file() or zarrs.is_zarr(p))]
+    if not entries:
+        raise UnveilError(f"{path} is empty: put images there ({' '.join(EXTENSIONS)})")
+    if not files:
+        raise UnveilError(
+            f"{path} holds no image at its top level: put files there that end in {' '.join(EXTENSIONS)}"
+        )
+    return sorted(files, key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """Numbers compare as numbers: frame2 before frame10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", path.name.casefold())
+    return [(0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts], path.name
+
+
+def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
+    extension = path.suffix.lower()
+    grouped = extension in _HDF5 or path.is_dir()
+    if dataset is not None and not grouped:
+        raise UnveilError(f"{path} has no datasets, which only HDF5 and zarr have: leave dataset out")
+    try:
+        if path.is_dir():
+            return zarrs.scan(path, dataset, axes)
+        if extension in _HDF5:
+            return hdf5.scan(path, dataset, axes)
+        if extension in _RASTER:
+            return raster.scan(path, axes)
+        if extension in _TIFF:
+            return tiff.scan(path, axes)
+        if extension == ".npy":
+            return npy.scan(path, axes)
+    except (UnveilError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
+        raise unreadable(str(path), error) from error
+    raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")

@@ -1,0 +1,133 @@
+"""The contract of every set of images: how many there are, how large each is, and any window of any.
+
+Everything downstream (training, evaluation, the command line) reads measurements through `ImageSource` alone,
+so a folder of PNG files, a stack in HDF5 and tensors in memory are the same thing. A source streams: it never
+holds all images at once, and where the format permits it reads only the window that was asked for.
+
+The shortest implementation, and the template for a new one, is `unveil.data.memory.MemorySource`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from unveil.errors import UnveilError
+
+__all__ = ["ImageSource", "Subset", "Window"]
+
+Window = tuple[int, int, int, int]  # (top, left, height, width), in pixels
+
+
+class ImageSource(ABC):
+    """Images y_0, ..., y_{n-1}, each (C, H_i, W_i): C is common to all, the height and width need not be."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """C, the same for every image."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """n, at least 1."""
+
+    @abstractmethod
+    def shape(self, i: int) -> tuple[int, int, int]:
+        """(C, H_i, W_i), known without reading the pixels."""
+
+    @abstractmethod
+    def name(self, i: int) -> str:
+        """A name that is stable, unique in the source, and usable as the stem of a file."""
+
+    @abstractmethod
+    def _read(self, i: int, window: Window) -> Tensor:
+        """The window of image i as float32 (C, height, width). `read` has checked both arguments."""
+
+    def where(self, i: int) -> str:
+        """Where image i comes from, for the messages of errors."""
+        return f"{self.name(i)} (image {i})"
+
+    def read(self, i: int, window: Window | None = None) -> Tensor:
+        """Image i, or a window of it: float32 (C, h, w) on the CPU, a copy that may be written to.
+
+        i: 0 <= i < len(source). window: (top, left, height, width) in pixels, inside the image; None: all.
+        Raises UnveilError if i or the window is outside, if the file cannot be decoded, or if what was read
+        contains NaN or infinite values.
+        """
+        _, height, width = self.shape(self._index(i))
+        if window is None:
+            window = (0, 0, height, width)
+        top, left, h, w = window
+        if min(top, left) < 0 or min(h, w) < 1 or top + h > height or left + w > width:
+            raise UnveilError(
+                f"{self.where(i)}: the window (top, left, height, width) = {tuple(window)} is not inside "
+                "the image "
+                f"of {height}x{width} pixels"
+            )
+        x = self._read(i, window)
+        if not np.isfinite(x.numpy()).all():  # NumPy: threads cost more than so small a task
+            raise UnveilError(f"{self.where(i)} contains NaN or infinite values; mask or replace them")
+        return x
+
+    def subset(self, indices: Sequence[int]) -> ImageSource:
+        """The images `indices`, in that order, under the same names.
+
+        Raises UnveilError if there is none, one outside, or one that occurs twice.
+        """
+        return Subset(self, indices)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the names, shapes and file sizes; it reads no pixels."""
+        digest = hashlib.sha256()
+        for i in range(len(self)):
+            digest.update(f"{self._identity(i)}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def _identity(self, i: int) -> str:
+        """What the fingerprint knows about image i."""
+        return f"{self.name(i)} {self.shape(i)}"
+
+    def _index(self, i: int) -> int:
+        i = operator.index(i)
+        if not 0 <= i < len(self):
+            raise UnveilError(f"there is no image {i}: this source has {len(self)}, numbered from 0")
+        return i
+
+
+class Subset(ImageSource):
+    """Some images of another source: nothing is copied, caches are shared."""
+
+    def __init__(self, parent: ImageSource, indices: Sequence[int]) -> None:
+        self._parent = parent
+        self._indices = [parent._index(int(i)) for i in indices]
+        if not self._indices:
+            raise UnveilError("the subset has no image: pass at least one index")
+        if len(set(self._indices)) < len(self._indices):
+            raise UnveilError("the subset names an image twice: pass every index at most once")
+
+    @property
+    def channels(self) -> int:
+        return self._parent.channels
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        return self._parent.shape(self._indices[self._index(i)])
+
+    def name(self, i: int) -> str:
+        return self._parent.name(self._indices[self._index(i)])
+
+    def where(self, i: int) -> str:
+        return self._parent.where(self._indices[self._index(i)])
+
+    def _read(self, i: int, window: Window) -> Tensor:
+        return self._parent._read(self._indices[i], window)
+
+    def _identity(self, i: int) -> str:
+        return self._parent._identity(self._indices[i])

@@ -1,0 +1,37 @@
+"""Diffusion samplers: from a measurement y = x + sigma_n n and a denoiser to draws of x ~ p(x | y).
+
+    schedule.py    the noise levels s_0 > ... > s_N = 0
+    solver.py      the contract of a solver: one discretisation of the reverse diffusion
+    ancestral.py   the shortest solver, and the template of a new one
+    heun.py        two evaluations a step, weak order 2: the default
+    dpm.py         one evaluation a step, weak order 2, by memory of the last one
+    sample.py      posterior samples from y, prior samples from noise
+
+To add a solver: one file, one subclass of `Solver`, one entry in `SOLVERS`; the tests take the registry's
+members.
+"""
+
+from unveil.diffusion.ancestral import Ancestral
+from unveil.diffusion.dpm import DPM2M
+from unveil.diffusion.heun import Heun
+from unveil.diffusion.sample import posterior_samples, prior_samples
+from unveil.diffusion.schedule import SCHEDULES, Schedule, geometric, karras
+from unveil.diffusion.solver import Denoise, Progress, Solver
+
+__all__ = [
+    "DPM2M",
+    "SCHEDULES",
+    "SOLVERS",
+    "Ancestral",
+    "Denoise",
+    "Heun",
+    "Progress",
+    "Schedule",
+    "Solver",
+    "geometric",
+    "karras",
+    "posterior_samples",
+    "prior_samples",
+]
+
+SOLVERS: dict[str, type[Solver]] = {"ancestral": Ancestral, "heun": Heun, "dpm2m": DPM2M}

@@ -1,0 +1,35 @@
+"""Normalization equivariance by wrapping: f_{a s}(a y + mu 1) = a f_s(y) + mu 1 for every a > 0 and mu, exactly.
+
+    f(y, s) = m + v h((y - m) / v, s / v)
+
+with m and v any statistics of y that follow it, m(a y + mu) = a m + mu and v(a y + mu) = a v (the if-and-only-if form
+of Saied and Fleuret 2026; Herbreteau et al. 2023, https://arxiv.org/abs/2306.05037, build it into the layers). A
+network trained at one level is then right at every level that a rescaled signal of the same family would have.
+"""
+
+from torch import Tensor, nn
+
+from unveil.estimators.precondition import signal_statistics
+from unveil.shapes import expand, per_sample
+
+__all__ = ["NormalizationEquivariant"]
+
+
+class NormalizationEquivariant(nn.Module):
+    """f(y, sigma) -> x_hat, exactly equivariant, around any denoiser h(y, sigma) for signals of mean 0, deviation 1.
+
+    denoiser: h, e.g. `PreconditionedDenoiser(backbone, mean=0, deviation=1)`.
+    floor:    lower bound of v as a multiple of sigma, so that a flat image does not divide by nothing.
+    """
+
+    def __init__(self, denoiser: nn.Module, floor: float = 0.3) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.floor = floor
+
+    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        """x_hat (B, C, H, W) from y (B, C, H, W), sigma a number or (B,), both in the units of y."""
+        s = per_sample(sigma, y)
+        m, v = signal_statistics(y, s, self.floor)
+        m_, v_ = expand(m, y), expand(v, y)
+        return m_ + v_ * self.denoiser((y - m_) / v_, s / v)

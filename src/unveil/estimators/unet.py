@@ -1,0 +1,85 @@
+"""A small UNet g(x, c) of any image size and channel count (Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597).
+
+No normalization layers: they would couple the samples of a batch (batch norm), which biases the Monte Carlo
+divergence, or the pixels of an image through statistics that change with the crop (group and instance norm). Each
+residual block is instead scaled and shifted by the noise level (Perez et al. 2018, https://arxiv.org/abs/1709.07871).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["UNet"]
+
+
+class ResidualBlock(nn.Module):
+    """h + W_2 relu(gain(c) * W_1 relu(h) + bias(c)); the identity at initialisation."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulate = nn.Linear(embedding, 2 * channels)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        gain, bias = self.modulate(e)[:, :, None, None].chunk(2, dim=1)
+        u = self.conv1(F.relu(h)) * (1 + gain) + bias
+        return h + self.conv2(F.relu(u))
+
+
+class UNet(nn.Module):
+    """g(x, c): x (B, channels, H, W) of unit variance, c (B,) a log noise level -> (B, channels, H, W).
+
+    channels: image channels (2 for complex images).
+    widths:   feature channels at each resolution, finest first; the image is halved between two of them.
+    blocks:   residual blocks at each resolution of the encoder, and again of the decoder.
+    """
+
+    def __init__(self, channels: int = 1, widths: Sequence[int] = (32, 48, 64), blocks: int = 1) -> None:
+        super().__init__()
+        self.stride = 2 ** (len(widths) - 1)
+        embedding = 2 * widths[0]
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", 2.0 ** torch.arange(4), persistent=False)
+        self.embed = nn.Sequential(nn.Linear(9, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.encoder = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths
+        )
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:]))
+        self.decoder = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths[:-1]
+        )
+        self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        pad = (0, -width % self.stride, 0, -height % self.stride)
+        h = F.pad(x, pad, mode="replicate") if any(pad) else x
+        e = self.embedding(c)
+        h = self.stem(h.contiguous(memory_format=torch.channels_last))
+        skips = []
+        for level, blocks in enumerate(self.encoder):
+            if level:
+                skips.append(h)
+                h = self.down[level - 1](h)
+            for block in blocks:  # type: ignore[union-attr]
+                h = block(h, e)
+        for level in reversed(range(len(self.up))):
+            h = self.up[level](h) + skips.pop()
+            for block in self.decoder[level]:  # type: ignore[union-attr]
+                h = block(h, e)
+        return self.head(F.relu(h))[..., :height, :width]
+
+    def embedding(self, c: Tensor) -> Tensor:
+        """Features (B, embedding) of the log level c (B,): smooth in c, and fine enough to tell close levels apart."""
+        phase = c[:, None] * self.frequencies
+        return self.embed(torch.cat([c[:, None], phase.sin(), phase.cos()], dim=1))

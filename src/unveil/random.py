@@ -1,0 +1,28 @@
+"""Explicit randomness: every draw comes from a `torch.Generator` that its caller passes, never from global state.
+
+The generator of step t is derived from (seed, t) alone, so a run that resumes at t draws what an uninterrupted
+one would have drawn, and there is no generator state to save.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["make_generator", "normal", "uniform"]
+
+
+def make_generator(device: torch.device | str, *key: int) -> torch.Generator:
+    """A generator on `device` whose seed hashes the integers `key`, e.g. (seed, step, rank)."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return torch.Generator(device).manual_seed(seed)
+
+
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    """w ~ N(0, I) with the shape, dtype and device of `like`."""
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+    """u ~ U(low, high) with the shape, dtype and device of `like`."""
+    u = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+    return low + (high - low) * u

@@ -1,0 +1,21 @@
+"""Risks: unbiased estimates, from measurements alone, of the supervised risk; one a file."""
+
+from unveil.risks.ambient import AmbientTweedie, inverse_target_variance
+from unveil.risks.base import Estimator, Law, Risk
+from unveil.risks.combine import Mix, Noisier, Weighted, inverse_variance
+from unveil.risks.consistency import MeasurementConsistency
+from unveil.risks.dilate import Dilate, dilate
+from unveil.risks.divergence import Divergence, ExactDivergence, MonteCarloDivergence
+from unveil.risks.laws import LogUniform, NormalizationLaw, paper_law
+from unveil.risks.oracle import Oracle
+from unveil.risks.r2r import R2R
+from unveil.risks.renormalize import Renormalize, renormalize
+from unveil.risks.supervised import Supervised
+from unveil.risks.sure import SURE
+
+__all__ = [
+    "R2R", "SURE", "AmbientTweedie", "Dilate", "Divergence", "Estimator", "ExactDivergence", "Law", "LogUniform",
+    "MeasurementConsistency", "Mix", "MonteCarloDivergence", "Noisier", "NormalizationLaw", "Oracle", "Renormalize",
+    "Risk", "Supervised", "Weighted", "dilate", "inverse_target_variance", "inverse_variance", "paper_law",
+    "renormalize",
+]  # fmt: skip

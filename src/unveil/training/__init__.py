@@ -1,0 +1,15 @@
+"""Training: recipes, the loop, checkpoints, and the run folder that holds all it takes to repeat a run."""
+
+from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint, save_weights
+from unveil.training.ema import averaged
+from unveil.training.interrupt import Interrupted
+from unveil.training.logs import MetricsLog, read_metrics
+from unveil.training.loop import learning_rate, train
+from unveil.training.recipes import RECIPES, make_risk
+from unveil.training.run import Run, build_estimator, create_run, open_run, train_run
+
+__all__ = [
+    "RECIPES", "Interrupted", "MetricsLog", "Run", "averaged", "build_estimator", "create_run", "latest_checkpoint",
+    "learning_rate", "load_checkpoint", "load_weights", "make_risk", "open_run", "read_metrics", "save_checkpoint",
+    "save_weights", "train", "train_run",
+]  # fmt: skip

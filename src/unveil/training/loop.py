@@ -1,0 +1,134 @@
+"""The training loop: minimise a risk over an estimator's weights.
+
+    theta <- AdamW step on  mean over the batch of  risk(f_theta, y, sigma)
+
+Everything random at step t is drawn from the generator of (seed, t, process), so a run that resumes from its
+checkpoint continues as if it had never stopped: on a CPU, to the bit.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from unveil.config import TrainingConfig
+from unveil.errors import UnveilError
+from unveil.random import make_generator
+from unveil.risks import Risk
+from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from unveil.training.ema import averaged
+from unveil.training.interrupt import Interrupted, stop_on_interrupt
+from unveil.training.logs import MetricsLog
+
+__all__ = ["Batches", "Progress", "Validation", "learning_rate", "train"]
+
+Batches = Callable[[torch.Generator], tuple[Tensor, Tensor]]
+"""A CPU generator -> a batch: y (B, C, H, W) and its level sigma (B,), on the CPU."""
+
+Validation = Callable[[nn.Module], dict[str, float]]
+"""The averaged estimator -> metrics, estimated without a reference."""
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""(steps done, steps in all, newest metrics); called after every step."""
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """The rate at 0 <= step < steps: linear warm-up, times sqrt(1 - step / steps), which ends near 0."""
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    return config.learning_rate * warm * math.sqrt(1 - step / config.steps)
+
+
+def train(
+    estimator: nn.Module,
+    risk: Risk,
+    batches: Batches,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    validation: Validation | None = None,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Train f and return its averaged weights' estimator, on the CPU and in evaluation mode.
+
+    estimator: f(y, sigma), its weights drawn; changed in place.
+    risk:      minimised in the mean over the batch.
+    folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
+    device:    auto (accelerate's choice) or cpu.
+    Raises UnveilError when the loss is no longer finite or a checkpoint cannot be read or written, and Interrupted
+    (a KeyboardInterrupt) after Ctrl-C, the last step saved.
+    """
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision)
+    optimizer = torch.optim.AdamW(estimator.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    ema = averaged(estimator, config.ema).to(accelerator.device)
+    estimator.to(accelerator.device)
+    modules, checkpoints, start = {"model": estimator, "ema": ema}, folder / "checkpoints", 0
+    newest = latest_checkpoint(checkpoints)
+    if newest is not None:
+        start = load_checkpoint(newest, modules, optimizer)["step"]
+    model, optimizer = accelerator.prepare(estimator, optimizer)
+    model.train()
+
+    def checkpoint(step: int) -> None:
+        if accelerator.is_main_process:
+            save_checkpoint(checkpoints, step, modules, optimizer.optimizer, {"seed": seed})
+
+    with MetricsLog(folder, start) as log, stop_on_interrupt() as stop:
+        for step in range(start, config.steps):
+            metrics = _step(accelerator, model, optimizer, risk, batches, config, seed, step)
+            ema.update_parameters(estimator)
+            done = step + 1
+            last = done == config.steps
+            if accelerator.is_main_process:
+                if validation is not None and (done % config.validate_every == 0 or last):
+                    metrics |= _validate(ema, validation)
+                log.write(done, metrics)
+                if progress is not None:
+                    progress(done, config.steps, metrics)
+            if done % config.checkpoint_every == 0 or last or stop.requested:
+                checkpoint(done)
+            if stop.requested and not last:
+                raise Interrupted(f"stopped at step {done} of {config.steps}, saved in {folder}")
+    return ema.module.cpu().eval()
+
+
+def _step(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    risk: Risk,
+    batches: Batches,
+    config: TrainingConfig,
+    seed: int,
+    step: int,
+) -> dict[str, float]:
+    """One gradient step; the loss, the gradient's norm before clipping, and the learning rate."""
+    rank, device = accelerator.process_index, accelerator.device
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config)
+    y, sigma = batches(make_generator("cpu", seed, step, rank))
+    generator = make_generator(device, seed, step, rank, 1)
+    loss = risk(model, y.to(device), sigma.to(device), generator).mean()
+    if not bool(loss.isfinite()):
+        raise UnveilError(
+            f"the loss is {loss.item()} at step {step + 1}; lower training.learning_rate and check noise.sigma, then "
+            "resume: the last checkpoint is intact"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(loss)
+    norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
+    optimizer.step()
+    return {"loss": loss.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
+
+
+def _validate(ema: AveragedModel, validation: Validation) -> dict[str, float]:
+    ema.eval()
+    with torch.no_grad():
+        metrics = validation(ema.module)
+    ema.train()
+    return metrics

@@ -1,0 +1,224 @@
+"""The run folder: all that it takes to repeat a run, and to use what it learned.
+
+    config.yaml          the configuration
+    run.json             versions, seed, command, noise level, fingerprint of the data
+    metrics.jsonl        one line a step; tensorboard/ has the same
+    checkpoints/         the newest two, for resuming
+    model.safetensors    the averaged weights, once training is done
+"""
+
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import unveil
+from unveil.config import Config, load_config, to_yaml
+from unveil.data import ImageSource, atomic_write, crops, open_images
+from unveil.errors import UnveilError
+from unveil.estimators import ESTIMATORS, UNet
+from unveil.noise import estimate_common_sigma
+from unveil.random import make_generator
+from unveil.risks import Dilate
+from unveil.training.checkpoint import load_weights, save_weights
+from unveil.training.loop import Progress, train
+from unveil.training.recipes import make_risk
+from unveil.training.validation import reference_free_validation
+
+__all__ = ["Run", "build_estimator", "create_run", "open_run", "open_source", "split", "train_run"]
+
+FORMAT = 1
+IMAGES_FOR_SIGMA = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    folder: where it is. config: what it was asked to do. sigma_n: the measurements' noise level on the data's
+    [0, 1] scale. channels: C of its images. dilation: the block sizes that its images are large enough for.
+    """
+
+    folder: Path
+    config: Config
+    sigma_n: float
+    channels: int
+    dilation: tuple[int, ...]
+
+    @property
+    def trained_max(self) -> float:
+        """The highest noise level that training visits."""
+        return self.sigma_n * self.config.risk.levels[1]
+
+    def estimator(self) -> nn.Module:
+        """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished."""
+        weights = self.folder / "model.safetensors"
+        if not weights.is_file():
+            raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
+        estimator = build_estimator(self.config, self.channels)
+        load_weights(weights, estimator)
+        return estimator.eval()
+
+
+def build_estimator(config: Config, channels: int) -> nn.Module:
+    """f(y, sigma) with weights drawn from the configuration's seed alone."""
+    with torch.random.fork_rng(devices=[]):  # torch's initialisers take no generator: seed a copy of the global one
+        torch.manual_seed(config.seed)
+        backbone = UNet(channels, config.estimator.widths, config.estimator.blocks)
+    return ESTIMATORS[config.estimator.form](backbone)
+
+
+def open_source(config: Config) -> ImageSource:
+    """The measurements that the configuration names."""
+    data = config.data
+    return open_images(data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range)
+
+
+def split(source: ImageSource, config: Config) -> tuple[ImageSource, ImageSource]:
+    """(training images, held-out images). With fewer than two images, or a share of 0, both are all of them."""
+    held_out = round(config.data.validation * len(source))
+    if config.data.validation > 0:
+        held_out = max(1, held_out)
+    if held_out == 0 or len(source) < 2:
+        return source, source
+    order = torch.randperm(len(source), generator=make_generator("cpu", config.seed, 1)).tolist()
+    return source.subset(sorted(order[held_out:])), source.subset(sorted(order[:held_out]))
+
+
+def create_run(folder: Path, config: Config) -> Run:
+    """Make the run folder, or open it again when it holds the same configuration; reads the data once for sigma_n.
+
+    Raises UnveilError when the folder holds another run or other files, or the data cannot be used.
+    """
+    if (folder / "run.json").is_file():
+        run = open_run(folder)
+        if run.config != config:
+            raise UnveilError(
+                f"{folder}: holds a run with another configuration ({_difference(run.config, config)}); "
+                "choose another folder with --out, or resume it with the configuration it has"
+            )
+        return run
+    source = open_source(config)
+    sigma = config.noise.sigma
+    if isinstance(sigma, str):
+        images = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+        sigma = estimate_common_sigma(source.read(i) for i in images)
+        if not sigma > 0:
+            raise UnveilError(f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know")
+    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
+    if not dilation:
+        raise UnveilError(
+            f"{config.data.path}: the smallest image has {smallest} pixels across, less than the crop of "
+            f"{config.training.crop}; lower training.crop"
+        )
+    record = {
+        "format": FORMAT,
+        "unveil": unveil.__version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": config.seed,
+        "sigma_n": sigma,
+        "channels": source.channels,
+        "dilation": list(dilation),
+        "images": len(source),
+        "data": source.fingerprint(),
+        "versions": _versions(),
+    }
+    _write(folder / "config.yaml", to_yaml(config))
+    _write(folder / "run.json", json.dumps(record, indent=1) + "\n")
+    return open_run(folder)
+
+
+def open_run(folder: Path) -> Run:
+    """The run in `folder`. Raises UnveilError when there is none, it is damaged, or another version wrote it."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise UnveilError(f"{folder}: not a run folder (no run.json); give the folder that unveil train wrote")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        if record["format"] != FORMAT:
+            raise UnveilError(
+                f"{folder}: written by unveil {record['unveil']} (run format {record['format']}), this is "
+                f"{unveil.__version__} (format {FORMAT}): install that release, or train again"
+            )
+        return Run(
+            folder,
+            load_config(folder / "config.yaml"),
+            float(record["sigma_n"]),
+            int(record["channels"]),
+            tuple(record["dilation"]),
+        )
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UnveilError(f"{path}: damaged ({error}); restore it, or train again in a new folder") from None
+
+
+def train_run(run: Run, *, device: str = "auto", progress: Progress | None = None) -> nn.Module:
+    """Train, or go on training, the run's estimator; its averaged weights are saved and returned.
+
+    Raises UnveilError when the data are not those that the run began with, and what `train` raises.
+    """
+    config = run.config
+    source = open_source(config)
+    recorded = json.loads((run.folder / "run.json").read_text())["data"]
+    if source.fingerprint() != recorded:
+        raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
+    training, held_out = split(source, config)
+    risk = make_risk(config.risk.model_copy(update={"dilation": run.dilation}))
+    window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
+
+    def batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        y = crops(training, config.training.batch, window, generator, config.training.augment)
+        return y, torch.full((len(y),), run.sigma_n)
+
+    estimator = train(
+        build_estimator(config, run.channels),
+        risk,
+        batches,
+        config.training,
+        run.folder,
+        seed=config.seed,
+        device=device,
+        validation=reference_free_validation(held_out, run.sigma_n, config.seed),
+        progress=progress,
+    )
+    weights = {name: value.detach() for name, value in estimator.state_dict().items()}
+    atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
+    return estimator
+
+
+def _difference(old: Config, new: Config) -> str:
+    """The first key at which two configurations differ, with both values."""
+    for name, section in old.model_dump().items():
+        other = new.model_dump()[name]
+        if not isinstance(section, dict):
+            section, other, name = {name: section}, {name: other}, ""
+        for key, value in section.items():
+            if value != other[key]:
+                return f"{name}.{key}".lstrip(".") + f" is {value} there and {other[key]} here"
+    return "none"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "deepinv", "accelerate", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnveilError(f"{path.parent}: cannot make the folder ({error.strerror}); choose another one") from None
+    atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8") and None)
