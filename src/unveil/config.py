@@ -15,7 +15,7 @@ from unveil.errors import UnveilError
 
 __all__ = ["Config", "load_config", "parse_config", "to_yaml"]
 
-VERSION = 1
+VERSION: Literal[1] = 1
 
 
 class Section(BaseModel):
@@ -91,7 +91,9 @@ class RiskConfig(Section):
     @classmethod
     def _levels(cls, levels: tuple[float, float]) -> tuple[float, float]:
         if not 1 < levels[0] < levels[1]:
-            raise ValueError("need 1 < lowest < highest: at the measured level itself the target's variance is infinite")
+            raise ValueError(
+                "need 1 < lowest < highest: at the measured level itself the target's variance is infinite"
+            )
         return levels
 
 
@@ -125,7 +127,7 @@ class Config(Section):
     """A whole run."""
 
     version: Literal[1] = VERSION
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     data: DataConfig
     noise: NoiseConfig = NoiseConfig()
     estimator: EstimatorConfig = EstimatorConfig()
@@ -146,10 +148,14 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "configuration"
+        parts = [str(part) for part in first["loc"]]
+        if parts[:2] == ["noise", "sigma"]:
+            parts = parts[:2]  # pydantic goes on with the member of the union that failed
+        key = ".".join(parts) or "configuration"
         if first["type"] == "extra_forbidden":
             raise UnveilError(f"{where}: unknown key {key}; known here: {_known(first['loc'])}") from None
         if first["type"] == "missing":
+            key = "data.path" if key == "data" else key
             raise UnveilError(f"{where}: {key} is missing; add it, or pass --set {key}=...") from None
         if key == "version":
             raise UnveilError(

@@ -69,15 +69,17 @@ class Problem:
             return
         shape = self.image_shape or tuple(y.shape[1:])
         x = normal(torch.empty(y.shape[0], *shape, dtype=y.dtype, device=y.device), generator)
-        v = normal(y, generator)
-        forward, back = self.operator.A(x), self.operator.A_adjoint(v)
+        forward, v = self.operator.A(x), normal(y, generator)
+        if forward.shape == y.shape:  # were v independent of A x, both products could be small by chance
+            v = v + forward * (v.norm() / forward.norm().clamp_min(torch.finfo(y.dtype).tiny))
+        back = self.operator.A_adjoint(v)
         if forward.shape != y.shape or back.shape != x.shape:
             raise UnveilError(
                 f"the operator maps {tuple(x.shape)} to {tuple(forward.shape)} and back to {tuple(back.shape)}; "
                 f"the data have shape {tuple(y.shape)}: check image_shape and the operator's arguments"
             )
         gap = ((forward * v).sum() - (x * back).sum()).abs()
-        if gap > tolerance * forward.norm() * v.norm():
+        if not gap <= tolerance * forward.norm() * v.norm():  # NaN is wrong too
             raise UnveilError(
                 f"the operator's adjoint is wrong: <A x, y> and <x, A^T y> differ by {gap:.2g}; mend A_adjoint"
             )

@@ -100,7 +100,7 @@ def test_posterior_errors(change, message, device):
 @pytest.mark.parametrize("prior", [correlated(), bimodal()], ids=["gaussian", "mixture"])
 def test_prior_mean_and_covariance(solver, prior, device, dtype):
     """sigma_max = 3, signal deviations up to 0.27: the start loses less than 1e-4 of the variance."""
-    n, like = 20_000, torch.empty(0, dtype=dtype, device=device)
+    n, like = 10_000, torch.empty(0, dtype=dtype, device=device)
     prior = prior.to(like)
     x = prior_samples(
         prior.denoise, (n, prior.means.shape[1]), 3.0, trained_max=3.0, generator=make_generator(device, 3),

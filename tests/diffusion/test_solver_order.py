@@ -36,13 +36,20 @@ def law(monkeypatch, solver, prior, y, levels):
     return float(out[0]), float(((out[1:] - out[0]) ** 2).sum())
 
 
+def uneven(high, low, steps):
+    """Steps of lambda alternately 1 and 3 long: a multistep solver must weigh the last step by its length."""
+    share = torch.tensor([1.0, 3.0], dtype=torch.float64).repeat(steps)[: steps - 1].cumsum(0)
+    levels = high * (low / high) ** (share / share[-1])
+    return torch.cat([torch.tensor([high], dtype=torch.float64), levels, torch.zeros(1, dtype=torch.float64)])
+
+
 def slope(steps, errors):
     return -np.polyfit(np.log(steps), np.log(np.abs(errors)), 1)[0]
 
 
 @every_solver
 @pytest.mark.parametrize("std", [0.03, 0.1, 0.3])
-@pytest.mark.parametrize("schedule", [geometric, karras])
+@pytest.mark.parametrize("schedule", [geometric, karras, uneven])
 def test_order_on_a_gaussian(solver, std, schedule, monkeypatch):
     prior, y, s_n, s = gaussian([0.3], [[std**2]]), 0.5, 0.2, 0.01
     exact = prior.posterior(torch.tensor([y], dtype=torch.float64), s_n, s)

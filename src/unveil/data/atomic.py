@@ -13,7 +13,7 @@ from unveil.errors import UnveilError
 __all__ = ["atomic_write"]
 
 
-def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
+def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
     """Calls `write(temporary)` and puts the file it wrote at `path`, in one step; on failure nothing changes.
 
     write: creates the file whose path it is given: in the folder of `path`, hidden, with its extension.
@@ -30,8 +30,7 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], None]) ->
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         raise UnveilError(
-            f"{path} cannot be written ({reason}): make room, or choose a folder that exists and that you "
-            "may write to"
+            f"{path} cannot be written ({reason}): make room, or choose a folder that exists and that you may write to"
         ) from error
     finally:
         with contextlib.suppress(OSError):

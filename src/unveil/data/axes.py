@@ -39,15 +39,9 @@ def check_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
     array.
     """
     letters = axes.upper()
-    if (
-        set(letters) - set("NCHW")
-        or letters.count("H") != 1
-        or letters.count("W") != 1
-        or letters.count("C") > 1
-    ):
+    if set(letters) - set("NCHW") or letters.count("H") != 1 or letters.count("W") != 1 or letters.count("C") > 1:
         raise UnveilError(
-            f'axes is "{axes}": it must contain H and W once, C at most once and N for the rest, e.g. '
-            'axes="NCHW"'
+            f'axes is "{axes}": it must contain H and W once, C at most once and N for the rest, e.g. axes="NCHW"'
         )
     if len(letters) != len(shape):
         raise UnveilError(

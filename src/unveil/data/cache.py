@@ -21,9 +21,7 @@ class Cache:
 
     def __init__(self, max_bytes: int = 512 * 2**20, max_items: int = 4096, max_open: int = 64) -> None:
         self.max_bytes, self.max_items, self.max_open = max_bytes, max_items, max_open
-        self._decoded: dict[
-            Hashable, np.ndarray
-        ] = {}  # dicts keep insertion order: the oldest use comes first
+        self._decoded: dict[Hashable, np.ndarray] = {}  # dicts keep insertion order: the oldest use comes first
         self._open: dict[Hashable, Any] = {}
         self._pid = os.getpid()
 

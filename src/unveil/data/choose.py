@@ -30,9 +30,7 @@ def choose(path: Path, dataset: str | None, found: Mapping[str, tuple[tuple[int,
             f"{path} has no dataset {dataset!r}; {'candidates: ' + listing if listing else 'it has none'}"
         )
     if not candidates:
-        raise UnveilError(
-            f"{path} holds no array of numbers with at least two axes: check that it is the right file"
-        )
+        raise UnveilError(f"{path} holds no array of numbers with at least two axes: check that it is the right file")
     if len(candidates) > 1:
         raise UnveilError(f"{path} holds several arrays: pass dataset, one of {listing}")
     return candidates[0]

@@ -21,9 +21,7 @@ __all__ = ["crops"]
 _layouts: WeakKeyDictionary[ImageSource, tuple[Tensor, Tensor, Tensor]] = WeakKeyDictionary()
 
 
-def crops(
-    source: ImageSource, batch: int, size: int, generator: torch.Generator, augment: bool = True
-) -> Tensor:
+def crops(source: ImageSource, batch: int, size: int, generator: torch.Generator, augment: bool = True) -> Tensor:
     """A batch (B, C, size, size) of windows, float32 on the CPU.
 
     batch: B. size: height and width of a window, pixels. generator: on the CPU, the only source of

@@ -26,8 +26,7 @@ class MemorySource(ImageSource):
         for name, x in images.items():
             if x.ndim != 3 or x.numel() == 0 or not x.is_floating_point():
                 raise UnveilError(
-                    f"{name} is a {x.dtype} tensor of shape {tuple(x.shape)}: pass floating point of shape "
-                    "(C, H, W)"
+                    f"{name} is a {x.dtype} tensor of shape {tuple(x.shape)}: pass floating point of shape (C, H, W)"
                 )
         self._names = list(images)
         self._images = [x.detach().to("cpu", torch.float32) for x in images.values()]

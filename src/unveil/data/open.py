@@ -61,9 +61,7 @@ def _folder(path: Path) -> list[Path]:
     if not entries:
         raise UnveilError(f"{path} is empty: put images there ({' '.join(EXTENSIONS)})")
     if not files:
-        raise UnveilError(
-            f"{path} holds no image at its top level: put files there that end in {' '.join(EXTENSIONS)}"
-        )
+        raise UnveilError(f"{path} holds no image at its top level: put files there that end in {' '.join(EXTENSIONS)}")
     return sorted(files, key=_natural)
 
 
@@ -91,8 +89,6 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
             return npy.scan(path, axes)
     except (UnveilError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
+    except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
         raise unreadable(str(path), error) from error
     raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")

@@ -31,23 +31,17 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
         header = stream.read(26)
     if header.startswith(b"\x89PNG") and header[24] == 16 and header[25] != 0:
         raise UnveilError(
-            f"{path} is a 16-bit PNG with colour or alpha, which would be cut to 8 bits: save it as TIFF or "
-            "NPY"
+            f"{path} is a 16-bit PNG with colour or alpha, which would be cut to 8 bits: save it as TIFF or NPY"
         )
     if mode == "CMYK" or "transparency" in metadata:
         raise UnveilError(
-            f"{path} has {'CMYK colours' if mode == 'CMYK' else 'transparent colours'}: save it as grey or "
-            "RGB"
+            f"{path} has {'CMYK colours' if mode == 'CMYK' else 'transparent colours'}: save it as grey or RGB"
         )
     shape = properties.shape
     if mode in _ALPHA:
         shape = shape[:2] if shape[2] == 2 else (*shape[:2], shape[2] - 1)
     default = "HW" if len(shape) == 2 else "HWC"
-    return [
-        StoredArray(
-            path, "", shape, properties.dtype, axes or default, partial(_decode, path, mode in _ALPHA)
-        )
-    ]
+    return [StoredArray(path, "", shape, properties.dtype, axes or default, partial(_decode, path, mode in _ALPHA))]
 
 
 def _decode(path: Path, alpha: bool) -> np.ndarray:

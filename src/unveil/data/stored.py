@@ -146,9 +146,7 @@ class StoredImages(ImageSource):
             v = stored.cut(array, n, window)
         except (UnveilError, MemoryError):
             raise
-        except (
-            Exception
-        ) as error:  # decoders raise whatever comes: OSError, SyntaxError, zlib.error, struct.error
+        except Exception as error:  # decoders raise whatever comes: OSError, SyntaxError, zlib.error, struct.error
             raise unreadable(self.where(i), error) from error
         return torch.from_numpy(to_float32(v, self._range))
 

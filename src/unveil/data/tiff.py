@@ -25,11 +25,7 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        return [
-            stored
-            for number, series in enumerate(file.series)
-            for stored in _series(path, number, series, axes)
-        ]
+        return [stored for number, series in enumerate(file.series) for stored in _series(path, number, series, axes)]
 
 
 def _series(path: Path, number: int, series: Any, axes: str | None) -> list[StoredArray]:
@@ -68,12 +64,7 @@ def _pages(
     """One stored array per image, so that an image decodes its own pages alone."""
     page_shape = tuple(series.keyframe.shape)
     lead = len(shape) - len(page_shape)
-    if (
-        lead < 0
-        or shape[lead:] != page_shape
-        or "N" in axes[lead:]
-        or len(series.pages) != np.prod(shape[:lead])
-    ):
+    if lead < 0 or shape[lead:] != page_shape or "N" in axes[lead:] or len(series.pages) != np.prod(shape[:lead]):
         return [StoredArray(path, "", shape, dtype, axes, partial(_whole, path, number))]
     stack = [k for k in range(lead) if axes[k] == "N"]
     numbers: np.ndarray = np.arange(len(series.pages)).reshape(shape[:lead])

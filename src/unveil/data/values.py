@@ -34,9 +34,7 @@ def check_value_range(value_range: Sequence[float] | None) -> tuple[float, float
 def check_dtype(dtype: np.dtype, where: str) -> None:
     """Raises UnveilError for what is no measurement: true/false, text, records."""
     if dtype.kind == "b":
-        raise UnveilError(
-            f"{where} holds true/false values, not measurements: store integers or floating point"
-        )
+        raise UnveilError(f"{where} holds true/false values, not measurements: store integers or floating point")
     if dtype.kind not in "iufc":
         raise UnveilError(f"{where} holds {dtype}, not numbers: store integers, floating point or complex")
 

@@ -30,9 +30,7 @@ def save_image(path: str | os.PathLike[str], x: Tensor, value_range: Sequence[fl
     path = Path(path)
     low, high = check_value_range(value_range) or (0.0, 1.0)
     if x.ndim != 3 or x.numel() == 0 or x.is_complex():
-        raise UnveilError(
-            f"{path}: the image is {x.dtype} of shape {tuple(x.shape)}; pass real values (C, H, W)"
-        )
+        raise UnveilError(f"{path}: the image is {x.dtype} of shape {tuple(x.shape)}; pass real values (C, H, W)")
     values = x.detach().to("cpu", torch.float32).numpy()
     extension = path.suffix.lower()
     if extension == ".png":
@@ -49,8 +47,7 @@ def save_image(path: str | os.PathLike[str], x: Tensor, value_range: Sequence[fl
 def _eight_bits(path: Path, values: np.ndarray, low: float, high: float) -> np.ndarray:
     if len(values) not in (1, 3):
         raise UnveilError(
-            f"{path}: a PNG has 1 or 3 channels and the image has {len(values)}: save as .tif, or one "
-            "channel at a time"
+            f"{path}: a PNG has 1 or 3 channels and the image has {len(values)}: save as .tif, or one channel at a time"
         )
     if not np.isfinite(values).all():
         raise UnveilError(f"{path}: the image contains NaN or infinite values; mask or replace them")

@@ -39,9 +39,7 @@ class Ancestral(Solver):
     order = 1
     evaluations_per_step = 1
 
-    def steps(
-        self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator
-    ) -> Iterator[Tensor]:
+    def steps(self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         """See `Solver.steps`."""
         for s, s_next in pairwise(levels):
             x = transition(x, denoise(x, s), s, s_next, normal(x, generator))

@@ -36,9 +36,7 @@ class DPM2M(Solver):
     order = 2
     evaluations_per_step = 1
 
-    def steps(
-        self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator
-    ) -> Iterator[Tensor]:
+    def steps(self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         """See `Solver.steps`."""
         previous: tuple[Tensor, Tensor] | None = None
         for s, s_next in pairwise(levels):

@@ -46,9 +46,7 @@ class Heun(Solver):
     order = 2
     evaluations_per_step = 2
 
-    def steps(
-        self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator
-    ) -> Iterator[Tensor]:
+    def steps(self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         """See `Solver.steps`."""
         for s, s_next in pairwise(levels):
             clean = denoise(x, s)

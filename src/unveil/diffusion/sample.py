@@ -64,18 +64,14 @@ def posterior_samples(
     solver = Heun() if solver is None else solver
     sigma_n = per_sample(sigma_n, y, "sigma_n")
     if not bool((sigma_n > 0).all()):
-        raise UnveilError(
-            f"sigma_n is {float(sigma_n.min()):g}: it must be > 0; without noise y is its own sample"
-        )
+        raise UnveilError(f"sigma_n is {float(sigma_n.min()):g}: it must be > 0; without noise y is its own sample")
     low = sigma_n / 100 if sigma_min is None else per_sample(sigma_min, y, "sigma_min")
     levels = schedule(sigma_n, low, steps)
     which = torch.arange(samples * len(y), device=y.device) % max(len(y), 1)
     parts = which.split(batch)
     out = torch.empty(samples * len(y), *y.shape[1:], dtype=y.dtype, device=y.device)
     for i, (part, slot) in enumerate(zip(parts, out.split(batch))):
-        slot.copy_(
-            solver.solve(denoise, y[part], levels[:, part], generator, _share(progress, i, len(parts)))
-        )
+        slot.copy_(solver.solve(denoise, y[part], levels[:, part], generator, _share(progress, i, len(parts))))
     return out.reshape(samples, *y.shape)
 
 

@@ -21,9 +21,7 @@ from unveil.errors import UnveilError
 __all__ = ["SCHEDULES", "Schedule", "geometric", "karras"]
 
 Level = float | Tensor
-Schedule = Callable[
-    [Level, Level, int], Tensor
-]  # (sigma_max, sigma_min, steps) -> (steps + 1,) or (steps + 1, B)
+Schedule = Callable[[Level, Level, int], Tensor]  # (sigma_max, sigma_min, steps) -> (steps + 1,) or (steps + 1, B)
 
 
 def geometric(sigma_max: Level, sigma_min: Level, steps: int) -> Tensor:
@@ -64,13 +62,9 @@ def _checked(sigma_max: Level, sigma_min: Level, steps: int) -> tuple[Tensor, Te
     high, low = (torch.as_tensor(v, dtype=dtype, device=device) for v in (sigma_max, sigma_min))
     high, low = torch.broadcast_tensors(high, low)
     if high.ndim > 1:
-        raise UnveilError(
-            f"the levels have shape {tuple(high.shape)}: pass numbers or one level per sample, (B,)"
-        )
+        raise UnveilError(f"the levels have shape {tuple(high.shape)}: pass numbers or one level per sample, (B,)")
     if not bool((low > 0).all()):
-        raise UnveilError(
-            f"sigma_min is {float(low.min()):g}: it must be > 0; the step to 0 is added by itself"
-        )
+        raise UnveilError(f"sigma_min is {float(low.min()):g}: it must be > 0; the step to 0 is added by itself")
     if not bool((high > low).all() and high.isfinite().all()):
         worst = int((high - low).nan_to_num(-1.0, -1.0).argmin())
         raise UnveilError(

@@ -45,9 +45,7 @@ class Solver(ABC):
     evaluations_per_step: ClassVar[int]
 
     @abstractmethod
-    def steps(
-        self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator
-    ) -> Iterator[Tensor]:
+    def steps(self, denoise: Denoise, x: Tensor, levels: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield x at levels[1], levels[2], ...; x (B, ...) is at levels[0], levels (N + 1, B) are above 0."""
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ from torch import nn
 
 from unveil.estimators.equivariant import NormalizationEquivariant
 from unveil.estimators.precondition import PreconditionedDenoiser
+from unveil.estimators.tiled import Tiled
 from unveil.estimators.unet import UNet
 
 
@@ -19,4 +20,6 @@ def equivariant(backbone: nn.Module) -> nn.Module:
 
 ESTIMATORS = {"equivariant": equivariant, "preconditioned": preconditioned}
 
-__all__ = ["ESTIMATORS", "NormalizationEquivariant", "PreconditionedDenoiser", "UNet", "equivariant", "preconditioned"]
+__all__ = [
+    "ESTIMATORS", "NormalizationEquivariant", "PreconditionedDenoiser", "Tiled", "UNet", "equivariant", "preconditioned",
+]  # fmt: skip

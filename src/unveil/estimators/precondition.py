@@ -11,6 +11,7 @@ variance at every level; as s -> 0, f tends to the identity whatever g is.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unveil.errors import UnveilError
 from unveil.shapes import expand, per_sample
@@ -28,13 +29,20 @@ class PreconditionedDenoiser(nn.Module):
                 ln(s / v) / 4. Any network of this form will do: `unveil.estimators.UNet`, deepinv's `DRUNet`, yours.
     mean:       m, mean of the signals, in the units of y.
     deviation:  v, standard deviation of the signals, in the units of y.
-    Raises UnveilError when v is not > 0, or when sigma is neither one number nor one per sample.
+    Raises UnveilError when v is not > 0, when g has batch normalization, or when sigma is neither one number nor
+    one per sample.
     """
 
     def __init__(self, backbone: nn.Module, mean: float = 0.5, deviation: float = 0.25) -> None:
         super().__init__()
         if not deviation > 0:
             raise UnveilError(f"deviation must be > 0, not {deviation}: give the signals' standard deviation")
+        for name, module in backbone.named_modules():
+            if isinstance(module, _BatchNorm):  # not instance normalization, which keeps the samples apart
+                raise UnveilError(
+                    f"the backbone's {name or 'only module'} is {type(module).__name__}, which couples the samples of a "
+                    "batch and so biases the divergence: use group normalization or none"
+                )
         self.backbone = backbone
         self.mean = mean
         self.deviation = deviation

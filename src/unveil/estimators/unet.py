@@ -6,6 +6,7 @@ residual block is instead scaled and shifted by the noise level (Perez et al. 20
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +21,26 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = _zeroed(nn.Conv2d(channels, channels, 3, padding=1))
         self.modulate = nn.Linear(embedding, 2 * channels)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
         gain, bias = self.modulate(e)[:, :, None, None].chunk(2, dim=1)
         u = self.conv1(F.relu(h)) * (1 + gain) + bias
         return h + self.conv2(F.relu(u))
+
+
+class Level(nn.Module):
+    """The residual blocks at one resolution."""
+
+    def __init__(self, blocks: int, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(channels, embedding) for _ in range(blocks))
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        for block in self.blocks:
+            h = block(h, e)
+        return h
 
 
 class UNet(nn.Module):
@@ -47,17 +59,11 @@ class UNet(nn.Module):
         self.register_buffer("frequencies", 2.0 ** torch.arange(4), persistent=False)
         self.embed = nn.Sequential(nn.Linear(9, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
-        self.encoder = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths
-        )
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:]))
-        self.decoder = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(w, embedding) for _ in range(blocks)) for w in widths[:-1]
-        )
-        self.head = nn.Conv2d(widths[0], channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.encoder = nn.ModuleList(Level(blocks, w, embedding) for w in widths)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
+        self.decoder = nn.ModuleList(Level(blocks, w, embedding) for w in widths[:-1])
+        self.head = _zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
@@ -67,19 +73,23 @@ class UNet(nn.Module):
         e = self.embedding(c)
         h = self.stem(h.contiguous(memory_format=torch.channels_last))
         skips = []
-        for level, blocks in enumerate(self.encoder):
-            if level:
-                skips.append(h)
-                h = self.down[level - 1](h)
-            for block in blocks:  # type: ignore[union-attr]
-                h = block(h, e)
-        for level in reversed(range(len(self.up))):
-            h = self.up[level](h) + skips.pop()
-            for block in self.decoder[level]:  # type: ignore[union-attr]
-                h = block(h, e)
+        for level, down in zip(self.encoder, self.down):
+            h = level(h, e)
+            skips.append(h)
+            h = down(h)
+        h = self.encoder[-1](h, e)
+        for level, up in zip(reversed(self.decoder), reversed(self.up)):
+            h = level(up(h) + skips.pop(), e)
         return self.head(F.relu(h))[..., :height, :width]
 
     def embedding(self, c: Tensor) -> Tensor:
         """Features (B, embedding) of the log level c (B,): smooth in c, and fine enough to tell close levels apart."""
         phase = c[:, None] * self.frequencies
         return self.embed(torch.cat([c[:, None], phase.sin(), phase.cos()], dim=1))
+
+
+def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:
+    """`conv` with weights and biases of zero: it contributes nothing until it has learned to."""
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv

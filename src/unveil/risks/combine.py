@@ -40,7 +40,7 @@ class Noisier(Risk):
         self.passes = risk.passes
 
     def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-        s = sigma * self.ratio(sigma, generator)
+        s = sigma * self.ratio(sigma, generator).clamp_min(1)  # rounding, and laws that reach below 1
         added = (s**2 - sigma**2).clamp_min(0).sqrt()
         return self.risk(f, self.corrupt(y, added, normal(y, generator)), s, generator)
 

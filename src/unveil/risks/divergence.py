@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.problem import Problem
 from unveil.risks.base import Estimator
 from unveil.shapes import expand
@@ -46,9 +47,9 @@ class MonteCarloDivergence(Divergence):
 
     def __init__(self, step: float = 0.01, part: float = 1.0) -> None:
         if not step > 0:
-            raise ValueError(f"step must be > 0, not {step}")
+            raise UnveilError(f"step must be > 0, not {step}")
         if not 0 < part <= 1:
-            raise ValueError(f"part must be in (0, 1], not {part}")
+            raise UnveilError(f"part must be in (0, 1], not {part}")
         self.step = step
         self.part = part
         self.passes = part
@@ -63,7 +64,7 @@ class MonteCarloDivergence(Divergence):
         if probed == batch:
             return y_hat, self.probe(f, y, y_hat, sigma, w, problem)
         chosen = torch.randperm(batch, generator=generator, device=y.device)[:probed]
-        part = _select(problem, chosen, batch)
+        part = _select(problem, chosen, y)
         values = self.probe(f, y[chosen], y_hat[chosen], sigma[chosen], w[chosen], part)
         divergence = torch.zeros(batch, dtype=y.dtype, device=y.device)
         return y_hat, divergence.index_put((chosen,), values * (batch / probed))
@@ -96,9 +97,9 @@ class ExactDivergence(Divergence):
         return y_hat, problem.inner(trace, torch.ones_like(trace))
 
 
-def _select(problem: Problem, chosen: Tensor, batch: int) -> Problem:
-    """The problem of a part of the batch: masks that differ between samples are selected with them."""
+def _select(problem: Problem, chosen: Tensor, y: Tensor) -> Problem:
+    """The problem of the part `chosen` of y (B, ...): masks that differ between samples are selected too."""
     mask = problem.measured
-    if mask is None or mask.ndim == 0 or mask.shape[0] != batch:
+    if mask is None or mask.ndim < y.ndim or mask.shape[0] == 1:
         return problem
     return Problem(problem.operator, mask[chosen], problem.image_shape)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -62,7 +63,9 @@ def load_checkpoint(
         _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"))
         state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
     except Exception as error:  # safetensors raises its own type for damage, the OS others: all mean the same here
-        raise UnveilError(f"{checkpoint}: damaged checkpoint ({error}); delete it to resume from the one before") from None
+        raise UnveilError(
+            f"{checkpoint}: damaged checkpoint ({error}); delete it to resume from the one before"
+        ) from None
     return state
 
 
@@ -72,8 +75,11 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """The tensors of `state` as safetensors, whatever their memory format."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, path)
+    """The tensors of `state` as safetensors, whatever their memory format. Raises OSError when it cannot be written."""
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, path)
+    except SafetensorError as error:  # its own type for a full disk too
+        raise OSError(str(error)) from None
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from unveil.errors import UnveilError
+
 __all__ = ["Interrupted", "Stop", "stop_on_interrupt"]
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(UnveilError):
     """Raised after an interrupted piece of work has been saved; its text says how to go on."""
 
 

@@ -21,6 +21,7 @@ class MetricsLog:
         path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(folder) if line["step"] <= step]
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps(line) + "\n" for line in kept))
             self.file = path.open("a", buffering=1)
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

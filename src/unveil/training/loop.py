@@ -8,10 +8,12 @@ checkpoint continues as if it had never stopped: on a CPU, to the bit.
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -60,10 +62,10 @@ def train(
     risk:      minimised in the mean over the batch.
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
     device:    auto (accelerate's choice) or cpu.
-    Raises UnveilError when the loss is no longer finite or a checkpoint cannot be read or written, and Interrupted
-    (a KeyboardInterrupt) after Ctrl-C, the last step saved.
+    Raises UnveilError when the loss or its gradient is no longer finite, a checkpoint cannot be read or written, or
+    the device lacks the precision, and Interrupted (a KeyboardInterrupt) after Ctrl-C, the last step saved.
     """
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision)
+    accelerator = _accelerator(device, config.precision)
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=config.learning_rate, weight_decay=0.0)
     ema = averaged(estimator, config.ema).to(accelerator.device)
     estimator.to(accelerator.device)
@@ -78,13 +80,14 @@ def train(
         if accelerator.is_main_process:
             save_checkpoint(checkpoints, step, modules, optimizer.optimizer, {"seed": seed})
 
-    with MetricsLog(folder, start) as log, stop_on_interrupt() as stop:
+    writer = MetricsLog(folder, start) if accelerator.is_main_process else nullcontext()
+    with writer as log, stop_on_interrupt() as stop:
         for step in range(start, config.steps):
             metrics = _step(accelerator, model, optimizer, risk, batches, config, seed, step)
             ema.update_parameters(estimator)
             done = step + 1
             last = done == config.steps
-            if accelerator.is_main_process:
+            if log is not None:
                 if validation is not None and (done % config.validate_every == 0 or last):
                     metrics |= _validate(ema, validation)
                 log.write(done, metrics)
@@ -114,16 +117,32 @@ def _step(
     y, sigma = batches(make_generator("cpu", seed, step, rank))
     generator = make_generator(device, seed, step, rank, 1)
     loss = risk(model, y.to(device), sigma.to(device), generator).mean()
-    if not bool(loss.isfinite()):
-        raise UnveilError(
-            f"the loss is {loss.item()} at step {step + 1}; lower training.learning_rate and check noise.sigma, then "
-            "resume: the last checkpoint is intact"
-        )
+    _check_finite("loss", loss.item(), step)
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
+    if config.precision != "fp16":  # there the scaler skips steps of infinite gradients
+        _check_finite("gradient's norm", float(norm), step)
     optimizer.step()
     return {"loss": loss.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
+
+
+def _accelerator(device: str, precision: str) -> Accelerator:
+    """accelerate's view of the machine, forgetting what earlier trainings in this process asked for."""
+    if not torch.distributed.is_initialized():
+        AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+    except ValueError as error:
+        raise UnveilError(f"training.precision = {precision} cannot be used here ({error}); set it to no") from None
+
+
+def _check_finite(name: str, value: float, step: int) -> None:
+    if not math.isfinite(value):
+        raise UnveilError(
+            f"the {name} is {value} at step {step + 1}; lower training.learning_rate and check noise.sigma, then "
+            "resume: the last checkpoint is intact"
+        )
 
 
 def _validate(ema: AveragedModel, validation: Validation) -> dict[str, float]:

@@ -1,10 +1,10 @@
 """The run folder: all that it takes to repeat a run, and to use what it learned.
 
-    config.yaml          the configuration
-    run.json             versions, seed, command, noise level, fingerprint of the data
-    metrics.jsonl        one line a step; tensorboard/ has the same
-    checkpoints/         the newest two, for resuming
-    model.safetensors    the averaged weights, once training is done
+config.yaml          the configuration
+run.json             versions, seed, command, noise level, fingerprint of the data
+metrics.jsonl        one line a step; tensorboard/ has the same
+checkpoints/         the newest two, for resuming
+model.safetensors    the averaged weights, once training is done
 """
 
 import json
@@ -85,7 +85,7 @@ def split(source: ImageSource, config: Config) -> tuple[ImageSource, ImageSource
     """(training images, held-out images). With fewer than two images, or a share of 0, both are all of them."""
     held_out = round(config.data.validation * len(source))
     if config.data.validation > 0:
-        held_out = max(1, held_out)
+        held_out = min(max(1, held_out), len(source) - 1)
     if held_out == 0 or len(source) < 2:
         return source, source
     order = torch.randperm(len(source), generator=make_generator("cpu", config.seed, 1)).tolist()
@@ -105,13 +105,8 @@ def create_run(folder: Path, config: Config) -> Run:
                 "choose another folder with --out, or resume it with the configuration it has"
             )
         return run
+    _check_free(folder)
     source = open_source(config)
-    sigma = config.noise.sigma
-    if isinstance(sigma, str):
-        images = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
-        sigma = estimate_common_sigma(source.read(i) for i in images)
-        if not sigma > 0:
-            raise UnveilError(f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know")
     smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
     dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
     if not dilation:
@@ -119,6 +114,14 @@ def create_run(folder: Path, config: Config) -> Run:
             f"{config.data.path}: the smallest image has {smallest} pixels across, less than the crop of "
             f"{config.training.crop}; lower training.crop"
         )
+    sigma = config.noise.sigma
+    if isinstance(sigma, str):
+        images = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+        sigma = estimate_common_sigma(source.read(i) for i in images)
+        if not sigma > 0:
+            raise UnveilError(
+                f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know"
+            )
     record = {
         "format": FORMAT,
         "unveil": unveil.__version__,
@@ -156,7 +159,9 @@ def open_run(folder: Path) -> Run:
             int(record["channels"]),
             tuple(record["dilation"]),
         )
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except UnveilError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnveilError(f"{path}: damaged ({error}); restore it, or train again in a new folder") from None
 
 
@@ -194,6 +199,18 @@ def train_run(run: Run, *, device: str = "auto", progress: Progress | None = Non
     return estimator
 
 
+def _check_free(folder: Path) -> None:
+    """Raises UnveilError when `folder` holds files that are not a run's; a config.yaml alone may wait for its run."""
+    try:
+        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != "config.yaml")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UnveilError(f"{folder}: cannot be listed ({error.strerror}); choose another folder with --out") from None
+    if others:
+        raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; choose a new folder with --out")
+
+
 def _difference(old: Config, new: Config) -> str:
     """The first key at which two configurations differ, with both values."""
     for name, section in old.model_dump().items():
@@ -221,4 +238,4 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnveilError(f"{path.parent}: cannot make the folder ({error.strerror}); choose another one") from None
-    atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8") and None)
+    atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))

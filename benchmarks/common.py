@@ -1,0 +1,41 @@
+"""What every benchmark records beside its figures."""
+
+import argparse
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options that all benchmarks share."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    options.add_argument("--json", type=Path, required=True, metavar="OUT", help="where the result is written")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    return options
+
+
+def command() -> str:
+    """The command as typed, without the folders of this machine."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv]
+    return "python benchmarks/" + " ".join(words)
+
+
+def write(path: Path, options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """`result` with the command, the seed and the versions that made it."""
+    record = {
+        "command": command(),
+        "seed": options.seed,
+        "threads": options.threads,
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "versions": {name: version(name) for name in ("unveil", "torch", "deepinv", "numpy")}
+        | {"python": platform.python_version()},
+        **result,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")

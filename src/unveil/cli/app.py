@@ -1,0 +1,153 @@
+"""The commands and their options. Each imports what it runs when it runs: torch and deepinv load late."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: importing rich would double the time that --help takes
+    pretty_exceptions_enable=False,
+    help="Learn to image from measurements alone: denoise, and draw posterior samples, with no ground truth.\n\n"
+    "Any command takes --debug to show where an error came from.",
+    epilog="Start with: unveil demo, or: unveil init FOLDER && unveil train unveil.yaml",
+)
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that unveil train wrote.")]
+Input = Annotated[str, typer.Argument(metavar="INPUT", help="Folder, image, .npy, .h5, .zarr or .tif file.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a configuration key, e.g. training.steps=500."),
+]
+Seed = Annotated[int | None, typer.Option(min=0, metavar="INT", help="Seed of every draw.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, or a torch device such as cuda.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+Sigma = Annotated[
+    float | None, typer.Option(metavar="UNITS", help="Noise level of INPUT on its [0, 1] scale; default: the run's.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    if version:
+        from unveil import __version__
+
+        print(f"unveil {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path("unveil-demo"),
+    sets: Sets = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """The main job on real photographs: train on noisy ones alone, denoise, sample, report. Minutes on two cores."""
+    from unveil.cli.demo import run_demo
+
+    run_demo(out, sets or [], seed or 0, device, dry_run)
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or file of noisy images.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Configuration to write.")] = Path("unveil.yaml"),
+    sets: Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+) -> None:
+    """Look at the data, estimate the noise, and write a commented configuration for them."""
+    from unveil.cli.commands import run_init
+
+    run_init(data, out, sets or [], force)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG|RUN", help="Configuration, or a run folder to resume.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Run folder; default: runs/ and CONFIG's name. Resumed if it exists."),
+    ] = None,
+    sets: Sets = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Train an estimator from the measurements alone. Ctrl-C saves; the same command resumes."""
+    from unveil.cli.commands import run_train
+
+    run_train(config, out, sets or [], seed, device, dry_run)
+
+
+@app.command()
+def denoise(
+    run: RunFolder,
+    data: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("denoised"),
+    sigma: Sigma = None,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Estimate E[x | y] of each image: a float32 TIFF and, for 1 or 3 channels, a PNG."""
+    from unveil.cli.commands import run_denoise
+
+    run_denoise(run, data, out, sigma, device, dry_run)
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    data: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the samples.")] = Path("samples"),
+    sets: Sets = None,
+    sigma: Sigma = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Draw posterior samples x ~ p(x | y) of each image, with their mean and deviation.
+
+    --set sampling.steps=50, sampling.samples=16, sampling.solver=heun and the like change how.
+    """
+    from unveil.cli.commands import run_sample
+
+    run_sample(run, data, out, sets or [], sigma, seed or 0, device, dry_run)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[INPUT]", help="Measurements; default: the run's own held-out ones.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Clean images in the same order, if there are any.")
+    ] = None,
+    sampled: Annotated[int, typer.Option(min=0, metavar="INT", help="Images to draw posterior samples of.")] = 3,
+    sets: Sets = None,
+    sigma: Sigma = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Estimate the error without a reference (and with one, if given), and the calibration of samples."""
+    from unveil.cli.commands import run_evaluate
+
+    run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write RUN/report.html from what evaluate found: one self-contained page to look at and to send."""
+    from unveil.cli.commands import run_report
+
+    run_report(run)

@@ -1,0 +1,55 @@
+"""Entry point: turns every error a user can mend into one line and exit code 2.
+
+Kept free of heavy imports, so that `unveil --help` answers at once.
+"""
+
+import sys
+
+__all__ = ["main"]
+
+CTRL_C = 130
+"""What Typer's application returns after an interrupt."""
+
+
+def main() -> None:
+    """Run the command line on sys.argv. With --debug, anywhere, errors show their traceback."""
+    from unveil.cli.app import app
+    from unveil.errors import UnveilError
+
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        code = app(standalone_mode=False)
+    except UnveilError as error:
+        _fail(debug, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(debug, f"{where}{error.strerror or error}; check the path, its permissions and the free space")
+    except Exception as error:
+        if type(error).__name__ == "Abort":  # what other releases of Typer make of an interrupt
+            _interrupted()
+        if _is_usage_error(error):
+            message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+            _fail(debug, f"{message} See unveil --help.")
+        _fail(debug, f"unexpected {type(error).__name__}: {error}; --debug shows where: please report it", code=1)
+    if code == CTRL_C:
+        _interrupted()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted() -> None:
+    print("unveil: interrupted; files already written are whole, run it again for the rest", file=sys.stderr)
+    sys.exit(2)
+
+
+def _is_usage_error(error: Exception) -> bool:
+    """Typer may carry its own copy of click, whose exceptions are other classes of the same form."""
+    return hasattr(error, "format_message")
+
+
+def _fail(debug: bool, message: str, code: int = 2) -> None:
+    if debug:
+        raise
+    first, *more = message.strip().splitlines() or [""]
+    print(f"unveil: {first}", *more[:1], file=sys.stderr)
+    sys.exit(code)

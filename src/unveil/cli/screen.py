@@ -1,0 +1,72 @@
+"""What the commands print: progress with time left, and tables."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from unveil.evaluation import Figures
+
+__all__ = ["Bar", "console", "figures_table", "progress_bar"]
+
+console = Console()
+
+
+class Bar:
+    """One line of progress: `bar(done, total, note)`."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.progress = progress
+        self.task = progress.add_task(name, total=None, note="")
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self.progress.update(self.task, completed=done, total=total)
+        if note:
+            self.progress.update(self.task, note=note)
+
+
+@contextmanager
+def progress_bar(name: str) -> Iterator[Bar]:
+    """A bar with the time elapsed and left, gone from a terminal's way when the work ends."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, name)
+
+
+HEADINGS = {
+    "psnr_noisy": "noisy",
+    "psnr_mmse": "MMSE",
+    "psnr_estimate": "MMSE, estimated\nwithout reference",
+    "psnr_sample": "sample",
+    "ssim_mmse": "MMSE\nSSIM",
+    "spread_over_error": "spread / error\nwithout reference",
+    "true_spread_over_error": "spread\n/ error",
+}
+
+
+def figures_table(rows: Sequence[Figures], means: dict[str, float]) -> Table:
+    """One line per image and their mean; PSNR in dB."""
+    keys = [key for key in HEADINGS if key in means]
+    table = Table(title="PSNR in dB", title_justify="left")
+    table.add_column("image")
+    for key in keys:
+        table.add_column(HEADINGS[key], justify="right")
+    for row in rows:
+        table.add_row(row.name, *(_cell(getattr(row, key)) for key in keys))
+    table.add_section()
+    table.add_row("mean", *(_cell(means[key]) for key in keys), style="bold")
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,7 @@
+"""Reports: pictures of results, and one self-contained HTML page."""
+
+from unveil.report.page import write_report
+from unveil.report.pictures import comparison, training_curves
+from unveil.report.results import write_results
+
+__all__ = ["comparison", "training_curves", "write_report", "write_results"]

@@ -1,0 +1,136 @@
+"""One self-contained HTML page about a run: what was learned from, how good it is, and how that is known.
+
+It reads the run folder alone (run.json, evaluation.json, metrics.jsonl, images/), so it can be made again at any time.
+"""
+
+import base64
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from unveil.config import to_yaml
+from unveil.data import atomic_write
+from unveil.errors import UnveilError
+from unveil.report.pictures import training_curves
+from unveil.training import Run, read_metrics
+
+__all__ = ["write_report"]
+
+COLUMNS = {
+    "psnr_noisy": "measured, PSNR",
+    "psnr_mmse": "MMSE, PSNR",
+    "psnr_estimate": "MMSE, PSNR estimated without the reference",
+    "psnr_sample": "sample, PSNR",
+    "ssim_noisy": "measured, SSIM",
+    "ssim_mmse": "MMSE, SSIM",
+    "ssim_sample": "sample, SSIM",
+    "spread_over_error": "spread / error, without the reference",
+    "true_spread_over_error": "spread / error",
+}
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1 { font-weight: 600; margin-bottom: 0 } h2 { margin-top: 2.5rem; font-weight: 600 }
+img { max-width: 100% } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; font-weight: normal }
+th { font-size: .8rem; color: #666; vertical-align: bottom } td:first-child, th:first-child { text-align: left }
+tr.mean td { font-weight: 600; border-top: 2px solid #222 }
+pre { background: #f6f6f4; padding: 1rem; overflow-x: auto; font-size: .8rem }
+.flicker img { image-rendering: pixelated; width: min(100%, 420px) } .note { color: #666 }
+"""
+
+FLICKER = """
+document.querySelectorAll('.flicker').forEach(box => {
+  const frames = [...box.querySelectorAll('img')]; let at = 0;
+  setInterval(() => { frames[at].hidden = true; at = (at + 1) % frames.length; frames[at].hidden = false }, 350)
+})
+"""
+
+
+def write_report(run: Run) -> Path:
+    """Write run.folder/report.html and return its path. Raises UnveilError when the run has not been evaluated."""
+    source = run.folder / "evaluation.json"
+    if not source.is_file():
+        raise UnveilError(f"{run.folder}: nothing to report yet; first run unveil evaluate {run.folder}")
+    evaluation: dict[str, Any] = json.loads(source.read_text())
+    record = json.loads((run.folder / "run.json").read_text())
+    curves = training_curves(read_metrics(run.folder))
+    parts = [
+        f"<h1>{html.escape(run.folder.resolve().name)}</h1>",
+        f"<p class=note>Learned by unveil {record['unveil']} from {record['images']} noisy images alone "
+        f"(noise level {run.sigma_n:.4g} on the data's [0, 1] scale). No clean image was used in training.</p>",
+        "<h2>Pictures</h2>",
+        *(_pictures(run.folder, row["name"]) for row in evaluation["images"]),
+        "<h2>Figures</h2>",
+        _table(evaluation["images"], evaluation["mean"]),
+        _explanation(evaluation["mean"]),
+    ]
+    if curves is not None:
+        parts += ["<h2>Training</h2>", _image(curves, "training curves")]
+    parts += [
+        "<h2>To repeat it</h2>",
+        f"<pre>{html.escape(record['command'])}\n\n{html.escape(to_yaml(run.config))}</pre>",
+        f"<pre>{html.escape(json.dumps(record, indent=1))}</pre>",
+    ]
+    page = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>unveil: {html.escape(run.folder.resolve().name)}</title><style>{STYLE}</style>"
+        f"<body>{''.join(parts)}<script>{FLICKER}</script></body></html>\n"
+    )
+    path = run.folder / "report.html"
+    atomic_write(path, lambda partial: partial.write_text(page, encoding="utf-8"))
+    return path
+
+
+def _pictures(folder: Path, name: str) -> str:
+    strip = folder / "images" / f"{name}.png"
+    if not strip.is_file():
+        return ""
+    frames = sorted((folder / "images" / name).glob("sample_*.png"))
+    flicker = ""
+    if len(frames) > 1:
+        images = "".join(_image(f.read_bytes(), "posterior sample", hidden=i > 0) for i, f in enumerate(frames))
+        flicker = f"<p class=note>Where the samples agree, the data decide; where they flicker, they do not.</p><div class=flicker>{images}</div>"
+    return f"<h3>{html.escape(name)}</h3>{_image(strip.read_bytes(), name)}{flicker}"
+
+
+def _image(png: bytes, alt: str, hidden: bool = False) -> str:
+    data = base64.b64encode(png).decode()
+    return f"<img{' hidden' if hidden else ''} alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"
+
+
+def _table(rows: list[dict[str, Any]], mean: dict[str, float]) -> str:
+    keys = [key for key in COLUMNS if key in mean]
+    head = "".join(f"<th>{COLUMNS[key]}" for key in keys)
+    body = "".join(f"<tr><td>{html.escape(row['name'])}{_cells(row, keys)}" for row in rows)
+    return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean{_cells(mean, keys)}</table>"
+
+
+def _cells(row: dict[str, Any], keys: list[str]) -> str:
+    return "".join("<td>" + ("" if row.get(key) is None else f"{row[key]:.{_digits(key)}f}") for key in keys)
+
+
+def _digits(key: str) -> int:
+    return 2 if key.startswith("psnr") else 3
+
+
+def _explanation(mean: dict[str, float]) -> str:
+    text = (
+        "The PSNR estimated without the reference is Stein's unbiased risk estimate of the measurement itself: it needs "
+        "the noise level and nothing else, and holds for any estimator. "
+    )
+    if "psnr_mmse" in mean:
+        gap = mean["psnr_estimate"] - mean["psnr_mmse"]
+        text += f"Here it can be checked: it is off by {gap:+.2f} dB in the mean. "
+    if "psnr_sample" in mean:
+        text += (
+            "The MMSE estimate is the least distorted and the smoothest; posterior samples look like real images and pay "
+            "for it with up to 3 dB. "
+        )
+    if "spread_over_error" in mean:
+        text += (
+            "Spread over error is the samples' mean variance over the MMSE estimate's squared error: 1 for exact samples, "
+            "less when they are too sure of themselves."
+        )
+    return f"<p class=note>{text}</p>"

@@ -1,0 +1,113 @@
+"""Pictures of results, as PNG bytes: an image beside its estimates, and the course of training."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from unveil.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["comparison", "displayed", "training_curves"]
+
+DPI = 110
+
+
+def displayed(x: Tensor) -> np.ndarray:
+    """x (C, H, W) in [0, 1] as matplotlib shows it: (H, W), or (H, W, 3); two channels as their modulus."""
+    if x.shape[0] == 3:
+        return x.clamp(0, 1).permute(1, 2, 0).numpy()
+    if x.shape[0] == 2:
+        return x.square().sum(0).sqrt().clamp(0, 1).numpy()
+    return x[0].clamp(0, 1).numpy()
+
+
+def comparison(result: Evaluation) -> bytes:
+    """Measured, MMSE estimate, two samples, the samples' deviation and, where there is one, the reference."""
+    figures = result.figures
+    panels: list[tuple[str, Tensor]] = [(_titled("measured", figures.psnr_noisy), result.y)]
+    exact = figures.psnr_mmse is not None
+    mmse_psnr = figures.psnr_mmse if exact else figures.psnr_estimate
+    panels.append((_titled("MMSE estimate", mmse_psnr, "" if exact else "est. "), result.x_hat))
+    spread = None
+    if result.samples is not None:
+        for k in range(min(2, len(result.samples))):
+            panels.append(
+                (_titled(f"posterior sample {k + 1}", figures.psnr_sample if k == 0 else None), result.samples[k])
+            )
+        if len(result.samples) > 1:
+            spread = result.samples.std(0).mean(0)
+    if result.reference is not None:
+        panels.append(("reference, never seen in training", result.reference))
+    return _grid(panels, spread)
+
+
+def _titled(title: str, value: float | None, prefix: str = "") -> str:
+    return title if value is None else f"{title}\n{prefix}{value:.2f} dB"
+
+
+def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
+    from matplotlib.figure import Figure
+
+    count = len(panels) + (spread is not None)
+    columns = min(3, count)
+    rows = -(-count // columns)
+    height, width = panels[0][1].shape[-2:]
+    side = 3.3
+    figure = Figure(figsize=(columns * side, rows * (side * height / width + 0.45)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    at = iter(axes)
+    for title, x in panels:
+        axis = next(at)
+        axis.imshow(displayed(x), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(title, fontsize=9)
+    if spread is not None:
+        axis = next(at)
+        drawn = axis.imshow(spread.numpy(), cmap="magma", vmin=0, interpolation="nearest")
+        axis.set_title("uncertainty: samples' standard deviation", fontsize=9)
+        figure.colorbar(drawn, ax=axis, shrink=0.8)
+    return _png(figure)
+
+
+def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
+    """Loss, and held-out PSNR estimated without a reference, against the step; None before the first line."""
+    from matplotlib.figure import Figure
+
+    if not metrics:
+        return None
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [line["step"] for line in metrics]
+    loss = np.array([line["loss"] for line in metrics])
+    window = max(1, len(loss) // 50)
+    smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
+    left.plot(steps, loss, color="0.8", linewidth=0.6)
+    left.plot(steps[window - 1 :], smooth, color="C0", label=f"mean of {window} steps")
+    left.set(xlabel="step", ylabel="training risk (weighted)", ylim=_limits(loss))
+    left.legend(frameon=False)
+    for key, label in (("psnr_estimate", "at the measured level"), ("psnr_estimate_half", "at half of it (2x2 means)")):
+        points = [(line["step"], line[key]) for line in metrics if key in line]
+        if points:
+            right.plot(*zip(*points), marker=".", label=label)
+    right.set(xlabel="step", ylabel="held-out PSNR, estimated (dB)")
+    if right.has_data():
+        right.legend(frameon=False)
+    return _png(figure)
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, [1, 99])
+    margin = 0.1 * (high - low) + 1e-9
+    return float(low - margin), float(high + margin)
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()

@@ -1,0 +1,40 @@
+"""What `evaluate` found, written into the run folder: evaluation.json, and images/ to look at."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from unveil.data import atomic_write, save_image
+from unveil.evaluation import Evaluation, Figures, mean_figures
+from unveil.report.pictures import comparison
+
+__all__ = ["write_results"]
+
+PICTURED = 12
+"""The most images without samples that are drawn."""
+
+
+def write_results(folder: Path, results: Iterable[Evaluation]) -> tuple[list[Figures], dict[str, float]]:
+    """Write each result as it comes; return all figures, and their means over the images."""
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for result in results:
+        rows.append(result.figures)
+        if result.samples is not None or len(rows) <= PICTURED:
+            save_bytes(images / f"{result.figures.name}.png", comparison(result))
+        if result.samples is not None and result.y.shape[0] in (1, 3):
+            frames = images / result.figures.name
+            frames.mkdir(exist_ok=True)
+            for k, sample in enumerate(result.samples):
+                save_image(frames / f"sample_{k:03d}.png", sample)
+    means = mean_figures(rows)
+    record = {"images": [asdict(row) for row in rows], "mean": means}
+    text = json.dumps(record, indent=1) + "\n"
+    atomic_write(folder / "evaluation.json", lambda path: path.write_text(text))
+    return rows, means
+
+
+def save_bytes(path: Path, content: bytes) -> None:
+    atomic_write(path, lambda partial: partial.write_bytes(content))
