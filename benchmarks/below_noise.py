@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from common import parser, write
 from torch import Tensor, nn
 
+from common import parser, write
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource, crops, open_images
 from unveil.evaluation import mean_square_error, psnr

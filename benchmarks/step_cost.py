@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import deepinv
 import torch
-from common import parser, write
 from torch import Tensor
 
+from common import parser, write
 from unveil.config import RiskConfig
 from unveil.estimators import UNet, equivariant
 from unveil.random import make_generator, normal

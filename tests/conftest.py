@@ -1,9 +1,15 @@
 """The suite runs on any device and precision: `pytest --device cuda --dtype float64`."""
 
+import os
+
 import pytest
 import torch
 
 from unveil.random import make_generator
+
+# The tensors here are tiny: threads would wait for one another. For this process, and for those that tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_addoption(parser):

@@ -11,7 +11,7 @@ from unveil.errors import UnveilError
 def test_shapes_and_ranges():
     training, heldout = training_photographs(), heldout_photographs()
     assert set(heldout) == {"astronaut", "chelsea", "coffee"}
-    assert len(training) == 6
+    assert len(training) == 5
     assert not set(training) & set(heldout)
     for x in (*training.values(), *heldout.values()):
         assert x.dtype == torch.float32
@@ -22,9 +22,15 @@ def test_shapes_and_ranges():
 
 
 def test_area_average():
-    original = torch.from_numpy(skimage.data.coffee()).double() / 255
-    expected = original.reshape(200, 2, 300, 2, 3).mean((1, 3)).permute(2, 0, 1)
-    assert torch.allclose(heldout_photographs()["coffee"].double(), expected, atol=1e-6)
+    original = torch.from_numpy(skimage.data.immunohistochemistry()).double() / 255
+    expected = original.reshape(256, 2, 256, 2, 3).mean((1, 3)).permute(2, 0, 1)
+    assert torch.allclose(training_photographs()["tissue"].double(), expected, atol=1e-6)
+
+
+def test_held_out_windows():
+    original = torch.from_numpy(skimage.data.coffee()).float() / 255
+    x = heldout_photographs()["coffee"]
+    assert torch.equal(x, original[60:316, 150:406].permute(2, 0, 1))
 
 
 def test_missing_file_is_named(monkeypatch):

@@ -222,14 +222,14 @@ def test_a_cut_off_last_line_of_the_log_is_dropped(tmp_path):
 @pytest.mark.parametrize(("gradient_only", "name"), [(False, "loss is nan"), (True, "gradient's norm is nan")])
 def test_non_finite_steps_stop_and_leave_the_last_checkpoint_intact(gradient_only, name, tmp_path):
     """checkpoint_every=1: the step that went wrong must not be saved."""
-    config = settings(steps=6, checkpoint_every=1)
+    config, handler = settings(steps=6, checkpoint_every=1), signal.getsignal(signal.SIGINT)
     with pytest.raises(UnveilError, match=rf"{name} at step 4.*learning_rate") as caught:
         run(tmp_path, config, risk=Broken(4, gradient_only))
     assert "\n" not in str(caught.value)
     newest = latest_checkpoint(tmp_path / "checkpoints")
     assert newest.name == "step-00000003"
     assert all(x.isfinite().all() for x in load_file(newest / "model.safetensors").values())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     run(tmp_path, config, risk=Broken(0))
     run(tmp_path / "whole", config, risk=Broken(0))
     assert losses(tmp_path) == losses(tmp_path / "whole")
@@ -241,11 +241,12 @@ def test_ctrl_c_handler_is_restored_and_a_second_one_stops_at_once(tmp_path):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt) as caught:
         run(tmp_path, progress=twice)
     assert not isinstance(caught.value, Interrupted)
     assert latest_checkpoint(tmp_path / "checkpoints") is None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_ctrl_c_during_the_last_step_finishes(tmp_path):

@@ -107,7 +107,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
 
 
 def run_denoise(run_folder: Path, data: str, out: Path, sigma: float | None, device: str, dry_run: bool) -> None:
-    run, f, source, level = open_input(run_folder, data, sigma, device)
+    _, f, source, level = open_input(run_folder, data, sigma, device)
     if dry_run:
         console.print(f"would denoise {len(source)} images at sigma {level:.4g} into {out}", soft_wrap=True)
         return

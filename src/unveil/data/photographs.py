@@ -1,11 +1,10 @@
 """Real colour photographs for the demo, from the files that come with scikit-image: nothing is downloaded.
 
-Each is reduced 2x by averaging blocks of 2x2 pixels, which takes away most of the JPEG
-artefacts and halves the (white) sensor noise of the originals, so that the rest can serve as the ground truth
-of a simulation. Some noise does remain: results measured against it are good to that level, not beyond.
+Photographs with visible grain of their own are reduced 2x by means over 2x2 pixels, so that an estimator trained on
+them does not learn the grain as signal; the others are left as they are. All carry some noise of the camera and of
+JPEG, small against the demo's: results measured against them are good to that level, not beyond.
 
-No scene is on both sides: `motorcycle_left` and `motorcycle_right` are two views of one scene and both for
-training.
+No scene is on both sides: `motorcycle_left` and `motorcycle_right` are two views of one scene and both for training.
 """
 
 from __future__ import annotations
@@ -21,31 +20,37 @@ from unveil.errors import UnveilError
 
 __all__ = ["heldout_photographs", "training_photographs"]
 
+SIDE = 256
+"""Height and width of the held-out photographs, pixels: small enough to draw many samples of in a demo."""
+
 
 def training_photographs() -> dict[str, Tensor]:
-    """Six photographs, name -> x (3, H, W) float32 in [0, 1], sides from 213 to 500 pixels.
+    """Five photographs, name -> x (3, H, W) float32 in [0, 1], sides from 256 to 741 pixels.
 
     The retina is cut to the square inside its disc: the black surround is no photograph.
     Raises UnveilError if this scikit-image does not carry one of them.
     """
     data = _skimage_data()
     return {
-        "hubble": _load("hubble", data.hubble_deep_field),
         "motorcycle_left": _load("motorcycle_left", lambda: data.stereo_motorcycle()[0]),
         "motorcycle_right": _load("motorcycle_right", lambda: data.stereo_motorcycle()[1]),
-        "retina": _load("retina", lambda: _centre(data.retina(), 960)),
+        "retina": _halve(_window(_load("retina", data.retina), 225, 225, 960)),
         "rocket": _load("rocket", data.rocket),
-        "tissue": _load("tissue", data.immunohistochemistry),
+        "tissue": _halve(_load("tissue", data.immunohistochemistry)),
     }
 
 
 def heldout_photographs() -> dict[str, Tensor]:
-    """Three photographs never to be trained on, name -> x (3, H, W) float32 in [0, 1].
+    """Three photographs never to be trained on, name -> x (3, 256, 256) float32 in [0, 1], each a part of the whole.
 
     Raises UnveilError if this scikit-image does not carry one of them.
     """
     data = _skimage_data()
-    return {name: _load(name, getattr(data, name)) for name in ("astronaut", "chelsea", "coffee")}
+    return {
+        "astronaut": _window(_load("astronaut", data.astronaut), 0, 96, SIDE),
+        "chelsea": _window(_load("chelsea", data.chelsea), 22, 90, SIDE),
+        "coffee": _window(_load("coffee", data.coffee), 60, 150, SIDE),
+    }
 
 
 def _skimage_data() -> Any:
@@ -62,13 +67,12 @@ def _load(name: str, read: Callable[[], np.ndarray]) -> Tensor:
             f"the photograph {name} is not in the installed scikit-image ({type(error).__name__}): "
             "pip install --upgrade scikit-image"
         ) from error
-    return _halve(torch.from_numpy(np.ascontiguousarray(v)).permute(2, 0, 1) / 255.0)
+    return torch.from_numpy(np.ascontiguousarray(v)).permute(2, 0, 1).contiguous() / 255.0
 
 
-def _centre(v: np.ndarray, size: int) -> np.ndarray:
-    """The central size x size pixels of v (H, W, 3)."""
-    top, left = (v.shape[0] - size) // 2, (v.shape[1] - size) // 2
-    return v[top : top + size, left : left + size]
+def _window(x: Tensor, top: int, left: int, side: int) -> Tensor:
+    """The square of `side` pixels at (top, left) of x (C, H, W)."""
+    return x[:, top : top + side, left : left + side].contiguous()
 
 
 def _halve(x: Tensor) -> Tensor:

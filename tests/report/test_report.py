@@ -1,0 +1,83 @@
+"""Pictures and the page: decodable, self-contained, escaped, and true to the figures."""
+
+import io
+import json
+
+import imageio.v3 as iio
+import pytest
+import torch
+
+from unveil.config import parse_config
+from unveil.data import open_images, save_image
+from unveil.errors import UnveilError
+from unveil.evaluation import Evaluation, Figures
+from unveil.report import comparison, training_curves, write_report, write_results
+from unveil.report.pictures import displayed
+from unveil.training import create_run
+
+
+def result(name="image", channels=3, samples=3, reference=True):
+    x = torch.rand(channels, 24, 32)
+    drawn = torch.rand(samples, channels, 24, 32) if samples else None
+    figures = Figures(name, 30.0, psnr_mmse=31.25 if reference else None)
+    return Evaluation(figures, x, x, drawn, x if reference else None)
+
+
+def pixels(png):
+    return iio.imread(io.BytesIO(png), extension=".png")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("samples", [0, 1, 3])
+def test_comparison_is_a_picture_that_shows_something(channels, samples):
+    image = pixels(comparison(result(channels=channels, samples=samples)))
+    assert image.ndim == 3
+    assert image.std() > 10
+
+
+def test_displayed_maps_zero_to_black_and_one_to_white():
+    assert displayed(torch.tensor([[[-1.0, 0.0, 1.0, 2.0]]])).tolist() == [[0, 0, 1, 1]]
+    assert displayed(torch.zeros(3, 4, 5)).shape == (4, 5, 3)
+    assert displayed(torch.tensor([[[0.3]], [[0.4]]])).item() == pytest.approx(0.5)  # modulus of a complex pixel
+
+
+def test_training_curves():
+    assert training_curves([]) is None
+    lines = [{"step": i + 1, "loss": 1.0 / (i + 1)} for i in range(20)]
+    lines[9]["psnr_estimate"] = 20.0
+    assert pixels(training_curves(lines)).std() > 5
+
+
+@pytest.fixture
+def run(tmp_path):
+    save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))
+    config = parse_config({"data": {"path": str(tmp_path / "data.npy")}, "noise": {"sigma": 0.1}}, "test")
+    return create_run(tmp_path / "run<b>", config)
+
+
+def test_results_are_written_as_they_come(run):
+    rows, means = write_results(run.folder, iter([result("a"), result("b", samples=0, reference=False)]))
+    assert [row.name for row in rows] == ["a", "b"]
+    assert means == {"psnr_estimate": 30.0, "psnr_mmse": 31.25}
+    record = json.loads((run.folder / "evaluation.json").read_text())
+    assert record["mean"] == means
+    assert record["images"][1]["psnr_mmse"] is None
+    frames = sorted((run.folder / "images" / "a").iterdir())
+    assert [f.name for f in frames] == ["sample_000.png", "sample_001.png", "sample_002.png"]
+    assert open_images(frames[0]).shape(0) == (3, 24, 32)
+
+
+def test_the_page_shows_the_figures_and_needs_nothing_else(run):
+    write_results(run.folder, [result("a&b"), result("c", samples=0)])
+    page = write_report(run).read_text()
+    assert "31.25" in page
+    assert "a&amp;b" in page
+    assert "<b></h1>" not in page  # the folder's name is escaped
+    assert "run&lt;b&gt;" in page
+    assert page.count("data:image/png;base64,") == 2 + 3  # two comparisons, three frames
+    assert "http" not in page
+
+
+def test_a_run_without_results_has_no_report(run):
+    with pytest.raises(UnveilError, match="unveil evaluate"):
+        write_report(run)
