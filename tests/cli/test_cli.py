@@ -53,7 +53,7 @@ class Captured:
         pass
 
 
-def call(*words, **patches):
+def call(*words):
     """(exit code, what was printed to stderr) of `unveil *words`, in this process."""
     argv, stderr, captured = sys.argv, sys.stderr, Captured()
     sys.argv, sys.stderr = ["unveil", *map(str, words)], captured
@@ -110,6 +110,20 @@ def test_init_writes_a_commented_configuration_that_runs(workspace):
     assert "# found 0.1" in text or "# found 0.09" in text
     assert yaml.safe_load(text)["training"]["steps"] == 6
     assert "exists" in refused("init", workspace / "data", "--out", workspace / "unveil.yaml")
+
+
+def test_values_of_an_instrument_are_mapped_and_mapped_back(workspace, tmp_path):
+    """Counts around 1000 with 16 bits of room: init states their range, and estimates come back as counts."""
+    y = torch.stack([open_images(workspace / "data" / f"y{i}.tif").read(0)[0] for i in range(3)])
+    np.save(tmp_path / "counts.npy", (1000 + 400 * y).round().numpy().astype(np.uint16))
+    assert call("init", tmp_path / "counts.npy", "--out", tmp_path / "c.yaml", *SETS)[0] == 0
+    low, high = yaml.safe_load((tmp_path / "c.yaml").read_text())["data"]["value_range"]
+    assert 850 < low < 1000
+    assert 1400 < high < 1550
+    assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run")[0] == 0
+    assert call("denoise", tmp_path / "run", tmp_path / "counts.npy", "--out", tmp_path / "out")[0] == 0
+    estimate = open_images(tmp_path / "out" / "counts_0000.tif").read(0)
+    assert abs(float(estimate.mean()) - float(1000 + 400 * y[0].mean())) < 10
 
 
 def test_the_run_folder_holds_what_repeats_it(workspace):
@@ -297,7 +311,7 @@ def test_ctrl_c_elsewhere_is_one_line(workspace, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unveil.cli.commands.save_both", interrupt)
+    monkeypatch.setattr("unveil.cli.use.save_both", interrupt)
     assert "interrupted" in refused("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
 
 

@@ -103,3 +103,15 @@ def test_a_batch_of_one(device, dtype):
 def test_refusals(wrong):
     with pytest.raises(UnveilError, match=next(iter(wrong))):
         MonteCarloDivergence(**wrong)
+
+
+@pytest.mark.parametrize("part", [0.5, 1.0])
+def test_the_probe_moves_measured_entries_alone(part, device, dtype):
+    """Moving the others too would keep the mean and only add variance."""
+    case = make_case("mask", device, dtype)
+    inputs = []
+    f = lambda y, s: (inputs.append(y), nonlinear(y, s))[1]  # noqa: E731
+    MonteCarloDivergence(part=part)(f, *draw(case), case.problem, make_generator(device, 1))
+    moved = inputs[1] != case.junk
+    assert len(inputs[1]) == part * len(case.x)
+    assert torch.equal(moved, case.problem.measured.expand_as(moved))

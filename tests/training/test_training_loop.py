@@ -80,6 +80,15 @@ def test_learning_rate_schedule():
     assert min(rates) > 0
 
 
+@pytest.mark.parametrize("warmup", [0, 4])
+def test_the_schedule_is_what_the_optimizer_uses(warmup, tmp_path):
+    """Adam's first step moves a weight by the rate itself, whatever its gradient."""
+    config, f, moved = settings(steps=4, warmup=warmup, clip=1e6), network(), []
+    start = f.backbone.head.bias.detach().clone()
+    run(tmp_path, config, f, progress=lambda *now: moved.append((f.backbone.head.bias - start).abs().item()))
+    assert moved[0] == pytest.approx(learning_rate(0, config), rel=1e-3)
+
+
 def test_average_is_the_recursion():
     model = nn.Linear(3, 2)
     ema = averaged(model, 0.4)

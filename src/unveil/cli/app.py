@@ -65,7 +65,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
 ) -> None:
     """Look at the data, estimate the noise, and write a commented configuration for them."""
-    from unveil.cli.commands import run_init
+    from unveil.cli.init import run_init
 
     run_init(data, out, sets or [], force)
 
@@ -83,7 +83,7 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train an estimator from the measurements alone. Ctrl-C saves; the same command resumes."""
-    from unveil.cli.commands import run_train
+    from unveil.cli.train import run_train
 
     run_train(config, out, sets or [], seed, device, dry_run)
 
@@ -97,8 +97,11 @@ def denoise(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Estimate E[x | y] of each image: a float32 TIFF and, for 1 or 3 channels, a PNG."""
-    from unveil.cli.commands import run_denoise
+    """Estimate E[x | y] of each image: a float32 TIFF and, for 1 or 3 channels, a PNG.
+
+    TIFF values are in the units of data.value_range if it is set, and on the [0, 1] scale otherwise.
+    """
+    from unveil.cli.use import run_denoise
 
     run_denoise(run, data, out, sigma, device, dry_run)
 
@@ -114,11 +117,11 @@ def sample(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Draw posterior samples x ~ p(x | y) of each image, with their mean and deviation.
+    """Draw posterior samples x ~ p(x | y) of each image, with their mean and deviation; units as denoise's.
 
     --set sampling.steps=50, sampling.samples=16, sampling.solver=heun and the like change how.
     """
-    from unveil.cli.commands import run_sample
+    from unveil.cli.use import run_sample
 
     run_sample(run, data, out, sets or [], sigma, seed or 0, device, dry_run)
 
@@ -140,7 +143,7 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Estimate the error without a reference (and with one, if given), and the calibration of samples."""
-    from unveil.cli.commands import run_evaluate
+    from unveil.cli.use import run_evaluate
 
     run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
 
@@ -148,6 +151,6 @@ def evaluate(
 @app.command()
 def report(run: RunFolder) -> None:
     """Write RUN/report.html from what evaluate found: one self-contained page to look at and to send."""
-    from unveil.cli.commands import run_report
+    from unveil.cli.use import run_report
 
     run_report(run)

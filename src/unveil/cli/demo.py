@@ -7,8 +7,10 @@ opens. Then come the same train, evaluate and report as for anybody's folder.
 from collections.abc import Sequence
 from pathlib import Path
 
-from unveil.cli.commands import evaluate_and_report, torch_device, train_with_bar
+from unveil.cli.device import torch_device
 from unveil.cli.screen import console
+from unveil.cli.train import train_with_bar
+from unveil.cli.use import evaluate_and_report
 from unveil.config import override, parse_config, to_yaml
 from unveil.data import heldout_photographs, open_images, save_image, training_photographs
 from unveil.errors import UnveilError

@@ -1,0 +1,20 @@
+"""The device that a command runs on."""
+
+import torch
+
+from unveil.errors import UnveilError
+
+__all__ = ["torch_device"]
+
+
+def torch_device(device: str) -> torch.device:
+    """auto is the accelerator, where there is one."""
+    if device == "auto":
+        found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
+        return found if found is not None and torch.accelerator.is_available() else torch.device("cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UnveilError(f"--device {device}: not on this machine; use --device cpu or auto") from None
+    return chosen

@@ -1,0 +1,68 @@
+"""unveil init: look at the data, and write a configuration that suits them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unveil.cli.screen import console
+from unveil.config import Config, override, parse_config, to_yaml
+from unveil.data import ImageSource, atomic_write
+from unveil.errors import UnveilError
+from unveil.noise import estimate_common_sigma
+from unveil.training.run import open_source
+
+__all__ = ["run_init"]
+
+FIRST_IMAGES = 16
+"""How many images are looked at."""
+
+
+def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
+    if out.exists() and not force:
+        raise UnveilError(f"{out}: exists; pass --force to overwrite it, or --out with another name")
+    values = override({"data": {"path": data}}, sets)
+    config = parse_config(values, "--set")
+    if config.data.value_range is None and (found := unusual_range(config)) is not None:
+        config = parse_config(override(values, [f"data.value_range=[{found[0]:.4g}, {found[1]:.4g}]"]), data)
+        console.print(f"values lie between {found[0]:.4g} and {found[1]:.4g}: data.value_range maps these to [0, 1]")
+    source = open_source(config)
+    shapes = [source.shape(i) for i in range(len(source))]
+    smallest = min(min(shape[1:]) for shape in shapes)
+    if "crop" not in values.get("training", {}) and smallest < config.training.crop:
+        config = parse_config(override(values, [f"training.crop={smallest // 4 * 4}"]), data)
+    text = to_yaml(config)
+    sigma = estimate_common_sigma(source.read(i) for i in range(min(FIRST_IMAGES, len(source))))
+    text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first images;")
+    atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
+    largest = max(max(shape[1:]) for shape in shapes)
+    console.print(
+        f"{len(source)} images, {source.channels} channel(s), sides from {smallest} to {largest} pixels; "
+        f"noise level about {sigma:.4g} on the [0, 1] scale"
+    )
+    if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
+        console.print(
+            "warning: JPEG compression removes noise unevenly: the model of white noise does not hold, and the level is "
+            "underestimated; use raw or lossless images if there are any",
+            soft_wrap=True,
+        )
+    console.print(f"wrote {out}; next: unveil train {out}", soft_wrap=True)
+
+
+def unusual_range(config: Config) -> tuple[float, float] | None:
+    """The range of the data's values, in their own units, where [0, 1] or the range of their type would not show them."""
+    low, high = quantiles(open_source(config))
+    if low > -0.5 and high < 1.5 and high - low > 0.25:
+        return None
+    raw = config.model_copy(update={"data": config.data.model_copy(update={"value_range": (0.0, 1.0)})})
+    low, high = quantiles(open_source(raw))
+    return (low, high) if low < high else None
+
+
+def quantiles(source: ImageSource) -> tuple[float, float]:
+    """The 0.1% and 99.9% quantiles of the first images' values."""
+    images = [source.read(i).flatten() for i in range(min(FIRST_IMAGES, len(source)))]
+    values = torch.cat([image[:: max(1, len(image) // 100_000)] for image in images]).double().numpy()
+    low, high = np.quantile(values, [0.001, 0.999])
+    return float(low), float(high)

@@ -1,0 +1,71 @@
+"""unveil train: start a run, or go on with it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from unveil.cli.device import torch_device
+from unveil.cli.screen import console, progress_bar
+from unveil.config import Config, load_config, to_yaml
+from unveil.errors import UnveilError
+from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
+from unveil.training.run import open_source, split
+
+__all__ = ["run_train", "train_with_bar"]
+
+
+def run_train(
+    config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None, device: str, dry_run: bool
+) -> None:
+    if config_or_run.is_dir():
+        if sets or seed is not None or out is not None:
+            raise UnveilError(f"{config_or_run}: a run resumes as it began; for other settings train its config.yaml")
+        run = open_run(config_or_run)
+        folder, config = run.folder, run.config
+    else:
+        seeds = [] if seed is None else [f"seed={seed}"]
+        config = load_config(config_or_run, [*sets, *seeds])
+        folder = out or Path("runs") / config_or_run.stem
+    torch_device(device)
+    if dry_run:
+        describe(config, folder)
+        return
+    run = create_run(folder, config)
+    if (folder / "model.safetensors").is_file():
+        console.print(f"{folder} is trained already; next: unveil evaluate {folder}", soft_wrap=True)
+        return
+    train_with_bar(run, device)
+    console.print(f"trained; next: unveil evaluate {folder}", soft_wrap=True)
+
+
+def describe(config: Config, folder: Path) -> None:
+    """What a run would do, on the screen."""
+    source = open_source(config)
+    training, held_out = split(source, config)
+    parameters = sum(p.numel() for p in build_estimator(config, source.channels).parameters())
+    console.print(to_yaml(config), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"would train {parameters:,} parameters on {len(training)} images of {source.channels} channel(s), validate on "
+        f"{len(held_out)}, and write {folder}; nothing written",
+        soft_wrap=True,
+    )
+
+
+def train_with_bar(run: Run, device: str) -> nn.Module:
+    """Train or resume with a progress bar; Ctrl-C says how to go on."""
+    newest = latest_checkpoint(run.folder / "checkpoints")
+    if newest is not None:
+        console.print(f"resuming {run.folder} from {newest.name}", soft_wrap=True)
+    if run.dilation != run.config.risk.dilation:
+        console.print(f"the images are small: block means of sides {list(run.dilation)} only", soft_wrap=True)
+    with progress_bar("training") as bar:
+
+        def show(done: int, total: int, metrics: dict[str, float]) -> None:
+            note = f"held-out PSNR est. {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else ""
+            bar(done, total, note)
+
+        try:
+            return train_run(run, device=device, progress=show)
+        except Interrupted as stop:
+            raise Interrupted(f"{stop}; resume with unveil train {run.folder}") from None

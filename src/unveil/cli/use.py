@@ -1,0 +1,171 @@
+"""unveil denoise, sample, evaluate and report: what a trained run is for."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from unveil.cli.device import torch_device
+from unveil.cli.screen import console, figures_table, progress_bar
+from unveil.config import Config, override, parse_config
+from unveil.data import ImageSource, open_images, save_image
+from unveil.errors import UnveilError
+from unveil.estimators import Tiled
+from unveil.evaluation import draw_samples, evaluate
+from unveil.random import make_generator
+from unveil.report import write_report, write_results
+from unveil.training import Run, open_run
+from unveil.training.run import open_source, split
+
+__all__ = ["evaluate_and_report", "run_denoise", "run_evaluate", "run_report", "run_sample"]
+
+
+def run_denoise(run_folder: Path, data: str, out: Path, sigma: float | None, device: str, dry_run: bool) -> None:
+    run, f, source, level = open_input(run_folder, data, sigma, device)
+    if dry_run:
+        console.print(f"would denoise {len(source)} images at sigma {level:.4g} into {out}", soft_wrap=True)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with progress_bar("denoising") as bar, torch.no_grad():
+        for i in range(len(source)):
+            x_hat = f(source.read(i)[None].to(torch_device(device)), level)[0].cpu()
+            save_both(out / source.name(i), x_hat, run)
+            bar(i + 1, len(source))
+    console.print(f"open {out}", soft_wrap=True)
+
+
+def run_sample(
+    run_folder: Path,
+    data: str,
+    out: Path,
+    sets: Sequence[str],
+    sigma: float | None,
+    seed: int,
+    device: str,
+    dry_run: bool,
+) -> None:
+    run, f, source, level = open_input(run_folder, data, sigma, device)
+    sampling = with_sets(run, sets).sampling
+    if dry_run:
+        console.print(
+            f"would draw {sampling.samples} samples of each of {len(source)} images at sigma {level:.4g} by "
+            f"{sampling.solver} in {sampling.steps} steps into {out}",
+            soft_wrap=True,
+        )
+        return
+    with progress_bar("sampling") as bar:
+        for i in range(len(source)):
+            y = source.read(i)[None].to(torch_device(device))
+            generator = make_generator(y.device, seed, i)
+
+            def show(done: int, total: int, i: int = i) -> None:
+                bar(i * total + done, len(source) * total, source.name(i))
+
+            samples = draw_samples(f, y, level, sampling, generator, show)[:, 0].cpu()
+            folder = out / source.name(i)
+            folder.mkdir(parents=True, exist_ok=True)
+            for k, x in enumerate(samples):
+                save_both(folder / f"sample_{k:03d}", x, run)
+            save_both(folder / "mean", samples.mean(0), run)
+            if len(samples) > 1:
+                low, high = value_range(run)
+                save_image(folder / "deviation.tif", samples.std(0) * (high - low))
+    console.print(f"open {out}", soft_wrap=True)
+
+
+def run_evaluate(
+    run_folder: Path,
+    data: str | None,
+    reference: str | None,
+    sampled: int,
+    sets: Sequence[str],
+    sigma: float | None,
+    seed: int,
+    device: str,
+    dry_run: bool,
+) -> None:
+    run, f, source, level = open_input(run_folder, data, sigma, device)
+    options = run.config.data
+    clean = None if reference is None else open_images(reference, axes=options.axes, value_range=options.value_range)
+    if dry_run:
+        console.print(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}", soft_wrap=True)
+        return
+    evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device)
+
+
+def evaluate_and_report(
+    run: Run,
+    f: nn.Module,
+    source: ImageSource,
+    level: float,
+    clean: ImageSource | None,
+    sampled: int,
+    config: Config,
+    seed: int,
+    device: str,
+) -> None:
+    """Evaluate with a progress bar, write results and report into the run folder, and print the table."""
+    with progress_bar("evaluating") as bar:
+        results = evaluate(
+            f,
+            source,
+            level,
+            config.sampling,
+            reference=clean,
+            sampled=sampled,
+            seed=seed,
+            device=torch_device(device),
+            progress=bar,
+        )
+        rows, means = write_results(run.folder, results)
+    page = write_report(run)
+    console.print(figures_table(rows, means))
+    console.print(f"open {page}", soft_wrap=True)
+
+
+def run_report(run_folder: Path) -> None:
+    console.print(f"open {write_report(open_run(run_folder))}", soft_wrap=True)
+
+
+def open_input(
+    run_folder: Path, data: str | None, sigma: float | None, device: str
+) -> tuple[Run, nn.Module, ImageSource, float]:
+    """The run, its estimator on `device`, the measurements (the run's held-out ones by default), and their level."""
+    if sigma is not None and not 0 < sigma < float("inf"):
+        raise UnveilError(f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale")
+    run = open_run(run_folder)
+    f = Tiled(run.estimator().to(torch_device(device)))
+    if data is None:
+        source = split(open_source(run.config), run.config)[1]
+    else:
+        options = run.config.data
+        source = open_images(data, dataset=options.dataset, axes=options.axes, value_range=options.value_range)
+    if source.channels != run.channels:
+        raise UnveilError(
+            f"{data}: has {source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
+            "or train on images like these"
+        )
+    return run, f, source, sigma or run.sigma_n
+
+
+def with_sets(run: Run, sets: Sequence[str]) -> Config:
+    """The run's configuration with overrides of its sampling section."""
+    for text in sets:
+        if not text.startswith("sampling."):
+            raise UnveilError(f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50")
+    return parse_config(override(json.loads(run.config.model_dump_json()), sets), "--set")
+
+
+def save_both(stem: Path, x: Tensor, run: Run) -> None:
+    """x (C, H, W) as float32 TIFF in the measurements' units and, for 1 or 3 channels, as PNG."""
+    low, high = value_range(run)
+    save_image(stem.with_name(stem.name + ".tif"), low + (high - low) * x)
+    if x.shape[0] in (1, 3):
+        save_image(stem.with_name(stem.name + ".png"), x)
+
+
+def value_range(run: Run) -> tuple[float, float]:
+    """What 0 and 1 are in the measurements' units: data.value_range, or themselves."""
+    return run.config.data.value_range or (0.0, 1.0)
