@@ -108,7 +108,7 @@ class TrainingConfig(Section):
     warmup: int = Field(100, ge=0, description="steps of linear warm-up")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weights' moving average")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="mixed precision of the network's passes")
+    precision: Literal["no", "bf16"] = Field("no", description="mixed precision of the network's passes")
     validate_every: int = Field(200, ge=1, description="steps between validations by the reference-free risk")
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
 

@@ -299,7 +299,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(workspace, tmp_path, monkeypa
 
     arguments = ("train", workspace / "unveil.yaml", "--out", tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("unveil.training.checkpoint.save_file", full)
+        patch.setattr("unveil.training.checkpoint.save", full)
         assert "No space left" in refused(*arguments)
     assert call(*arguments)[0] == 0
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (

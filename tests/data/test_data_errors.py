@@ -93,9 +93,7 @@ def test_axes_letters(tmp_path, axes):
         assert len(open_images(tmp_path / "x.npy", axes=axes)) == 2
 
 
-@pytest.mark.parametrize(
-    "value_range", [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1), (1,), 3, ("a", "b")]
-)
+@pytest.mark.parametrize("value_range", [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1), (1,), 3, ("a", "b")])
 def test_value_range(tmp_path, value_range):
     iio.imwrite(tmp_path / "x.png", GREY)
     refused(tmp_path / "x.png", "value_range", value_range=value_range)
@@ -189,9 +187,7 @@ def test_tiff_that_needs_more(tmp_path, monkeypatch):
     iio.imwrite(path, GREY, plugin="pillow", compression="tiff_lzw")
     if 5 not in tifffile.TIFF.DECOMPRESSORS:
         refused(path, path, "LZW", "imagecodecs")
-    tifffile.imwrite(
-        path, np.zeros((2, 3, 2, 6, 7, 3), np.uint8), photometric="rgb", metadata={"axes": "TZCYXS"}
-    )
+    tifffile.imwrite(path, np.zeros((2, 3, 2, 6, 7, 3), np.uint8), photometric="rgb", metadata={"axes": "TZCYXS"})
     refused(path, path, "TZCYXS", "pass axes")
 
 

@@ -168,18 +168,14 @@ def test_every_number_type(tmp_path, dtype):
     v = np.array([[0, 1, 2], [100, 120, 127]], dtype=dtype)
     np.save(tmp_path / "x.npy", v)
     top = np.iinfo(dtype).max if v.dtype.kind in "iu" else 1
-    np.testing.assert_allclose(
-        open_images(tmp_path / "x.npy").read(0)[0], v.astype(np.float64) / top, rtol=1e-6
-    )
+    np.testing.assert_allclose(open_images(tmp_path / "x.npy").read(0)[0], v.astype(np.float64) / top, rtol=1e-6)
 
 
 def test_png_grey_colour_and_16_bits(tmp_path):
     iio.imwrite(tmp_path / "grey.png", GREY)
     iio.imwrite(tmp_path / "rgb.png", RGB)
     iio.imwrite(tmp_path / "deep.png", DEEP[0])
-    np.testing.assert_array_equal(
-        open_images(tmp_path / "grey.png").read(0)[0], GREY.astype(np.float32) / 255
-    )
+    np.testing.assert_array_equal(open_images(tmp_path / "grey.png").read(0)[0], GREY.astype(np.float32) / 255)
     rgb = open_images(tmp_path / "rgb.png")
     assert rgb.shape(0) == (3, 13, 17)
     np.testing.assert_array_equal(rgb.read(0), RGB.transpose(2, 0, 1).astype(np.float32) / 255)
@@ -221,13 +217,9 @@ def test_tiff_declares_its_axes(tmp_path, compression):
     assert (len(source), source.channels) == (6, 2)
     np.testing.assert_array_equal(stack(source), v.reshape(6, 2, 13, 17))
     np.testing.assert_array_equal(source.read(4, (2, 3, 4, 5)), v.reshape(6, 2, 13, 17)[4, :, 2:6, 3:8])
-    tifffile.imwrite(
-        path, v[0, 0], photometric="minisblack", metadata={"axes": "CYX"}, compression=compression
-    )
+    tifffile.imwrite(path, v[0, 0], photometric="minisblack", metadata={"axes": "CYX"}, compression=compression)
     np.testing.assert_array_equal(open_images(path).read(0), v[0, 0])
-    tifffile.imwrite(
-        path, RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", compression=compression
-    )
+    tifffile.imwrite(path, RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate", compression=compression)
     np.testing.assert_array_equal(open_images(path).read(0) * 255, RGB.transpose(2, 0, 1))
 
 

@@ -110,6 +110,4 @@ def test_save_image_on_a_full_disk(tmp_path, monkeypatch, name):
 def test_others_may_read_what_the_umask_allows(tmp_path):
     (tmp_path / "plain").write_text("x")
     save_image(tmp_path / "x.npy", image(1))
-    assert stat.S_IMODE((tmp_path / "x.npy").stat().st_mode) == stat.S_IMODE(
-        (tmp_path / "plain").stat().st_mode
-    )
+    assert stat.S_IMODE((tmp_path / "x.npy").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)

@@ -53,9 +53,7 @@ class Mixture:
         mean = self.means + torch.einsum("kij,kj->ki", gain, gap)
         cov = sigma_n**2 * gain
         b = (s / sigma_n) ** 2  # x_s | x, y ~ N(x + b (y - x), s^2 (1 - b) I): a bridge
-        return Mixture(
-            log_weight.softmax(0), mean + b * (y - mean), (1 - b) ** 2 * cov + s**2 * (1 - b) * eye
-        )
+        return Mixture(log_weight.softmax(0), mean + b * (y - mean), (1 - b) ** 2 * cov + s**2 * (1 - b) * eye)
 
     def sample(self, n, generator):
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)

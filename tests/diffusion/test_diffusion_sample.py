@@ -37,11 +37,7 @@ def test_posterior_shape_batches_and_progress(batch, device, dtype):
 @pytest.mark.parametrize("batch", [3, 64])
 def test_posterior_of_each_image_with_its_own_level(batch, device):
     """Samples land in the right slots: pixels N(0.5, 0.2^2), three levels, batch size = width."""
-    y = (
-        torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64, device=device)
-        .reshape(3, 1, 1, 1)
-        .expand(3, 1, 20, 3)
-    )
+    y = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64, device=device).reshape(3, 1, 1, 1).expand(3, 1, 20, 3)
     sigma_n = torch.tensor([0.05, 0.1, 0.3], dtype=torch.float64, device=device)
     x = posterior_samples(shrink, y, sigma_n, generator=make_generator(device, 2), samples=200, batch=batch)
     n = 200 * 60
@@ -65,9 +61,7 @@ def test_posterior_defaults_to_a_hundredth_of_the_noise(device):
     assert levels[0] == pytest.approx(0.3)
     assert levels[-1] == pytest.approx(0.003)
     assert len(levels) == 49
-    posterior_samples(
-        denoise, y, 0.3, generator=make_generator(device, 0), samples=1, sigma_min=0.02, schedule=karras
-    )
+    posterior_samples(denoise, y, 0.3, generator=make_generator(device, 0), samples=1, sigma_min=0.02, schedule=karras)
     assert levels[-1] == pytest.approx(0.02)
 
 

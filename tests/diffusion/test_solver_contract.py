@@ -26,9 +26,7 @@ def shrink(x, sigma):
 def test_shape_dtype_device_and_determinism(solver, shape, device, dtype):
     x = torch.rand(shape, generator=make_generator(device, 1), dtype=dtype, device=device)
     before = x.clone()
-    a, b, c = (
-        solver.solve(shrink, x, geometric(0.1, 0.001, 6), make_generator(device, seed)) for seed in (0, 0, 1)
-    )
+    a, b, c = (solver.solve(shrink, x, geometric(0.1, 0.001, 6), make_generator(device, seed)) for seed in (0, 0, 1))
     assert (a.shape, a.dtype, a.device.type) == (x.shape, dtype, device.type)
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
@@ -46,9 +44,7 @@ def test_the_global_generator_is_not_touched(solver, device):
 def test_half_the_precision_gives_the_same_sample(solver, monkeypatch):
     monkeypatch.setattr(sys.modules[type(solver).__module__], "normal", lambda like, generator: like.cos())
     x = torch.linspace(0, 1, 12, dtype=torch.float64).reshape(2, 6)
-    a, b = (
-        solver.solve(shrink, x.to(d), geometric(0.1, 0.001, 30), None) for d in (torch.float64, torch.float32)
-    )
+    a, b = (solver.solve(shrink, x.to(d), geometric(0.1, 0.001, 30), None) for d in (torch.float64, torch.float32))
     torch.testing.assert_close(a, b.double(), atol=2e-6, rtol=0)
 
 
@@ -91,9 +87,7 @@ def test_no_graph_grows(solver, generator, device):
 @every_solver
 def test_levels_per_sample_when_the_batch_is_as_long_as_the_image_is_wide(solver, monkeypatch, dtype):
     """Each sample must come out as if solved alone: with w a function of x alone, exactly."""
-    monkeypatch.setattr(
-        sys.modules[type(solver).__module__], "normal", lambda like, generator: (9 * like).sin()
-    )
+    monkeypatch.setattr(sys.modules[type(solver).__module__], "normal", lambda like, generator: (9 * like).sin())
     x = torch.rand(4, 2, 4, 4, generator=make_generator("cpu", 3), dtype=dtype)
     high = torch.tensor([0.05, 0.1, 0.2, 0.4], dtype=torch.float64)
     levels = geometric(high, high / torch.tensor([20, 50, 100, 10]), 8)
@@ -137,6 +131,4 @@ def test_errors(solver, sigmas, message, generator, device):
 @every_solver
 def test_integer_images_are_refused(solver, generator, device):
     with pytest.raises(UnveilError, match="floating point"):
-        solver.solve(
-            shrink, torch.zeros(2, 3, dtype=torch.uint8, device=device), geometric(0.1, 0.01, 3), generator
-        )
+        solver.solve(shrink, torch.zeros(2, 3, dtype=torch.uint8, device=device), geometric(0.1, 0.01, 3), generator)

@@ -37,9 +37,7 @@ def test_gaussian_posterior(solver, device, dtype):
     variance = exact.cov().diagonal()
     assert bool(((x.mean(0) - exact.mean()).abs() < 4 * (variance / n).sqrt()).all())
     # in the posterior's own axes the covariance is I; an entry's standard error is (2/n)^1/2 or (1/n)^1/2
-    white = torch.linalg.solve_triangular(
-        torch.linalg.cholesky(exact.cov()), (x - exact.mean()).T, upper=False
-    )
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(exact.cov()), (x - exact.mean()).T, upper=False)
     error = (torch.cov(white) - torch.eye(3, dtype=dtype, device=device)).abs()
     assert float(error.max()) < 4 * (2 / n) ** 0.5 + ALLOWANCE[solver.order]
 

@@ -113,3 +113,11 @@ def test_takes_one_resolution_and_backward_reaches_all(device):
         nn.init.normal_(net.head.weight)
     net(rand(1, 1, 7, 7, device=device), torch.zeros(1, device=device)).sum().backward()
     assert net.stem.weight.grad.abs().sum() > 0
+
+
+def test_skips_carry_the_detail_past_the_coarse_resolution(device):
+    net = randomised(1, (8, 8)).to(device)
+    for conv in net.down:
+        conv.weight.zero_()
+    x, c = rand(2, 1, 16, 16, device=device), torch.zeros(2, device=device)
+    assert net(x, c).diff(dim=0).std() > 0.1 * net(x, c).std()

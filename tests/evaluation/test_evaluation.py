@@ -150,7 +150,7 @@ def test_evaluation_is_a_function_of_the_seed(pair):
 def test_a_reference_that_does_not_match_is_refused(shapes):
     source = MemorySource({"a": torch.rand(3, 16, 16), "b": torch.rand(3, 16, 16)})
     reference = MemorySource({str(i): torch.rand(shape) for i, shape in enumerate(shapes)})
-    with pytest.raises(UnveilError, match="reference|shape"):
+    with pytest.raises(UnveilError, match=r"reference|shape"):
         list(evaluate(Wiener(), source, SIGMA, SamplingConfig(), reference=reference))
 
 

@@ -277,11 +277,11 @@ def test_precisions_one_after_another_in_a_process(tmp_path):
 
 def test_precision_that_the_machine_lacks(tmp_path, monkeypatch):
     def refuse(**options):
-        raise ValueError("fp16 mixed precision requires a GPU")
+        raise ValueError("bf16 mixed precision requires another machine")
 
     monkeypatch.setattr("unveil.training.loop.Accelerator", refuse)
-    with pytest.raises(UnveilError, match=r"training\.precision = fp16 cannot be used here \(.*set it to no") as caught:
-        losses_of(tmp_path, "fp16")
+    with pytest.raises(UnveilError, match=r"training\.precision = bf16 cannot be used here \(.*set it to no") as caught:
+        losses_of(tmp_path, "bf16")
     assert "\n" not in str(caught.value)
 
 

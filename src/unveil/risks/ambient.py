@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.problem import DENOISING, Problem
 from unveil.random import normal
 from unveil.risks.base import Estimator, Law, Risk
@@ -35,7 +36,7 @@ def inverse_target_variance(sigma: Tensor, s: Tensor) -> Tensor:
 class AmbientTweedie(Risk):
     """weight(sigma, s) times an unbiased estimate of |A (f(y_s, s) - x)|^2 / m at a level s drawn per sample. One pass.
 
-    ratio:  law of s / sigma, > 1. Data without noise (sigma = 0) have no ratio: use `Oracle` for those.
+    ratio:  law of s / sigma, > 1; UnveilError for a LogUniform that is not. Data without noise (sigma = 0) have no ratio: use `Oracle` for those.
     weight: (sigma (B,), s (B,)) -> (B,); None is 1, the plain risk.
     """
 
@@ -47,6 +48,10 @@ class AmbientTweedie(Risk):
     ) -> None:
         super().__init__(problem)
         self.ratio = ratio or LogUniform(1.2, 3.0)
+        if isinstance(self.ratio, LogUniform) and not self.ratio.low > 1:
+            raise UnveilError(
+                f"the ratio s / sigma must be > 1, not from {self.ratio.low}: at 1 the target's variance is infinite"
+            )
         self.weight = weight
 
     def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:

@@ -49,6 +49,7 @@ class Mix(Risk):
     """The batch divided between several risks: the first samples go to the first risk, and so on.
 
     parts: (share, risk) pairs; shares are > 0 and sum to 1. Batches come in random order, so the split may be fixed.
+    The risks' problems must hold for any part of the batch: no masks of their own for single samples.
     """
 
     def __init__(self, parts: Sequence[tuple[float, Risk]]) -> None:

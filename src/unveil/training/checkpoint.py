@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from unveil.errors import UnveilError
@@ -62,7 +62,7 @@ def load_checkpoint(
     try:
         _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"))
         state: dict[str, Any] = json.loads((checkpoint / "state.json").read_text())
-    except Exception as error:  # safetensors raises its own type for damage, the OS others: all mean the same here
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise UnveilError(
             f"{checkpoint}: damaged checkpoint ({error}); delete it to resume from the one before"
         ) from None
@@ -76,10 +76,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
     """The tensors of `state` as safetensors, whatever their memory format. Raises OSError when it cannot be written."""
-    try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, path)
-    except SafetensorError as error:  # its own type for a full disk too
-        raise OSError(str(error)) from None
+    path.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in state.items()}))
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
@@ -88,7 +85,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
         raise UnveilError(f"{path}: no such file; is this a run folder whose training has started?")
     try:
         module.load_state_dict(load_file(path))
-    except Exception as error:  # safetensors' own error type, or torch's for mismatched keys and shapes
+    except (SafetensorError, OSError, RuntimeError) as error:  # damage; torch's for mismatched keys and shapes
         reason = str(error).splitlines()[0]
         raise UnveilError(f"{path}: damaged, or of another network ({reason}); restore it or train again") from None
 

@@ -61,9 +61,9 @@ def train(
     estimator: f(y, sigma), its weights drawn; changed in place.
     risk:      minimised in the mean over the batch.
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
-    device:    auto (accelerate's choice) or cpu.
+    device:    auto (accelerate's choice), cpu, or the type of that choice, such as cuda.
     Raises UnveilError when the loss or its gradient is no longer finite, a checkpoint cannot be read or written, or
-    the device lacks the precision, and Interrupted (a KeyboardInterrupt) after Ctrl-C, the last step saved.
+    the device lacks the precision, and Interrupted after Ctrl-C, the last step saved.
     """
     accelerator = _accelerator(device, config.precision)
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=config.learning_rate, weight_decay=0.0)
@@ -121,8 +121,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
-    if config.precision != "fp16":  # there the scaler skips steps of infinite gradients
-        _check_finite("gradient's norm", float(norm), step)
+    _check_finite("gradient's norm", float(norm), step)
     optimizer.step()
     return {"loss": loss.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
 
@@ -132,9 +131,15 @@ def _accelerator(device: str, precision: str) -> Accelerator:
     if not torch.distributed.is_initialized():
         AcceleratorState._reset_state(reset_partial_state=True)
     try:
-        return Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
     except ValueError as error:
         raise UnveilError(f"training.precision = {precision} cannot be used here ({error}); set it to no") from None
+    if device not in ("auto", "cpu", accelerator.device.type):
+        raise UnveilError(
+            f"training on {device}: accelerate chose {accelerator.device}; pass auto, and choose among several devices by "
+            "CUDA_VISIBLE_DEVICES or accelerate launch"
+        )
+    return accelerator
 
 
 def _check_finite(name: str, value: float, step: int) -> None:
