@@ -3,20 +3,18 @@
     python benchmarks/below_noise.py --train DIR --test DIR --sigma-n 0.1 --steps 2000 --json OUT
 
 Every clean image of --train is measured once, with one draw of noise, as an instrument would; all methods but the
-oracle see only these measurements. Each image of --test is corrupted once at each level. The same network, budget and
+oracle see only these measurements. Trainings are kept in --work: the same command goes on where it stopped. Each image of --test is corrupted once at each level. The same network, budget and
 seed for all; the test images are looked at when all training is over.
 """
 
 import sys
-import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
 from common import parser, write
-from unveil.config import Config, parse_config
+from unveil.config import Config, parse_config, to_yaml
 from unveil.data import MemorySource, crops, open_images
 from unveil.evaluation import mean_square_error, psnr
 from unveil.noise import Gaussian
@@ -46,6 +44,9 @@ def main() -> None:
     options.add_argument("--sigma-n", type=float, default=0.1)
     options.add_argument("--steps", type=int, default=2000)
     options.add_argument("--methods", default="oracle,sure,nsure,default", help="of " + ", ".join(METHODS))
+    options.add_argument(
+        "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
+    )
     options.add_argument("--dilation", default="1,2,4", help="block sizes")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
@@ -55,11 +56,11 @@ def main() -> None:
 
     clean, test = in_memory(options.train), in_memory(options.test)
     noisy = measure(clean, options.sigma_n, options.seed)
-    estimators, seconds = {}, {}
+    estimators = {}
     for name in names:
         _, recipe, form = METHODS[name]
         config = configuration(options, recipe or "default", form)
-        estimators[name], seconds[name] = learn(name, config, clean if recipe is None else noisy, recipe, options)
+        estimators[name] = learn(name, config, clean if recipe is None else noisy, recipe, options)
     levels = [options.sigma_n * ratio for ratio in LEVELS]
     rows = {name: [test_psnr(f, test, s, options.seed) for s in levels] for name, f in estimators.items()}
     show(rows, levels, names)
@@ -69,7 +70,7 @@ def main() -> None:
         "channels": clean.channels,
         "images": {"train": len(clean), "test": len(test)},
         "levels": levels,
-        "psnr": {name: dict(label=METHODS[name][0], psnr=rows[name], step_seconds=seconds[name]) for name in names},
+        "psnr": {name: dict(label=METHODS[name][0], psnr=rows[name]) for name in names},
         "parameters": sum(p.numel() for p in next(iter(estimators.values())).parameters()),
     }
     write(options.json, options, result)
@@ -99,14 +100,14 @@ def configuration(options, recipe: str, form: str) -> Config:
             "noise": {"sigma": options.sigma_n},
             "estimator": {"form": form},
             "risk": {"recipe": recipe, "dilation": [int(k) for k in options.dilation.split(",")]},
-            "training": {"steps": options.steps, "checkpoint_every": options.steps, "warmup": min(100, options.steps)},
+            "training": {"steps": options.steps, "checkpoint_every": 250, "warmup": min(100, options.steps)},
         },
         "benchmark",
     )
 
 
-def learn(name: str, config: Config, source: MemorySource, recipe: str | None, options) -> tuple[nn.Module, float]:
-    """The trained estimator, and the mean seconds of a step."""
+def learn(name: str, config: Config, source: MemorySource, recipe: str | None, options) -> nn.Module:
+    """The trained estimator."""
     top = LEVELS[-1] * 2 * options.sigma_n
     risk: Risk = Oracle(LogUniform(0.08 * options.sigma_n, top)) if recipe is None else make_risk(config.risk)
     window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
@@ -117,20 +118,17 @@ def learn(name: str, config: Config, source: MemorySource, recipe: str | None, o
 
     def progress(done: int, total: int, metrics: dict[str, float]) -> None:
         if done % 100 == 0:
-            print(f"{name}: {done}/{total}, {(time.perf_counter() - begin) / done:.3f} s a step", file=sys.stderr)
+            print(f"{name}: {done}/{total}", file=sys.stderr)
 
-    begin = time.perf_counter()
-    with TemporaryDirectory() as folder:
-        f = train(
-            build_estimator(config, source.channels),
-            risk,
-            batches,
-            config.training,
-            Path(folder),
-            seed=options.seed,
-            progress=progress,
-        )
-    return f, (time.perf_counter() - begin) / config.training.steps
+    folder = (options.work or options.json.with_suffix("")) / name
+    settings = to_yaml(config)
+    kept = folder / "config.yaml"
+    if kept.is_file() and kept.read_text() != settings:
+        sys.exit(f"{folder} holds a training with other settings: choose another --work")
+    folder.mkdir(parents=True, exist_ok=True)
+    kept.write_text(settings)
+    estimator = build_estimator(config, source.channels)
+    return train(estimator, risk, batches, config.training, folder, seed=options.seed, progress=progress)
 
 
 @torch.no_grad()
