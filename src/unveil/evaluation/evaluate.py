@@ -1,5 +1,6 @@
 """What a trained run does on measurements: error without a reference, against one if there is one, and calibration."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -155,11 +156,11 @@ def check_reference(source: ImageSource, reference: ImageSource) -> None:
 
 
 def mean_figures(figures: list[Figures]) -> dict[str, float]:
-    """The mean of each figure over the images that have it."""
+    """The mean of each figure over the images where it is a finite number."""
     rows = [asdict(row) for row in figures]
     means = {}
     for key in rows[0]:
-        values = [row[key] for row in rows if isinstance(row[key], float)]
+        values = [row[key] for row in rows if isinstance(row[key], float) and math.isfinite(row[key])]
         if values:
             means[key] = sum(values) / len(values)
     return means

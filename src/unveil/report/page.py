@@ -37,11 +37,12 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right;
 th { font-size: .8rem; color: #666; vertical-align: bottom } td:first-child, th:first-child { text-align: left }
 tr.mean td { font-weight: 600; border-top: 2px solid #222 }
 pre { background: #f6f6f4; padding: 1rem; overflow-x: auto; font-size: .8rem }
+.headline { font-size: 1.3rem; margin: .3rem 0 }
 .flicker img { image-rendering: pixelated; width: min(100%, 420px) } .note { color: #666 }
 """
 
 FLICKER = """
-document.querySelectorAll('.flicker').forEach(box => {
+if (!matchMedia('(prefers-reduced-motion: reduce)').matches) document.querySelectorAll('.flicker').forEach(box => {
   const frames = [...box.querySelectorAll('img')]; let at = 0;
   setInterval(() => { frames[at].hidden = true; at = (at + 1) % frames.length; frames[at].hidden = false }, 350)
 })
@@ -55,9 +56,11 @@ def write_report(run: Run) -> Path:
         raise UnveilError(f"{run.folder}: nothing to report yet; first run unveil evaluate {run.folder}")
     evaluation: dict[str, Any] = json.loads(source.read_text())
     record = json.loads((run.folder / "run.json").read_text())
+    title = "/".join(run.folder.resolve().parts[-2:])
     curves = training_curves(read_metrics(run.folder))
     parts = [
-        f"<h1>{html.escape(run.folder.resolve().name)}</h1>",
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p class=headline>{_headline(evaluation['mean'])}</p>",
         f"<p class=note>Learned by unveil {record['unveil']} from {record['images']} noisy images alone "
         f"(noise level {run.sigma_n:.4g} on the data's [0, 1] scale). No clean image was used in training.</p>",
         "<h2>Pictures</h2>",
@@ -75,12 +78,22 @@ def write_report(run: Run) -> Path:
     ]
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>unveil: {html.escape(run.folder.resolve().name)}</title><style>{STYLE}</style>"
+        f"<title>unveil: {html.escape(title)}</title><style>{STYLE}</style>"
         f"<body>{''.join(parts)}<script>{FLICKER}</script></body></html>\n"
     )
     path = run.folder / "report.html"
     atomic_write(path, lambda partial: partial.write_text(page, encoding="utf-8"))
     return path
+
+
+def _headline(mean: dict[str, float]) -> str:
+    """The result in one sentence."""
+    if "psnr_mmse" in mean:
+        text = f"From {mean.get('psnr_noisy', float('inf')):.1f} dB measured to {mean['psnr_mmse']:.1f} dB"
+        return text + (
+            f" ({mean['psnr_estimate']:.1f} dB estimated without the reference)." if "psnr_estimate" in mean else "."
+        )
+    return f"{mean['psnr_estimate']:.1f} dB, estimated without a reference." if "psnr_estimate" in mean else ""
 
 
 def _pictures(folder: Path, name: str) -> str:
@@ -120,7 +133,7 @@ def _explanation(mean: dict[str, float]) -> str:
         "The PSNR estimated without the reference is Stein's unbiased risk estimate of the measurement itself: it needs "
         "the noise level and nothing else, and holds for any estimator. "
     )
-    if "psnr_mmse" in mean:
+    if "psnr_mmse" in mean and "psnr_estimate" in mean:
         gap = mean["psnr_estimate"] - mean["psnr_mmse"]
         text += f"Here it can be checked: it is off by {gap:+.2f} dB in the mean. "
     if "psnr_sample" in mean:

@@ -58,7 +58,8 @@ def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
     rows = -(-count // columns)
     height, width = panels[0][1].shape[-2:]
     side = 3.3
-    figure = Figure(figsize=(columns * side, rows * (side * height / width + 0.45)), layout="constrained")
+    room = 0.8 if spread is not None else 0.0  # the colour bar's
+    figure = Figure(figsize=(columns * side + room, rows * (side * height / width + 0.4)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -71,7 +72,7 @@ def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
         axis = next(at)
         drawn = axis.imshow(spread.numpy(), cmap="magma", vmin=0, interpolation="nearest")
         axis.set_title("uncertainty: samples' standard deviation", fontsize=9)
-        figure.colorbar(drawn, ax=axis, shrink=0.8)
+        figure.colorbar(drawn, ax=axis, shrink=0.9)
     return _png(figure)
 
 

@@ -1,9 +1,11 @@
 """What `evaluate` found, written into the run folder: evaluation.json, and images/ to look at."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from unveil.data import atomic_write, save_image
 from unveil.evaluation import Evaluation, Figures, mean_figures
@@ -30,10 +32,15 @@ def write_results(folder: Path, results: Iterable[Evaluation]) -> tuple[list[Fig
             for k, sample in enumerate(result.samples):
                 save_image(frames / f"sample_{k:03d}.png", sample)
     means = mean_figures(rows)
-    record = {"images": [asdict(row) for row in rows], "mean": means}
+    record = {"images": [_finite(asdict(row)) for row in rows], "mean": means}
     text = json.dumps(record, indent=1) + "\n"
     atomic_write(folder / "evaluation.json", lambda path: path.write_text(text))
     return rows, means
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinity: what is not finite is as good as not measured."""
+    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
 
 def save_bytes(path: Path, content: bytes) -> None:
