@@ -199,6 +199,11 @@ def test_dry_runs_write_nothing(workspace, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_no_words_is_a_question_for_help(capsys):
+    assert call()[0] == 0
+    assert "unveil demo" in capsys.readouterr().out
+
+
 def test_wrong_words(workspace):
     assert "frobnicate" in refused("frobnicate")
     assert "--frob" in refused("train", "x.yaml", "--frob")

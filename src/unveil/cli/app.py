@@ -8,7 +8,6 @@ import typer
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: importing rich would double the time that --help takes
     pretty_exceptions_enable=False,

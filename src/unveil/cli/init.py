@@ -39,7 +39,8 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     largest = max(max(shape[1:]) for shape in shapes)
     console.print(
         f"{len(source)} images, {source.channels} channel(s), sides from {smallest} to {largest} pixels; "
-        f"noise level about {sigma:.4g} on the [0, 1] scale"
+        f"noise level about {sigma:.4g} on the [0, 1] scale",
+        soft_wrap=True,
     )
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
         console.print(
