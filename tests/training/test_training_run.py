@@ -14,6 +14,7 @@ from test_training_loop import losses
 import unveil
 from unveil.config import parse_config
 from unveil.data import MemorySource, save_image
+from unveil.diffusion import prior_samples
 from unveil.errors import UnveilError
 from unveil.estimators import NormalizationEquivariant, PreconditionedDenoiser, UNet, preconditioned
 from unveil.random import make_generator
@@ -336,3 +337,15 @@ def test_validation_reads_centres_of_large_images_and_few_of_many():
     source = Spy({str(i): torch.rand(1, 400, 20, generator=make_generator("cpu", i)) for i in range(12)})
     reference_free_validation(source, 0.1, 0)(preconditioned(UNet(1, (2,))))
     assert read == [(i, (104, 0, 192, 20)) for i in range(8)]
+
+
+def test_prior_samples_are_refused_above_the_trained_levels(tmp_path):
+    save_image(tmp_path / "y.tif", torch.rand(1, 32, 32))
+    sections = {"noise": {"sigma": 0.2}, "risk": {"levels": [1.2, 4.0]}, "training": {"crop": 16}}
+    run = create_run(tmp_path / "run", parse_config({"data": {"path": str(tmp_path / "y.tif")}, **sections}, "test"))
+    assert run.trained_max == pytest.approx(0.8)
+    f, generator = build_estimator(run.config, run.channels), make_generator("cpu", 0)
+    shape = (2, 1, 16, 16)
+    assert prior_samples(f, shape, 0.8, trained_max=run.trained_max, steps=3, generator=generator).shape == shape
+    with pytest.raises(UnveilError, match=r"trained up to 0\.8"):
+        prior_samples(f, shape, 0.81, trained_max=run.trained_max, generator=generator)
