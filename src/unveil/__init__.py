@@ -2,7 +2,7 @@
 
     measurements -> problem -> risk -> training -> estimator f(y, sigma) -> diffusion -> samples -> evidence
 
-Each step is a subpackage: `noise`, `data`, `estimators`, `risks`, `diffusion`, `training`, `evaluation`, `report`.
+Each step is a subpackage: `noise`, `data`, `estimators`, `risks`, `identify`, `diffusion`, `training`, `evaluation`, `report`.
 They load when first used, so that `import unveil` and the command line start at once.
 """
 
@@ -10,7 +10,18 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "diffusion", "estimators", "evaluation", "noise", "problem", "report", "risks", "training"]
+__all__ = [
+    "data",
+    "diffusion",
+    "estimators",
+    "evaluation",
+    "identify",
+    "noise",
+    "problem",
+    "report",
+    "risks",
+    "training",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -8,15 +8,21 @@ import torch
 
 from unveil.cli.screen import console
 from unveil.config import Config, override, parse_config, to_yaml
-from unveil.data import ImageSource, atomic_write
+from unveil.data import ImageSource, Window, atomic_write
 from unveil.errors import UnveilError
+from unveil.identify import scale_invariance
 from unveil.noise import estimate_common_sigma
+from unveil.risks import Dilate
+from unveil.training.recipes import make_risk
 from unveil.training.run import open_source
 
 __all__ = ["run_init"]
 
 FIRST_IMAGES = 16
 """How many images are looked at."""
+IMAGES_FOR_SCALE = 32
+WINDOW_FOR_SCALE = 512
+"""How many images the check of scale reads, spread over all, and the side of the window in the middle of each, pixels."""
 
 
 def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
@@ -32,8 +38,11 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     smallest = min(min(shape[1:]) for shape in shapes)
     if "crop" not in values.get("training", {}) and smallest < config.training.crop:
         config = parse_config(override(values, [f"training.crop={smallest // 4 * 4}"]), data)
-    text = to_yaml(config)
     sigma = estimate_common_sigma(source.read(i) for i in range(min(FIRST_IMAGES, len(source))))
+    warning = None
+    if "dilation" not in values.get("risk", {}) and (warning := own_scale(config, source, smallest, sigma)) is not None:
+        config = parse_config(override(values, ["risk.dilation=[1]"]), data)
+    text = to_yaml(config)
     text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first images;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     largest = max(max(shape[1:]) for shape in shapes)
@@ -48,7 +57,31 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
             "underestimated; use raw or lossless images if there are any",
             soft_wrap=True,
         )
+    if warning is not None:
+        console.print(f"{warning}, so risk.dilation is [1]; --set risk.dilation=[1,2,4] overrides", soft_wrap=True)
     console.print(f"wrote {out}; next: unveil train {out}", soft_wrap=True)
+
+
+def own_scale(config: Config, source: ImageSource, smallest: int, sigma: float) -> str | None:
+    """Why these images should not be dilated; None where they may be, or where the configuration would not anyway.
+
+    smallest: the shortest side of an image, pixels. sigma: the level found in them, if the configuration states none.
+    """
+    risk = make_risk(config.risk)
+    if not isinstance(risk, Dilate) or not any(1 < k <= smallest / config.training.crop for k in risk.factors):
+        return None
+    chosen = range(0, len(source), -(-len(source) // IMAGES_FOR_SCALE))
+    stated = config.noise.sigma
+    check = scale_invariance(
+        (source.read(i, middle(source.shape(i))) for i in chosen), sigma if isinstance(stated, str) else stated
+    )
+    return check.explanation if check.verdict == "own scale" else None
+
+
+def middle(shape: tuple[int, int, int]) -> Window:
+    """The window of at most WINDOW_FOR_SCALE pixels a side in the middle of an image (C, H, W)."""
+    height, width = (min(side, WINDOW_FOR_SCALE) for side in shape[1:])
+    return (shape[1] - height) // 2, (shape[2] - width) // 2, height, width
 
 
 def unusual_range(config: Config) -> tuple[float, float] | None:

@@ -2,11 +2,13 @@
 
 from unveil.risks.ambient import AmbientTweedie, inverse_target_variance
 from unveil.risks.base import Estimator, Law, Risk
-from unveil.risks.combine import Mix, Noisier, Weighted, inverse_variance
+from unveil.risks.combine import Mix, Noisier, Sum, Weighted, inverse_variance
 from unveil.risks.consistency import MeasurementConsistency
 from unveil.risks.dilate import Dilate, dilate
 from unveil.risks.divergence import Divergence, ExactDivergence, MonteCarloDivergence
+from unveil.risks.kernels import Kernel, LowPass, box, daubechies4
 from unveil.risks.laws import LogUniform, NormalizationLaw, paper_law
+from unveil.risks.martingale import Martingale
 from unveil.risks.oracle import Oracle
 from unveil.risks.r2r import R2R
 from unveil.risks.renormalize import Renormalize, renormalize
@@ -14,8 +16,8 @@ from unveil.risks.supervised import Supervised
 from unveil.risks.sure import SURE
 
 __all__ = [
-    "R2R", "SURE", "AmbientTweedie", "Dilate", "Divergence", "Estimator", "ExactDivergence", "Law", "LogUniform",
-    "MeasurementConsistency", "Mix", "MonteCarloDivergence", "Noisier", "NormalizationLaw", "Oracle", "Renormalize",
-    "Risk", "Supervised", "Weighted", "dilate", "inverse_target_variance", "inverse_variance", "paper_law",
-    "renormalize",
+    "R2R", "SURE", "AmbientTweedie", "Dilate", "Divergence", "Estimator", "ExactDivergence", "Kernel", "Law",
+    "LogUniform", "LowPass", "Martingale", "MeasurementConsistency", "Mix", "MonteCarloDivergence", "Noisier",
+    "NormalizationLaw", "Oracle", "Renormalize", "Risk", "Sum", "Supervised", "Weighted", "box", "daubechies4",
+    "dilate", "inverse_target_variance", "inverse_variance", "paper_law", "renormalize",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Small combinators: more noise, weights, and a batch shared between risks. Each takes risks and gives a risk."""
+"""Small combinators: more noise, weights, sums, and a batch shared between risks. Each takes risks and gives a risk."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from unveil.errors import UnveilError
 from unveil.random import normal
 from unveil.risks.base import Estimator, Law, Risk
 
-__all__ = ["Mix", "Noisier", "Weighted", "inverse_variance"]
+__all__ = ["Mix", "Noisier", "Sum", "Weighted", "inverse_variance"]
 
 
 def inverse_variance(sigma: Tensor) -> Tensor:
@@ -43,6 +43,21 @@ class Noisier(Risk):
         s = sigma * self.ratio(sigma, generator).clamp_min(1)  # rounding, and laws that reach below 1
         added = (s**2 - sigma**2).clamp_min(0).sqrt()
         return self.risk(f, self.corrupt(y, added, normal(y, generator)), s, generator)
+
+
+class Sum(Risk):
+    """sum_j weight_j risk_j, all of the same batch. parts: (weight, risk) pairs, weights > 0."""
+
+    def __init__(self, parts: Sequence[tuple[float, Risk]]) -> None:
+        weights = [weight for weight, _ in parts]
+        if not parts or min(weights) <= 0:
+            raise UnveilError(f"the weights of a sum must be > 0, not {weights}")
+        super().__init__(parts[0][1].problem)
+        self.parts = tuple(parts)
+        self.passes = sum(risk.passes for _, risk in parts)
+
+    def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.stack([weight * risk(f, y, sigma, generator) for weight, risk in self.parts]).sum(0)
 
 
 class Mix(Risk):

@@ -29,13 +29,22 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class NormalizationLaw:
-    """a log-uniform in [low, 1] and mu uniform in [0, 1 - a]: a x + mu stays in [0, 1] when x is there."""
+    """a log-uniform in [low, 1], mu uniform in (1 - a) [offset_0, offset_1]: a x + mu stays in [0, 1] when x is there.
+
+    offset: (0, 1) is every admissible mu; (0.5, 0.5) only lowers the contrast about mid-grey; (0, 0) is mu = 0.
+    Raises UnveilError unless 0 <= offset_0 <= offset_1 <= 1.
+    """
 
     low: float = 0.05
+    offset: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.offset[0] <= self.offset[1] <= 1:
+            raise UnveilError(f"offset must be an interval within [0, 1], not {self.offset}")
 
     def __call__(self, sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         a = LogUniform(self.low, 1.0)(sigma, generator)
-        return a, uniform(sigma, 0.0, 1.0, generator) * (1 - a)
+        return a, uniform(sigma, *self.offset, generator) * (1 - a)
 
 
 def paper_law(sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,96 @@
+"""unveil init turns dilation off where the images have a scale of their own, and says so."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import skimage.data
+import torch
+import yaml
+
+from unveil.cli import init as init_module
+from unveil.cli import main
+from unveil.data import ImageSource, save_image
+from unveil.random import make_generator, normal
+
+
+def write(folder: Path, name: str, count: int = 2, side: int = 190) -> Path:
+    """Noisy parts of a picture of scikit-image, as TIFF."""
+    folder.mkdir()
+    x = torch.tensor(getattr(skimage.data, name)(), dtype=torch.float32)[None] / 255
+    for i in range(count):
+        part = x[:, :side, i * side : (i + 1) * side]
+        save_image(folder / f"y{i}.tif", part + 0.1 * normal(part, make_generator("cpu", i)))
+    return folder
+
+
+@pytest.fixture
+def init(tmp_path, monkeypatch, capsys):
+    """init(folder, *sets) -> (risk.dilation as written, what was printed on one line)."""
+
+    def run(folder, *sets):
+        out = tmp_path / "c.yaml"
+        words = ["unveil", "init", str(folder), "--out", str(out), "--force"]
+        monkeypatch.setattr(sys, "argv", words + [word for text in sets for word in ("--set", text)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        printed = capsys.readouterr()
+        assert caught.value.code in (0, None), printed.err
+        return yaml.safe_load(out.read_text())["risk"]["dilation"], printed.out + printed.err
+
+    return run
+
+
+def test_pages_are_not_dilated(init, tmp_path):
+    dilation, printed = init(write(tmp_path / "pages", "page"))
+    assert dilation == [1]
+    (line,) = [line for line in printed.splitlines() if "risk.dilation" in line]
+    assert "scale of their own" in line
+    assert "--set risk.dilation=[1,2,4]" in line
+
+
+def test_photographs_are_dilated(init, tmp_path):
+    dilation, printed = init(write(tmp_path / "photographs", "camera"))
+    assert dilation == [1, 2, 4]
+    assert "risk.dilation" not in printed
+
+
+def test_what_the_user_sets_stays(init, tmp_path):
+    folder = write(tmp_path / "pages", "page")
+    dilation, printed = init(folder, "risk.dilation=[1,2,4]")
+    assert dilation == [1, 2, 4]
+    assert "risk.dilation" not in printed
+    assert init(folder, "risk.dilation=[1,2]")[0] == [1, 2]
+
+
+@pytest.mark.parametrize("setting", ["risk.recipe=nsure", "training.crop=128"])
+def test_it_is_silent_where_nothing_would_be_dilated(setting, init, tmp_path):
+    dilation, printed = init(write(tmp_path / "pages", "page"), setting)
+    assert dilation == [1, 2, 4]
+    assert "risk.dilation" not in printed
+
+
+def test_small_images_get_no_verdict(init, tmp_path):
+    dilation, printed = init(write(tmp_path / "small", "page", side=60), "training.crop=16")
+    assert dilation == [1, 2, 4]
+    assert "risk.dilation" not in printed
+
+
+def test_at_most_32_windows_are_read(init, tmp_path, monkeypatch):
+    windows = []
+    read = ImageSource.read
+
+    def spy(self, i, window=None):
+        windows.append(window)
+        return read(self, i, window)
+
+    folder = write(tmp_path / "pages", "page", count=1)
+    for i in range(1, 70):
+        (folder / f"y{i}.tif").write_bytes((folder / "y0.tif").read_bytes())
+    monkeypatch.setattr(ImageSource, "read", spy)
+    assert init(folder)[0] == [1]
+    assert len([window for window in windows if window is not None]) in range(20, 33)
+
+
+def test_windows_lie_in_the_middle():
+    assert init_module.middle((1, 2000, 300)) == (744, 0, 512, 300)
