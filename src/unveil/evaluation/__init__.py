@@ -1,11 +1,13 @@
-"""Evidence: error without a reference, distortion against one, and the calibration of samples."""
+"""Evidence: error without a reference, distortion against one, distance of distributions, calibration of samples."""
 
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.evaluate import Evaluation, Figures, draw_samples, evaluate, mean_figures
+from unveil.evaluation.features import features
+from unveil.evaluation.frechet import frechet_distance
 from unveil.evaluation.reference_free import estimate_error
 
 __all__ = [
-    "Evaluation", "Figures", "draw_samples", "estimate_error", "evaluate", "mean_figures", "mean_square_error",
-    "posterior_variance", "psnr", "spread_over_error", "ssim",
+    "Evaluation", "Figures", "draw_samples", "estimate_error", "evaluate", "features", "frechet_distance",
+    "mean_figures", "mean_square_error", "posterior_variance", "psnr", "spread_over_error", "ssim",
 ]  # fmt: skip

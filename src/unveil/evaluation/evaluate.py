@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
-from unveil.diffusion import SCHEDULES, SOLVERS, posterior_samples
+from unveil.diffusion import DPM2M, SCHEDULES, SOLVERS, Solver, posterior_samples
 from unveil.errors import UnveilError
 from unveil.estimators import Tiled
 from unveil.evaluation.calibration import spread_over_error
@@ -59,20 +59,29 @@ def draw_samples(
     generator: torch.Generator,
     progress: Callable[[int, int], object] | None = None,
 ) -> Tensor:
-    """Posterior samples (S, B, C, H, W) of measurements y (B, C, H, W) at level sigma_n, as `config` says."""
+    """Posterior samples (S, B, C, H, W) of measurements y (B, C, H, W) at level sigma_n, as `config` says.
+
+    A gain that is still to be fitted counts as 0: `Run.gain` is the fitted one.
+    """
     return posterior_samples(
         f,
         y,
         sigma_n,
         samples=config.samples,
         steps=config.steps,
-        solver=SOLVERS[config.solver](),
+        solver=make_solver(config),
         schedule=SCHEDULES[config.schedule],
         sigma_min=config.lowest * sigma_n,
         batch=max(1, PIXELS_AT_ONCE // y[0].numel()),
         generator=generator,
         progress=progress,
     )
+
+
+def make_solver(config: SamplingConfig) -> Solver:
+    if config.solver == "dpm2m":
+        return DPM2M(0.0 if isinstance(config.gain, str) else config.gain)
+    return SOLVERS[config.solver]()
 
 
 PIXELS_AT_ONCE = 2**21
