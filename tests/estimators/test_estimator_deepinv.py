@@ -4,13 +4,13 @@ import deepinv as dinv
 import pytest
 import torch
 
-from unveil.estimators import ESTIMATORS, PreconditionedDenoiser, UNet
+from unveil.estimators import ESTIMATORS, PreconditionedDenoiser, UNet, equivariant, preconditioned
 from unveil.random import make_generator
 
 
 @pytest.fixture(params=ESTIMATORS)
 def f(request):
-    f = ESTIMATORS[request.param](UNet(1, (8, 8)))
+    f = ESTIMATORS[request.param](1, (8, 8), 1)
     generator = make_generator("cpu", 1)
     with torch.no_grad():
         for weight in f.parameters():
@@ -67,18 +67,18 @@ def test_diffpir(f, problem):
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("form", ESTIMATORS)
+@pytest.mark.parametrize("around", [equivariant, preconditioned])
 @pytest.mark.parametrize("size", [16, 33])
-def test_deepinv_backbone(form, size):
+def test_deepinv_backbone(around, size):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         backbone = dinv.models.DRUNet(in_channels=1, out_channels=1, pretrained=None, nc=(8, 8, 8, 8), nb=1)
-    f = ESTIMATORS[form](backbone)
+    f = around(backbone)
     y = torch.rand(3, 1, size, size, generator=make_generator("cpu", 0))
     sigma = torch.tensor([0.05, 0.1, 0.2])
     out = f(y, sigma)
     assert out.shape == y.shape
-    assert not torch.allclose(out, ESTIMATORS[form](UNet(1, (8,)))(y, sigma))
+    assert not torch.allclose(out, around(UNet(1, (8,)))(y, sigma))
     out.square().sum().backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in f.parameters())
 

@@ -1,18 +1,20 @@
-"""f(a y + mu, a sigma) = a f(y, sigma) + mu, exactly with the wrapper, not without; levels of every shape."""
+"""f(a y + mu, a sigma) = a f(y, sigma) + mu, exactly by wrapper or by layers, not without; levels of every shape."""
 
 import pytest
 import torch
 from torch import nn
 
 from unveil.errors import UnveilError
-from unveil.estimators import ESTIMATORS, NormalizationEquivariant, PreconditionedDenoiser, UNet
+from unveil.estimators import ESTIMATORS, NormalizationEquivariant, PreconditionedDenoiser
 from unveil.estimators.precondition import signal_statistics
 from unveil.random import make_generator, normal, uniform
+
+EQUIVARIANT = [form for form in ESTIMATORS if form != "preconditioned"]
 
 
 def randomised(form, channels=1, widths=(8, 8), scale=0.1):
     """An estimator whose every weight is moved, those that start at zero too."""
-    f = ESTIMATORS[form](UNet(channels, widths))
+    f = ESTIMATORS[form](channels, widths, 1)
     generator = make_generator("cpu", 7)
     with torch.no_grad():
         for weight in f.parameters():
@@ -38,9 +40,10 @@ def draws(dtype, device, batch=64):
     return y, sigma, a, a * normal(empty, generator)
 
 
+@pytest.mark.parametrize("form", EQUIVARIANT)
 @pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-def test_normalization_equivariance(precision, tolerance, device):
-    f = randomised("equivariant", 2).to(device, precision)
+def test_normalization_equivariance(form, precision, tolerance, device):
+    f = randomised(form, 2).to(device, precision)
     y, sigma, a, mu = draws(precision, device)
     assert violation(f, y, sigma, a, mu) < tolerance
     with torch.no_grad():
@@ -109,13 +112,14 @@ def test_samples_are_not_coupled(form, device):
     assert to_y[1].abs().min() > 0
 
 
-def test_gradients_reach_every_weight(device):
-    f = randomised("equivariant").to(device)
+@pytest.mark.parametrize("form", ESTIMATORS)
+def test_gradients_reach_every_weight(form, device):
+    f = randomised(form).to(device)
     f(torch.rand(2, 1, 8, 8, device=device), 0.1).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in f.parameters())
 
 
 def test_equivariant_form_is_preconditioned_for_unit_signals():
-    f = ESTIMATORS["equivariant"](UNet(1, (8,)))
+    f = ESTIMATORS["equivariant"](1, (8,), 1)
     assert isinstance(f.denoiser, PreconditionedDenoiser)
     assert (f.denoiser.mean, f.denoiser.deviation) == (0.0, 1.0)

@@ -1,7 +1,10 @@
-"""Estimators f(y, sigma) -> x_hat: preconditioning, the normalization-equivariant wrapper, and a small UNet."""
+"""Estimators f(y, sigma) -> x_hat: a small UNet, preconditioned or normalization equivariant, by wrapper or by layers."""
+
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from unveil.estimators.affine_unet import AffineUNet
 from unveil.estimators.equivariant import NormalizationEquivariant
 from unveil.estimators.precondition import PreconditionedDenoiser
 from unveil.estimators.tiled import Tiled
@@ -18,8 +21,21 @@ def equivariant(backbone: nn.Module) -> nn.Module:
     return NormalizationEquivariant(PreconditionedDenoiser(backbone, mean=0.0, deviation=1.0))
 
 
-ESTIMATORS = {"equivariant": equivariant, "preconditioned": preconditioned}
+def _equivariant_unet(channels: int, widths: Sequence[int], blocks: int) -> nn.Module:
+    return equivariant(UNet(channels, widths, blocks))
+
+
+def _preconditioned_unet(channels: int, widths: Sequence[int], blocks: int) -> nn.Module:
+    return preconditioned(UNet(channels, widths, blocks))
+
+
+ESTIMATORS: dict[str, Callable[[int, Sequence[int], int], nn.Module]] = {
+    "equivariant": _equivariant_unet,
+    "preconditioned": _preconditioned_unet,
+    "affine": AffineUNet,
+}
+"""(channels, widths, blocks) -> f(y, sigma), by the name that a configuration gives it."""
 
 __all__ = [
-    "ESTIMATORS", "NormalizationEquivariant", "PreconditionedDenoiser", "Tiled", "UNet", "equivariant", "preconditioned",
+    "ESTIMATORS", "AffineUNet", "NormalizationEquivariant", "PreconditionedDenoiser", "Tiled", "UNet", "equivariant", "preconditioned",
 ]  # fmt: skip
