@@ -6,7 +6,7 @@ configuration would no longer mean the same.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -53,8 +53,9 @@ class NoiseConfig(Section):
 class EstimatorConfig(Section):
     """The network f(y, sigma)."""
 
-    form: Literal["equivariant", "preconditioned"] = Field(
-        "equivariant", description="equivariant: f(a y + mu) = a f(y) + mu exactly; preconditioned: plain EDM"
+    form: Literal["equivariant", "preconditioned", "affine"] = Field(
+        "equivariant",
+        description="equivariant: f(a y + mu) = a f(y) + mu by a wrapper; affine: by layers; preconditioned: plain EDM",
     )
     widths: tuple[int, ...] = Field((32, 48, 64), min_length=1, description="UNet channels, finest resolution first")
     blocks: int = Field(1, ge=1, description="residual blocks at each resolution, encoder and decoder")
@@ -90,10 +91,8 @@ class RiskConfig(Section):
     @field_validator("levels")
     @classmethod
     def _levels(cls, levels: tuple[float, float]) -> tuple[float, float]:
-        if not 1 < levels[0] < levels[1]:
-            raise ValueError(
-                "need 1 < lowest < highest: at the measured level itself the target's variance is infinite"
-            )
+        if not 1 <= levels[0] < levels[1]:
+            raise ValueError("need 1 <= lowest < highest: there are no data below the measured level")
         return levels
 
 
@@ -113,6 +112,18 @@ class TrainingConfig(Section):
     checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
 
 
+class RefineConfig(Section):
+    """Rounds after training: draw the training set with less noise from the newest network, and learn from the draws."""
+
+    rounds: int = Field(0, ge=0, description="how many; 0: none")
+    delta: float = Field(
+        1.0, gt=0, le=1, description="noise taken away in a round, as a multiple of the measured level; 1 is EM"
+    )
+    steps: int = Field(1000, ge=1, description="gradient steps in a round")
+    images: int = Field(200, ge=1, description="training images drawn in a round, at most")
+    draw_steps: int = Field(10, ge=1, description="solver steps of a draw")
+
+
 class SamplingConfig(Section):
     """Posterior samples."""
 
@@ -121,6 +132,9 @@ class SamplingConfig(Section):
     steps: int = Field(25, ge=1, description="steps from the measured level down")
     lowest: float = Field(0.05, gt=0, lt=1, description="last level before 0, as a multiple of the measured level")
     samples: int = Field(8, ge=1, description="samples of each measurement")
+    gain: Annotated[float, Field(ge=0)] | Literal["fit"] = Field(
+        "fit", description="of dpm2m: 0 is the exact solver; fit: found on held-out measurements after training"
+    )
 
 
 class Config(Section):
@@ -133,6 +147,7 @@ class Config(Section):
     estimator: EstimatorConfig = EstimatorConfig()
     risk: RiskConfig = RiskConfig()
     training: TrainingConfig = TrainingConfig()
+    refine: RefineConfig = RefineConfig()
     sampling: SamplingConfig = SamplingConfig()
 
     @model_validator(mode="after")
@@ -149,7 +164,7 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         parts = [str(part) for part in first["loc"]]
-        if parts[:2] == ["noise", "sigma"]:
+        if parts[:2] in (["noise", "sigma"], ["sampling", "gain"]):
             parts = parts[:2]  # pydantic goes on with the member of the union that failed
         key = ".".join(parts) or "configuration"
         if first["type"] == "extra_forbidden":

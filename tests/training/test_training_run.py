@@ -16,7 +16,7 @@ from unveil.config import parse_config
 from unveil.data import MemorySource, save_image
 from unveil.diffusion import prior_samples
 from unveil.errors import UnveilError
-from unveil.estimators import NormalizationEquivariant, PreconditionedDenoiser, UNet, preconditioned
+from unveil.estimators import AffineUNet, NormalizationEquivariant, PreconditionedDenoiser, UNet, preconditioned
 from unveil.random import make_generator
 from unveil.training import RECIPES, Interrupted, build_estimator, create_run, make_risk, open_run, train_run
 from unveil.training.run import open_source, split
@@ -183,12 +183,13 @@ def test_every_recipe_runs(recipe, data, tmp_path):
     assert make_risk(config.risk).passes in (1, 2)
 
 
-@pytest.mark.parametrize(("form", "channels"), [("equivariant", 3), ("preconditioned", 2)])
+@pytest.mark.parametrize(("form", "channels"), [("equivariant", 3), ("preconditioned", 2), ("affine", 1)])
 def test_estimator_of_a_run_is_what_training_returned(form, channels, tmp_path):
     data = measure(tmp_path / "data", channels=channels)
     run = create_run(tmp_path / "run", configure(data, estimator={"form": form, "widths": [8]}))
     trained = train_run(run, device="cpu")
-    assert isinstance(trained, NormalizationEquivariant if form == "equivariant" else PreconditionedDenoiser)
+    classes = {"equivariant": NormalizationEquivariant, "preconditioned": PreconditionedDenoiser, "affine": AffineUNet}
+    assert isinstance(trained, classes[form])
     loaded = open_run(run.folder).estimator()
     assert same(loaded, trained)
     assert not loaded.training
@@ -208,7 +209,7 @@ def test_interrupted_run_resumes_exactly(data, tmp_path):
     whole, parts = create_run(tmp_path / "whole", config), create_run(tmp_path / "parts", config)
     expected = train_run(whole, device="cpu")
     with pytest.raises(Interrupted):
-        train_run(parts, device="cpu", progress=interrupt)
+        train_run(parts, device="cpu", stages=lambda name: interrupt)
     refused(parts.estimator)
     assert same(train_run(create_run(parts.folder, config), device="cpu"), expected)
     assert (whole.folder / "metrics.jsonl").read_text() == (parts.folder / "metrics.jsonl").read_text()
@@ -272,7 +273,7 @@ def test_one_image_or_no_share_is_both_sides(count, share, data):
 def test_validation_is_logged_and_is_reproducible(data, tmp_path):
     run = create_run(tmp_path / "run", configure(data))
     seen = []
-    f = train_run(run, device="cpu", progress=lambda done, total, metrics: seen.append((done, metrics)))
+    f = train_run(run, device="cpu", stages=lambda name: lambda done, total, metrics: seen.append((done, metrics)))
     assert [done for done, _ in seen] == list(range(1, 7))
     assert [done for done, metrics in seen if "risk" in metrics] == [3, 6]
     held_out = split(open_source(run.config), run.config)[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 from unveil.cli.device import torch_device
 from unveil.cli.screen import console
 from unveil.cli.train import train_with_bar
-from unveil.cli.use import evaluate_and_report
+from unveil.cli.use import evaluate_and_report, with_sets
 from unveil.config import override, parse_config, to_yaml
 from unveil.data import heldout_photographs, open_images, save_image, training_photographs
 from unveil.errors import UnveilError
@@ -43,7 +43,7 @@ def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bo
     run = create_run(out / "run", config)
     f = train_with_bar(run, device)
     source, clean = open_images(out / "measurements" / "heldout"), open_images(out / "reference")
-    evaluate_and_report(run, f, source, SIGMA_N, clean, len(source), config, seed, device)
+    evaluate_and_report(run, f, source, SIGMA_N, clean, len(source), with_sets(run, []), seed, device)
 
 
 def measure(out: Path, seed: int) -> None:

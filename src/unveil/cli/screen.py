@@ -1,6 +1,6 @@
 """What the commands print: progress with time left, and tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from unveil.evaluation import Figures
 
-__all__ = ["Bar", "console", "figures_table", "progress_bar"]
+__all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars"]
 
 console = Console()
 
@@ -29,7 +29,14 @@ class Bar:
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[Bar]:
-    """A bar with the time elapsed and left, gone from a terminal's way when the work ends."""
+    """A bar with the time elapsed and left."""
+    with progress_bars() as start:
+        yield start(name)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str], Bar]]:
+    """A function that starts a bar, for work in several stages."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -40,7 +47,7 @@ def progress_bar(name: str) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=console) as progress:
-        yield Bar(progress, name)
+        yield lambda name: Bar(progress, name)
 
 
 HEADINGS = {

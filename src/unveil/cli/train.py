@@ -6,10 +6,11 @@ from pathlib import Path
 from torch import nn
 
 from unveil.cli.device import torch_device
-from unveil.cli.screen import console, progress_bar
+from unveil.cli.screen import console, progress_bars
 from unveil.config import Config, load_config, to_yaml
 from unveil.errors import UnveilError
 from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
+from unveil.training.loop import Progress
 from unveil.training.run import open_source, split
 
 __all__ = ["run_train", "train_with_bar"]
@@ -53,19 +54,24 @@ def describe(config: Config, folder: Path) -> None:
 
 
 def train_with_bar(run: Run, device: str) -> nn.Module:
-    """Train or resume with a progress bar; Ctrl-C says how to go on."""
+    """Train or resume with a progress bar for each stage; Ctrl-C says how to go on."""
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
         console.print(f"resuming {run.folder} from {newest.name}", soft_wrap=True)
     if run.dilation != run.config.risk.dilation:
         console.print(f"the images are small: block means of sides {list(run.dilation)} only", soft_wrap=True)
-    with progress_bar("training") as bar:
+    with progress_bars() as start:
 
-        def show(done: int, total: int, metrics: dict[str, float]) -> None:
-            note = f"held-out PSNR est. {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else ""
-            bar(done, total, note)
+        def stage(name: str) -> Progress:
+            bar = start(name)
+
+            def show(done: int, total: int, metrics: dict[str, float]) -> None:
+                note = f"held-out PSNR est. {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else ""
+                bar(done, total, note)
+
+            return show
 
         try:
-            return train_run(run, device=device, progress=show)
+            return train_run(run, device=device, stages=stage)
         except Interrupted as stop:
             raise Interrupted(f"{stop}; resume with unveil train {run.folder}") from None

@@ -151,11 +151,14 @@ def open_input(
 
 
 def with_sets(run: Run, sets: Sequence[str]) -> Config:
-    """The run's configuration with overrides of its sampling section."""
+    """The run's configuration with overrides of its sampling section, and the gain fitted when training ended."""
     for text in sets:
         if not text.startswith("sampling."):
             raise UnveilError(f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50")
-    return parse_config(override(json.loads(run.config.model_dump_json()), sets), "--set")
+    config = parse_config(override(json.loads(run.config.model_dump_json()), sets), "--set")
+    if isinstance(config.sampling.gain, str):
+        return config.model_copy(update={"sampling": config.sampling.model_copy(update={"gain": run.gain})})
+    return config
 
 
 def save_both(stem: Path, x: Tensor, run: Run) -> None:

@@ -5,6 +5,7 @@
     ancestral.py   the shortest solver, and the template of a new one
     heun.py        two evaluations a step, weak order 2: the default
     dpm.py         one evaluation a step, weak order 2, by memory of the last one
+    gain.py        the one number of dpm.py that is fitted to a trained network
     sample.py      posterior samples from y, prior samples from noise
 
 To add a solver: one file, one subclass of `Solver`, one entry in `SOLVERS`; the tests take the registry's
@@ -13,6 +14,7 @@ members.
 
 from unveil.diffusion.ancestral import Ancestral
 from unveil.diffusion.dpm import DPM2M
+from unveil.diffusion.gain import fit_gain
 from unveil.diffusion.heun import Heun
 from unveil.diffusion.sample import posterior_samples, prior_samples
 from unveil.diffusion.schedule import SCHEDULES, Schedule, geometric, karras
@@ -28,6 +30,7 @@ __all__ = [
     "Progress",
     "Schedule",
     "Solver",
+    "fit_gain",
     "geometric",
     "karras",
     "posterior_samples",

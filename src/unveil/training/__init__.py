@@ -2,14 +2,18 @@
 
 from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint, save_weights
 from unveil.training.ema import averaged
+from unveil.training.gain import fit_to_images, read_gain
 from unveil.training.interrupt import Interrupted
+from unveil.training.learn import Stages, learn
 from unveil.training.logs import MetricsLog, read_metrics
 from unveil.training.loop import learning_rate, train
 from unveil.training.recipes import RECIPES, make_risk
+from unveil.training.refine import draw_training_set, round_levels
 from unveil.training.run import Run, build_estimator, create_run, open_run, train_run
 
 __all__ = [
-    "RECIPES", "Interrupted", "MetricsLog", "Run", "averaged", "build_estimator", "create_run", "latest_checkpoint",
-    "learning_rate", "load_checkpoint", "load_weights", "make_risk", "open_run", "read_metrics", "save_checkpoint",
-    "save_weights", "train", "train_run",
+    "RECIPES", "Interrupted", "MetricsLog", "Run", "Stages", "averaged", "build_estimator", "create_run",
+    "draw_training_set", "fit_to_images", "latest_checkpoint", "learn", "learning_rate", "load_checkpoint", "load_weights",
+    "make_risk", "open_run", "read_gain", "read_metrics", "round_levels", "save_checkpoint", "save_weights", "train",
+    "train_run",
 ]  # fmt: skip

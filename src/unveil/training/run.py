@@ -3,6 +3,8 @@
 config.yaml          the configuration
 run.json             versions, seed, command, noise level, fingerprint of the data
 metrics.jsonl        one line a step; tensorboard/ has the same
+round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
+sampler.json         the gain fitted to the trained network
 checkpoints/         the newest two, for resuming
 model.safetensors    the averaged weights, once training is done
 """
@@ -17,20 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import unveil
 from unveil.config import Config, load_config, to_yaml
-from unveil.data import ImageSource, atomic_write, crops, open_images
+from unveil.data import ImageSource, atomic_write, open_images
 from unveil.errors import UnveilError
-from unveil.estimators import ESTIMATORS, UNet
+from unveil.estimators import ESTIMATORS
 from unveil.noise import estimate_common_sigma
 from unveil.random import make_generator
-from unveil.risks import Dilate
 from unveil.training.checkpoint import load_weights, save_weights
-from unveil.training.loop import Progress, train
-from unveil.training.recipes import make_risk
-from unveil.training.validation import reference_free_validation
+from unveil.training.device import sampling_device
+from unveil.training.gain import fit_to_images, read_gain
+from unveil.training.learn import Stages, learn
 
 __all__ = ["Run", "build_estimator", "create_run", "open_run", "open_source", "split", "train_run"]
 
@@ -57,6 +58,12 @@ class Run:
         """The highest noise level that training visits."""
         return self.sigma_n * self.config.risk.levels[1]
 
+    @property
+    def gain(self) -> float:
+        """The gain of the sampler `dpm2m`: stated, or fitted when training ended."""
+        stated = self.config.sampling.gain
+        return read_gain(self.folder) if isinstance(stated, str) else stated
+
     def estimator(self) -> nn.Module:
         """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished."""
         weights = self.folder / "model.safetensors"
@@ -71,8 +78,7 @@ def build_estimator(config: Config, channels: int) -> nn.Module:
     """f(y, sigma) with weights drawn from the configuration's seed alone."""
     with torch.random.fork_rng(devices=[]):  # torch's initialisers take no generator: seed a copy of the global one
         torch.manual_seed(config.seed)
-        backbone = UNet(channels, config.estimator.widths, config.estimator.blocks)
-    return ESTIMATORS[config.estimator.form](backbone)
+        return ESTIMATORS[config.estimator.form](channels, config.estimator.widths, config.estimator.blocks)
 
 
 def open_source(config: Config) -> ImageSource:
@@ -165,10 +171,10 @@ def open_run(folder: Path) -> Run:
         raise UnveilError(f"{path}: damaged ({error}); restore it, or train again in a new folder") from None
 
 
-def train_run(run: Run, *, device: str = "auto", progress: Progress | None = None) -> nn.Module:
+def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -> nn.Module:
     """Train, or go on training, the run's estimator; its averaged weights are saved and returned.
 
-    Raises UnveilError when the data are not those that the run began with, and what `train` raises.
+    Raises UnveilError when the data are not those that the run began with, and what `learn` raises.
     """
     config = run.config
     source = open_source(config)
@@ -176,24 +182,31 @@ def train_run(run: Run, *, device: str = "auto", progress: Progress | None = Non
     if source.fingerprint() != recorded:
         raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
     training, held_out = split(source, config)
-    risk = make_risk(config.risk.model_copy(update={"dilation": run.dilation}))
-    window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
-
-    def batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        y = crops(training, config.training.batch, window, generator, config.training.augment)
-        return y, torch.full((len(y),), run.sigma_n)
-
-    estimator = train(
+    risk = config.risk.model_copy(update={"dilation": run.dilation})
+    estimator = learn(
         build_estimator(config, run.channels),
-        risk,
-        batches,
-        config.training,
+        training,
+        held_out,
+        run.sigma_n,
+        config.model_copy(update={"risk": risk}),
         run.folder,
-        seed=config.seed,
         device=device,
-        validation=reference_free_validation(held_out, run.sigma_n, config.seed),
-        progress=progress,
+        stages=stages,
     )
+    if config.sampling.solver == "dpm2m" and config.sampling.gain == "fit":
+        with sampling_device(device) as where:
+            fit_to_images(
+                estimator,
+                held_out,
+                run.sigma_n,
+                config.sampling.steps,
+                config.seed,
+                where,
+                record=run.folder,
+                schedule=config.sampling.schedule,
+                lowest=config.sampling.lowest,
+            )
+        estimator.cpu()
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
     return estimator

@@ -1,0 +1,71 @@
+"""The gain of a run's sampler, fitted once to held-out measurements and kept beside the run."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unveil.data import ImageSource, atomic_write
+from unveil.diffusion import SCHEDULES, fit_gain
+from unveil.errors import UnveilError
+
+__all__ = ["fit_to_images", "read_gain"]
+
+FILE = "sampler.json"
+MOST_IMAGES = 8
+LARGEST_SIDE = 128
+
+
+def fit_to_images(
+    f: nn.Module,
+    images: ImageSource,
+    sigma_n: float,
+    steps: int,
+    seed: int,
+    device: torch.device | str,
+    *,
+    record: Path,
+    schedule: str = "geometric",
+    lowest: float = 0.05,
+) -> float:
+    """`fit_gain` on the centres of up to 8 images; the result is kept in record/sampler.json and read from there.
+
+    lowest: the sampler's last level as a multiple of sigma_n. 0 when the error cannot be estimated from so few pixels.
+    """
+    if (record / FILE).is_file():
+        return read_gain(record)
+    count = min(MOST_IMAGES, len(images))
+    side = min([LARGEST_SIDE, *(min(images.shape(i)[1:]) for i in range(count))])
+    centres = []
+    for i in range(count):
+        _, height, width = images.shape(i)
+        centres.append(images.read(i, ((height - side) // 2, (width - side) // 2, side, side)))
+    try:
+        gain = fit_gain(
+            f.to(device).eval(),
+            torch.stack(centres).to(device),
+            sigma_n,
+            seed=seed,
+            steps=steps,
+            schedule=SCHEDULES[schedule],
+            sigma_min=lowest * sigma_n,
+            batch=4,
+        )
+    except UnveilError:  # too few pixels to estimate the error: the exact solver needs no fit
+        gain = 0.0
+    record.mkdir(parents=True, exist_ok=True)
+    values = {"gain": gain, "steps": steps, "schedule": schedule, "lowest": lowest}
+    atomic_write(record / FILE, lambda path: path.write_text(json.dumps(values) + "\n"))
+    return gain
+
+
+def read_gain(folder: Path) -> float:
+    """The gain recorded in folder/sampler.json; 0, the exact solver, when there is none. Raises UnveilError if damaged."""
+    path = folder / FILE
+    if not path.is_file():
+        return 0.0
+    try:
+        return float(json.loads(path.read_text())["gain"])
+    except (ValueError, KeyError, TypeError):
+        raise UnveilError(f"{path}: damaged; delete it for the exact solver, or train again") from None

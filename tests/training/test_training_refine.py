@@ -1,0 +1,108 @@
+"""The iterated recipe against closed forms, and its resumption."""
+
+import signal
+
+import pytest
+import torch
+from test_training_run import configure, measure, same
+
+from unveil.config import RefineConfig
+from unveil.data import MemorySource
+from unveil.random import make_generator, normal
+from unveil.training import Interrupted, create_run, draw_training_set, round_levels, train_run
+
+V, SIGMA = 0.2**2, 0.1
+
+
+class Shrinkage(torch.nn.Module):
+    """E[x | y] of pixels N(1/2, v)."""
+
+    def __init__(self, v):
+        super().__init__()
+        self.v = v
+
+    def forward(self, y, sigma):
+        return 0.5 + (self.v / (self.v + sigma**2)).reshape(-1, 1, 1, 1) * (y - 0.5)
+
+
+def source(count=4, side=96):
+    like = torch.zeros(1, side, side)
+    return MemorySource(
+        {str(i): 0.5 + (V + SIGMA**2) ** 0.5 * normal(like, make_generator("cpu", i)) for i in range(count)}
+    )
+
+
+@pytest.mark.parametrize("level", [0.0, 0.05])
+@pytest.mark.parametrize("v", [V, 0.25 * V])
+def test_draws_have_the_variance_of_one_em_step(tmp_path, level, v):
+    """E step at the model v of data of variance V: x_s = m + b (y - m) + noise, the bridge of the exact posterior.
+
+    Var[x] = p + g^2 (V + sigma^2),  g = v / (v + sigma^2), p = g sigma^2; V again if v = V, and between v and V if not.
+    """
+    settings = RefineConfig(rounds=1, draw_steps=40)
+    drawn = draw_training_set(
+        Shrinkage(v), source(), SIGMA, level, tmp_path / "d.zarr", config=settings, gain=0.0, seed=3
+    )
+    values = torch.stack([drawn.read(i) for i in range(len(drawn))])
+    g, b = v / (v + SIGMA**2), (level / SIGMA) ** 2
+    slope = g + b * (1 - g)  # of E[x_s | y] in y
+    variance = (1 - b) ** 2 * g * SIGMA**2 + level**2 * (1 - b) + slope**2 * (V + SIGMA**2)
+    error = variance * (2 / values.numel()) ** 0.5
+    assert abs(float(values.var()) - variance) < 4 * error + 0.01 * variance  # 1%: the solver at 40 steps
+    if v == V:
+        assert variance == pytest.approx(V + level**2)
+
+
+def test_levels_of_the_rounds():
+    assert round_levels(0.1, RefineConfig(rounds=2, delta=1.0)) == [0, 0]
+    assert round_levels(0.1, RefineConfig(rounds=3, delta=0.4)) == pytest.approx([0.06, 0.02, 0.0])
+    assert round_levels(0.1, RefineConfig(rounds=0)) == []
+
+
+def test_only_so_many_images_are_drawn_and_they_are_spread_over_the_set(tmp_path):
+    drawn = draw_training_set(
+        Shrinkage(V),
+        source(6, 8),
+        SIGMA,
+        0.0,
+        tmp_path / "d",
+        config=RefineConfig(images=3, draw_steps=1),
+        gain=0.0,
+        seed=0,
+    )
+    assert [drawn.name(i) for i in range(len(drawn))] == ["0", "2", "4"]
+
+
+def rounds(data, **changes):
+    refine = {"rounds": 2, "delta": 0.5, "steps": 4, "images": 3, "draw_steps": 3, **changes}
+    return configure(data, refine=refine, risk={"dilation": [1, 2]})
+
+
+@pytest.mark.parametrize("stage", ["training", "round-1, drawing", "round-1", "round-2, drawing", "round-2"])
+def test_a_run_interrupted_at_any_stage_ends_as_an_uninterrupted_one(tmp_path, stage):
+    data = measure(tmp_path / "data", side=40)
+    seen = []
+
+    def interrupt(name):
+        seen.append(name)
+
+        def progress(done, total, metrics):
+            if name == stage and done == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        return progress
+
+    whole, parts = create_run(tmp_path / "whole", rounds(data)), create_run(tmp_path / "parts", rounds(data))
+    expected = train_run(whole, device="cpu")
+    with pytest.raises(Interrupted):
+        train_run(parts, device="cpu", stages=interrupt)
+    assert seen[-1] == stage
+    assert same(train_run(parts, device="cpu"), expected)
+
+
+def test_a_round_changes_the_estimator_and_gives_finite_weights(tmp_path):
+    data = measure(tmp_path / "data", side=40)
+    without = train_run(create_run(tmp_path / "a", rounds(data, rounds=0)), device="cpu")
+    with_em = train_run(create_run(tmp_path / "b", rounds(data, rounds=1, delta=1.0)), device="cpu")
+    assert not same(without, with_em)
+    assert all(p.isfinite().all() for p in with_em.parameters())
