@@ -1,79 +1,96 @@
-"""Denoising below the measured noise level: PSNR of networks trained at sigma_n alone, one table.
+"""Denoising below the measured noise level: PSNR of networks trained at sigma_n alone, one table of all routes.
 
-    python benchmarks/below_noise.py --train DIR --test DIR --sigma-n 0.1 --steps 2000 --json OUT
+    python benchmarks/below_noise.py --methods all --train DIR --test DIR --sigma-n 0.1 --steps 2000 --seeds 0,1 --json OUT
 
 Every clean image of --train is measured once, with one draw of noise, as an instrument would; all methods but the
-oracle see only these measurements. Trainings are kept in --work: the same command goes on where it stopped. Each image of --test is corrupted once at each level. The same network, budget and
-seed for all; the test images are looked at when all training is over.
+oracles see only these measurements. Each image of --test is corrupted once at each level, and looked at when all
+training is over. Network, steps and batches are the same for all; each seed has its own initial weights, batches and
+noise. Trainings are kept in --work: the same command goes on where it stopped, several may share it with different
+--methods or --seeds, and a last one with all of them makes the table.
 """
 
+import statistics
 import sys
+import time
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from common import parser, write
+from methods import METHODS, Method
+from plots import plot_below_noise
 from unveil.config import Config, parse_config, to_yaml
 from unveil.data import MemorySource, crops, open_images
 from unveil.evaluation import mean_square_error, psnr
 from unveil.noise import Gaussian
 from unveil.random import make_generator, normal
 from unveil.risks import Dilate, LogUniform, Oracle, Risk
-from unveil.training import build_estimator, make_risk, train
+from unveil.training import build_estimator, learn, train
 
-LEVELS = (0.1, 0.2, 0.5, 0.75, 1.0, 1.5)
-"""Test levels as multiples of sigma_n: .01 .02 .05 .075 .1 .15 at sigma_n = .1."""
-
-METHODS = {
-    "oracle": ("clean images (oracle)", None, "preconditioned"),
-    "oracle-equivariant": ("clean images (oracle), equivariant wrapper", None, "equivariant"),
-    "sure": ("SURE at s >= sigma_n", "sure", "preconditioned"),
-    "nsure": ("N-SURE, log-uniform a", "nsure", "preconditioned"),
-    "default": ("default: dilation + Ambient Tweedie, equivariant wrapper", "default", "equivariant"),
-    "default-plain": ("dilation + Ambient Tweedie, no wrapper", "default", "preconditioned"),
-    "mixed": ("mixed: dilation + SURE, equivariant wrapper", "mixed", "equivariant"),
-    "consistency": ("naive measurement consistency", "consistency", "preconditioned"),
-}
+TIMED_STEPS = 9
 
 
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--train", required=True, metavar="DIR", help="clean images")
-    options.add_argument("--test", required=True, metavar="DIR", help="clean images, none of them in --train")
-    options.add_argument("--sigma-n", type=float, default=0.1)
-    options.add_argument("--steps", type=int, default=2000)
-    options.add_argument("--methods", default="oracle,sure,nsure,default", help="of " + ", ".join(METHODS))
-    options.add_argument(
-        "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
-    )
-    options.add_argument("--dilation", default="1,2,4", help="block sizes")
+    network_options(options)
+    options.add_argument("--seeds", default="0", help="of the trainings, e.g. 0,1,2; --seed is that of the test noise")
+    options.add_argument("--methods", default="oracle,default", help="all, or some of " + ", ".join(METHODS))
+    options.add_argument("--plot", type=Path, metavar="PNG", help="where the plot goes")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
-    names = options.methods.split(",")
+    names = list(METHODS) if options.methods == "all" else options.methods.split(",")
     if unknown := set(names) - set(METHODS):
         sys.exit(f"unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}")
+    seeds, levels = numbers(options.seeds, int), numbers(options.levels)
 
     clean, test = in_memory(options.train), in_memory(options.test)
-    noisy = measure(clean, options.sigma_n, options.seed)
-    estimators = {}
+    table: dict[str, dict] = {}
     for name in names:
-        _, recipe, form = METHODS[name]
-        config = configuration(options, recipe or "default", form)
-        estimators[name] = learn(name, config, clean if recipe is None else noisy, recipe, options)
-    levels = [options.sigma_n * ratio for ratio in LEVELS]
-    rows = {name: [test_psnr(f, test, s, options.seed) for s in levels] for name, f in estimators.items()}
-    show(rows, levels, names)
+        trained = [learned(name, clean, seed, options) for seed in seeds]
+        runs = [[test_psnr(f, test, s, options.seed) for s in levels] for f in trained]
+        columns = list(zip(*runs))
+        table[name] = {
+            "label": METHODS[name].label,
+            "psnr": [statistics.median(column) for column in columns],
+            "lowest": [min(column) for column in columns],
+            "highest": [max(column) for column in columns],
+            "parameters": sum(p.numel() for p in trained[0].parameters()),
+        }
+    for name, ratio in step_times(names, clean, options).items():
+        table[name]["step_over_supervised"] = ratio
+    show(table, levels)
     result = {
         "sigma_n": options.sigma_n,
         "steps": options.steps,
+        "seeds": seeds,
+        "crop": options.crop,
         "channels": clean.channels,
         "images": {"train": len(clean), "test": len(test)},
         "levels": levels,
-        "psnr": {name: dict(label=METHODS[name][0], psnr=rows[name]) for name in names},
-        "parameters": sum(p.numel() for p in next(iter(estimators.values())).parameters()),
+        "methods": table,
     }
     write(options.json, options, result)
+    if options.plot:
+        plot_below_noise(result, options.plot)
+
+
+def network_options(options) -> None:
+    """What determines a training, shared with calibration.py."""
+    options.add_argument("--train", required=True, metavar="DIR", help="clean images")
+    options.add_argument("--test", required=True, metavar="DIR", help="clean images, none of them in --train")
+    options.add_argument("--sigma-n", type=float, default=0.1)
+    options.add_argument("--levels", default="0.01,0.02,0.05,0.075,0.1,0.15", help="noise levels of the test")
+    options.add_argument("--steps", type=int, default=2000, help="gradient steps, all rounds included")
+    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
+    options.add_argument("--dilation", default="", help="block sizes of the default recipe, e.g. 1 or 1,2,4")
+    options.add_argument(
+        "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
+    )
+
+
+def numbers(text: str, kind=float) -> list:
+    return [kind(word) for word in text.split(",")]
 
 
 def in_memory(path: str) -> MemorySource:
@@ -92,43 +109,77 @@ def measure(clean: MemorySource, sigma_n: float, seed: int) -> MemorySource:
     )
 
 
-def configuration(options, recipe: str, form: str) -> Config:
-    return parse_config(
-        {
-            "seed": options.seed,
-            "data": {"path": options.train},
-            "noise": {"sigma": options.sigma_n},
-            "estimator": {"form": form},
-            "risk": {"recipe": recipe, "dilation": [int(k) for k in options.dilation.split(",")]},
-            "training": {"steps": options.steps, "checkpoint_every": 250, "warmup": min(100, options.steps)},
+def configuration(method: Method, seed: int, options) -> Config:
+    """Of one training: its stages share the steps, and its levels reach as far above the test's as the oracle's."""
+    stages = 1 + method.refine.get("rounds", 0)
+    steps = options.steps // stages
+    dilation = {"dilation": numbers(options.dilation, int)} if options.dilation else {}
+    values = {
+        "seed": seed,
+        "data": {"path": options.train},
+        "noise": {"sigma": options.sigma_n},
+        "estimator": {"form": method.form},
+        "risk": {"levels": [1.0, highest_level(options) / options.sigma_n], **dilation},
+        "training": {
+            "steps": steps, "crop": options.crop, "checkpoint_every": 250, "validate_every": options.steps,
+            "warmup": min(100, steps),
         },
-        "benchmark",
-    )
+        "refine": {"steps": steps, "images": 100, "draw_steps": 8, **method.refine},
+    }  # fmt: skip
+    return parse_config(values, "benchmark")
 
 
-def learn(name: str, config: Config, source: MemorySource, recipe: str | None, options) -> nn.Module:
-    """The trained estimator."""
-    top = LEVELS[-1] * 2 * options.sigma_n
-    risk: Risk = Oracle(LogUniform(0.08 * options.sigma_n, top)) if recipe is None else make_risk(config.risk)
-    window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
+def highest_level(options) -> float:
+    return 2 * max(numbers(options.levels))
 
-    def batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        y = crops(source, config.training.batch, window, generator)
-        return y, torch.full((len(y),), options.sigma_n)
 
-    def progress(done: int, total: int, metrics: dict[str, float]) -> None:
-        if done % 100 == 0:
-            print(f"{name}: {done}/{total}", file=sys.stderr)
+def oracle(options) -> Risk:
+    return Oracle(LogUniform(0.8 * min(numbers(options.levels)), highest_level(options)))
 
-    folder = (options.work or options.json.with_suffix("")) / name
-    settings = to_yaml(config)
+
+def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
+    """The trained estimator of a method, from --work if it is there."""
+    method = METHODS[name]
+    config = configuration(method, seed, options)
+    folder = (options.work or options.json.with_suffix("")) / f"{name}-{seed}"
     kept = folder / "config.yaml"
+    settings = to_yaml(config)
     if kept.is_file() and kept.read_text() != settings:
         sys.exit(f"{folder} holds a training with other settings: choose another --work")
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(settings)
-    estimator = build_estimator(config, source.channels)
-    return train(estimator, risk, batches, config.training, folder, seed=options.seed, progress=progress)
+    estimator = build_estimator(config, clean.channels)
+    start = time.monotonic()
+
+    def stage(title: str):
+        def progress(done: int, total: int, metrics: dict[str, float]) -> None:
+            if done % 100 == 0 or done == total:
+                print(
+                    f"{name}, seed {seed}, {title}: {done}/{total}, {time.monotonic() - start:.0f} s", file=sys.stderr
+                )
+
+        return progress
+
+    if method.recipe is None:
+        batches = crop_batches(clean, config, oracle(options), 0.0)
+        return train(
+            estimator, oracle(options), batches, config.training, folder, seed=seed, progress=stage("training")
+        )
+    noisy = measure(clean, options.sigma_n, seed)
+    held_out = noisy.subset(range(min(8, len(noisy))))  # noisy: only the gain of the rounds' sampler is fitted to them
+    return learn(
+        estimator, noisy, held_out, options.sigma_n, config, folder, recipe=method.recipe, device="cpu", stages=stage
+    )
+
+
+def crop_batches(source: MemorySource, config: Config, risk: Risk, sigma: float):
+    window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
+
+    def batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        y = crops(source, config.training.batch, window, generator)
+        return y, torch.full((len(y),), sigma)
+
+    return batches
 
 
 @torch.no_grad()
@@ -142,11 +193,48 @@ def test_psnr(f: nn.Module, test: MemorySource, s: float, seed: int) -> float:
     return total
 
 
-def show(rows: dict[str, list[float]], levels: list[float], names: list[str]) -> None:
-    print("| network trained on | " + " | ".join(f"s={s:.3g}" for s in levels) + " |")
-    print("|---" * (1 + len(levels)) + "|")
-    for name in names:
-        print(f"| {METHODS[name][0]} | " + " | ".join(f"{value:.2f}" for value in rows[name]) + " |")
+def step_times(names: list[str], clean: MemorySource, options) -> dict[str, float]:
+    """Time of a gradient step over that of the supervised one, each pair measured together; medians."""
+    supervised = timed_step(METHODS["oracle"], clean, options)
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    steps = {name: timed_step(METHODS[name], clean, options) for name in names}
+    for turn in range(TIMED_STEPS + 1):
+        for name in names:
+            base = supervised(turn)
+            ratio = steps[name](turn) / base
+            if turn:  # the first one allocates
+                ratios[name].append(ratio)
+    return {name: statistics.median(values) for name, values in ratios.items()}
+
+
+def timed_step(method: Method, clean: MemorySource, options):
+    """A function that takes one gradient step, batch included, and returns its seconds."""
+    config = configuration(method, 0, options)
+    risk = oracle(options) if method.recipe is None else method.recipe(config.risk)
+    batches = crop_batches(clean, config, risk, options.sigma_n)
+    f = build_estimator(config, clean.channels)
+    optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
+
+    def step(turn: int) -> float:
+        begin = time.perf_counter()
+        y, sigma = batches(make_generator("cpu", 0, turn))
+        optimizer.zero_grad()
+        risk(f, y, sigma, make_generator("cpu", 1, turn)).mean().backward()
+        optimizer.step()
+        return time.perf_counter() - begin
+
+    return step
+
+
+def show(table: dict[str, dict], levels: list[float]) -> None:
+    """PSNR, and the range over the seeds where there are several."""
+    print("| network trained on | step | " + " | ".join(f"s={s:.3g}" for s in levels) + " |")
+    print("|---" * (2 + len(levels)) + "|")
+    for row in table.values():
+        cells = []
+        for middle, low, high in zip(row["psnr"], row["lowest"], row["highest"]):
+            cells.append(f"{middle:.2f}" + (f" ({low:.2f} to {high:.2f})" if high > low else ""))
+        print(f"| {row['label']} | {row['step_over_supervised']:.2f} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ The network is below_noise.py's oracle, where the supervised gradient is small. 
 gradient noisy, through the few units whose kink the probe crosses; one that is too long biases it: its mean grows.
 """
 
-from pathlib import Path
-
 import torch
 
-from below_noise import configuration, in_memory, learn
+from below_noise import in_memory, learned, network_options
 from common import parser, write
 from unveil.data import crops
 from unveil.random import make_generator, normal
@@ -21,18 +19,13 @@ STEPS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--train", required=True, metavar="DIR", help="clean images")
-    options.add_argument("--test", metavar="DIR", help="not used")
-    options.add_argument("--sigma-n", type=float, default=0.1)
-    options.add_argument("--steps", type=int, default=2000, help="training steps")
-    options.add_argument("--work", type=Path, metavar="DIR", help="trainings of below_noise.py")
-    options.add_argument("--dilation", default="1,2,4", help="block sizes")
+    network_options(options)
     options.add_argument("--draws", type=int, default=8, help="probes of each step")
     options.add_argument("--batch", type=int, default=16)
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     clean = in_memory(options.train)
-    f = learn("oracle", configuration(options, "default", "preconditioned"), clean, None, options)
+    f = learned("oracle", clean, options.seed, options)
     x = crops(clean, options.batch, 32, make_generator("cpu", options.seed, 40))
     y = x + options.sigma_n * normal(x, make_generator("cpu", options.seed, 41))
     sigma = torch.full((len(x),), options.sigma_n)

@@ -1,0 +1,92 @@
+"""The routes below the measured noise level that the benchmarks compare: risk, form of the network, rounds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from unveil.config import RiskConfig
+from unveil.diffusion import Ancestral
+from unveil.risks import (
+    AmbientTweedie,
+    LogUniform,
+    Martingale,
+    Noisier,
+    NormalizationLaw,
+    Risk,
+    Sum,
+    Weighted,
+    dilate,
+    inverse_target_variance,
+    paper_law,
+    renormalize,
+)
+from unveil.risks.kernels import daubechies4
+from unveil.training.recipes import RECIPES, trainable_sure
+
+__all__ = ["METHODS", "Method"]
+
+Recipe = Callable[[RiskConfig], Risk]
+
+
+@dataclass(frozen=True)
+class Method:
+    """label: in tables. recipe: None is the oracle, on clean images. form: of the network. refine: the section of that name.
+
+    Rounds share the steps: with two rounds a third of them goes to each stage.
+    """
+
+    label: str
+    recipe: Recipe | None
+    form: str = "preconditioned"
+    refine: dict = field(default_factory=dict)
+
+
+def nsure(law) -> Recipe:
+    """N-SURE with another law of (a, mu)."""
+    return lambda config: Noisier(renormalize(Weighted(trainable_sure()), law), LogUniform(1.0, config.levels[1]))
+
+
+def ambient(config: RiskConfig) -> Risk:
+    """Ambient Tweedie, one pass: nothing below sigma_n."""
+    return AmbientTweedie(LogUniform(max(config.levels[0], 1.2), config.levels[1]), inverse_target_variance)
+
+
+def dilated(kernel_or_factors) -> Recipe:
+    """Ambient Tweedie on low-pass images."""
+    if callable(kernel_or_factors):
+        return lambda config: dilate(ambient(config), (1, 2, 4), kernel_or_factors)
+    return lambda config: dilate(ambient(config), kernel_or_factors)
+
+
+def consistent(config: RiskConfig) -> Risk:
+    """Consistent diffusion: Ambient Tweedie above the measured level, the martingale below."""
+    return Sum([(1.0, ambient(config)), (0.5, Martingale(Ancestral().solve))])
+
+
+METHODS = {
+    "oracle": Method("clean images (oracle)", None),
+    "oracle-wrapper": Method("oracle, equivariant wrapper", None, "equivariant"),
+    "oracle-layers": Method("oracle, equivariant layers", None, "affine"),
+    "naive": Method("naive measurement consistency", RECIPES["consistency"]),
+    "sure": Method("SURE at s >= sigma_n", RECIPES["sure"]),
+    "ambient": Method("Ambient Tweedie at s > sigma_n", ambient),
+    "consistent": Method("consistent diffusion: Ambient Tweedie + martingale below", consistent),
+    "nsure": Method("N-SURE, a log-uniform", RECIPES["nsure"]),
+    "nsure-paper": Method("N-SURE, a and mu uniform in (0, 1)", nsure(paper_law)),
+    "nsure-mu0": Method("N-SURE, a log-uniform, mu = 0", nsure(NormalizationLaw(offset=(0.0, 0.0)))),
+    "nsure-narrow": Method("N-SURE, a log-uniform, mu narrow", nsure(NormalizationLaw(offset=(0.4, 0.6)))),
+    "r2r": Method("renormalized R2R", RECIPES["r2r"]),
+    "wrapper": Method("Ambient Tweedie, equivariant wrapper", ambient, "equivariant"),
+    "layers": Method("Ambient Tweedie, equivariant layers", ambient, "affine"),
+    "dilate": Method("dilation by 1, 2, 4", dilated((1, 2, 4))),
+    "daubechies": Method("dilation by 1, 2, 4, Daubechies kernel", dilated(daubechies4)),
+    "dilate-wrapper": Method("dilation + equivariant wrapper", dilated((1, 2, 4)), "equivariant"),
+    "em": Method("Ambient Tweedie, wrapper, one round of EM", ambient, "equivariant", {"rounds": 1}),
+    "iterated": Method(
+        "Ambient Tweedie, wrapper, two rounds of delta = sigma_n / 2",
+        ambient,
+        "equivariant",
+        {"rounds": 2, "delta": 0.5},
+    ),
+    "default": Method("default", RECIPES["default"]),
+    "default-em": Method("default, then one round of EM", RECIPES["default"], "preconditioned", {"rounds": 1}),
+}
