@@ -28,6 +28,7 @@ from unveil.risks import (
     Noisier,
     NormalizationLaw,
     Risk,
+    Sum,
     Weighted,
     dilate,
     inverse_variance,
@@ -37,17 +38,18 @@ from unveil.risks import (
 from unveil.shapes import expand
 
 
-def no_shift(sigma, generator):
-    return LogUniform(0.2, 1.0)(sigma, generator), torch.zeros_like(sigma)
-
-
 def narrow(sigma, generator):
     """The paper's law away from a = 0, where single precision ends."""
     a, mu = paper_law(sigma, generator)
     return 0.1 + 0.9 * a, mu
 
 
-LAWS = {"default": NormalizationLaw(), "paper": narrow, "mu = 0": no_shift}
+LAWS = {
+    "default": NormalizationLaw(),
+    "paper": narrow,
+    "mu = 0": NormalizationLaw(0.2, offset=(0.0, 0.0)),
+    "narrow": NormalizationLaw(0.2, offset=(0.4, 0.6)),
+}
 INNER = {"sure": SURE, "r2r": R2R, "ambient": AmbientTweedie}
 
 
@@ -317,3 +319,28 @@ def test_r2r_refuses():
     for a in (0.0, -1.0, float("nan")):
         with pytest.raises(UnveilError, match="ratio"):
             R2R(a)
+
+
+def test_the_offset_of_the_normalization_law_bounds_mu(device):
+    sigma = torch.ones(1000, device=device)
+    for low, high in ((0.0, 0.0), (0.4, 0.6), (0.0, 1.0)):
+        a, mu = NormalizationLaw(offset=(low, high))(sigma, make_generator(device, 0))
+        share = mu / (1 - a)
+        assert float(share.min()) >= low - 1e-4
+        assert float(share.max()) <= high + 1e-4
+        assert float(share.max() - share.min()) >= 0.9 * (high - low)
+    with pytest.raises(UnveilError, match="offset"):
+        NormalizationLaw(offset=(0.5, 1.5))
+
+
+def test_a_sum_weighs_its_risks_on_the_same_batch(device, dtype):
+    case = make_case("identity", device, dtype)
+    f, (y, sigma) = nonlinear, draw(case)
+    one, other = R2R(), SURE()
+    total = Sum([(2.0, one), (0.5, other)])
+    generator = make_generator(device, 2)
+    expected = 2 * one(f, y, sigma, generator) + 0.5 * other(f, y, sigma, generator)
+    torch.testing.assert_close(total(f, y, sigma, make_generator(device, 2)), expected)
+    assert total.passes == one.passes + other.passes
+    with pytest.raises(UnveilError, match="weights of a sum"):
+        Sum([(0.0, one)])
