@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from common import parser, write
 from methods import METHODS, Method
 from plots import plot_below_noise
-from unveil.config import Config, parse_config, to_yaml
+from unveil.config import Config, load_config, parse_config, to_yaml
 from unveil.data import MemorySource, crops, open_images
 from unveil.evaluation import mean_square_error, psnr
 from unveil.noise import Gaussian
@@ -122,7 +122,7 @@ def configuration(method: Method, seed: int, options) -> Config:
         "risk": {"levels": [1.0, highest_level(options) / options.sigma_n], **dilation},
         "training": {
             "steps": steps, "crop": options.crop, "checkpoint_every": 250, "validate_every": options.steps,
-            "warmup": min(100, steps),
+            "warmup": min(100, steps), **method.training,
         },
         "refine": {"steps": steps, "images": 100, "draw_steps": 8, **method.refine},
     }  # fmt: skip
@@ -143,11 +143,10 @@ def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
     config = configuration(method, seed, options)
     folder = (options.work or options.json.with_suffix("")) / f"{name}-{seed}"
     kept = folder / "config.yaml"
-    settings = to_yaml(config)
-    if kept.is_file() and kept.read_text() != settings:
+    if kept.is_file() and load_config(kept) != config:
         sys.exit(f"{folder} holds a training with other settings: choose another --work")
     folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(settings)
+    kept.write_text(to_yaml(config))
     estimator = build_estimator(config, clean.channels)
     start = time.monotonic()
 

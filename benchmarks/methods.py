@@ -29,7 +29,8 @@ Recipe = Callable[[RiskConfig], Risk]
 
 @dataclass(frozen=True)
 class Method:
-    """label: in tables. recipe: None is the oracle, on clean images. form: of the network. refine: the section of that name.
+    """label: in tables. recipe: None is the oracle, on clean images. form: of the network. refine, training: in the sections
+    of these names.
 
     Rounds share the steps: with two rounds a third of them goes to each stage.
     """
@@ -38,6 +39,7 @@ class Method:
     recipe: Recipe | None
     form: str = "preconditioned"
     refine: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
 
 
 def nsure(law) -> Recipe:
@@ -78,6 +80,9 @@ METHODS = {
     "wrapper": Method("Ambient Tweedie, equivariant wrapper", ambient, "equivariant"),
     "layers": Method("Ambient Tweedie, equivariant layers", ambient, "affine"),
     "dilate": Method("dilation by 1, 2, 4", dilated((1, 2, 4))),
+    "dilate8": Method(
+        "dilation by 1, 2, 4, 8, smaller crops", dilated((1, 2, 4, 8)), training={"crop": 20, "batch": 82}
+    ),
     "daubechies": Method("dilation by 1, 2, 4, Daubechies kernel", dilated(daubechies4)),
     "dilate-wrapper": Method("dilation + equivariant wrapper", dilated((1, 2, 4)), "equivariant"),
     "em": Method("Ambient Tweedie, wrapper, one round of EM", ambient, "equivariant", {"rounds": 1}),

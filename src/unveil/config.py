@@ -54,7 +54,7 @@ class EstimatorConfig(Section):
     """The network f(y, sigma)."""
 
     form: Literal["equivariant", "preconditioned", "affine"] = Field(
-        "equivariant",
+        "preconditioned",
         description="equivariant: f(a y + mu) = a f(y) + mu by a wrapper; affine: by layers; preconditioned: plain EDM",
     )
     widths: tuple[int, ...] = Field((32, 48, 64), min_length=1, description="UNet channels, finest resolution first")
@@ -71,14 +71,14 @@ class EstimatorConfig(Section):
 class RiskConfig(Section):
     """What is minimised."""
 
-    recipe: Literal["default", "mixed", "sure", "nsure", "r2r", "consistency"] = Field(
-        "default", description="default: dilation + Ambient Tweedie, one pass a step; see docs/recipes.md"
+    recipe: Literal["default", "ambient", "mixed", "sure", "nsure", "r2r", "consistency"] = Field(
+        "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md"
     )
     dilation: tuple[int, ...] = Field(
         (1, 2, 4), min_length=1, description="block sizes; [1] for signals with a scale of their own (text, cells)"
     )
     levels: tuple[float, float] = Field(
-        (1.2, 3.0), description="training levels, lowest and highest, as multiples of the measured level"
+        (1.0, 3.0), description="training levels, lowest and highest, as multiples of the measured level"
     )
 
     @field_validator("dilation")

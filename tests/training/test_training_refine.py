@@ -9,7 +9,8 @@ from test_training_run import configure, measure, same
 from unveil.config import RefineConfig
 from unveil.data import MemorySource
 from unveil.random import make_generator, normal
-from unveil.training import Interrupted, create_run, draw_training_set, round_levels, train_run
+from unveil.training import Interrupted, create_run, draw_training_set, make_risk, round_levels, train_run
+from unveil.training.learn import em_batches, em_risk
 
 V, SIGMA = 0.2**2, 0.1
 
@@ -75,12 +76,19 @@ def test_only_so_many_images_are_drawn_and_they_are_spread_over_the_set(tmp_path
 
 def rounds(data, **changes):
     refine = {"rounds": 2, "delta": 0.5, "steps": 4, "images": 3, "draw_steps": 3, **changes}
-    return configure(data, refine=refine, risk={"dilation": [1, 2]})
+    return configure(data, refine=refine, risk={"dilation": [1, 2]}, sampling={"gain": 0.0})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """(its data, the estimator that it returned)."""
+    data = measure(tmp_path_factory.mktemp("refine") / "data", side=40)
+    return data, train_run(create_run(data.parent / "whole", rounds(data)), device="cpu")
 
 
 @pytest.mark.parametrize("stage", ["training", "round-1, drawing", "round-1", "round-2, drawing", "round-2"])
-def test_a_run_interrupted_at_any_stage_ends_as_an_uninterrupted_one(tmp_path, stage):
-    data = measure(tmp_path / "data", side=40)
+def test_a_run_interrupted_at_any_stage_ends_as_an_uninterrupted_one(tmp_path, stage, uninterrupted):
+    data, expected = uninterrupted
     seen = []
 
     def interrupt(name):
@@ -92,8 +100,7 @@ def test_a_run_interrupted_at_any_stage_ends_as_an_uninterrupted_one(tmp_path, s
 
         return progress
 
-    whole, parts = create_run(tmp_path / "whole", rounds(data)), create_run(tmp_path / "parts", rounds(data))
-    expected = train_run(whole, device="cpu")
+    parts = create_run(tmp_path / "parts", rounds(data))
     with pytest.raises(Interrupted):
         train_run(parts, device="cpu", stages=interrupt)
     assert seen[-1] == stage
@@ -106,3 +113,23 @@ def test_a_round_changes_the_estimator_and_gives_finite_weights(tmp_path):
     with_em = train_run(create_run(tmp_path / "b", rounds(data, rounds=1, delta=1.0)), device="cpu")
     assert not same(without, with_em)
     assert all(p.isfinite().all() for p in with_em.parameters())
+
+
+def test_em_learns_from_draws_below_the_noise_and_from_measurements_above(tmp_path):
+    config = configure(tmp_path, training={"batch": 8})
+    draws, measured = MemorySource({"x": torch.zeros(1, 16, 16)}), MemorySource({"y": torch.ones(1, 16, 16)})
+    y, sigma = em_batches(draws, measured, SIGMA, config)(make_generator("cpu", 0))
+    assert torch.equal(sigma, torch.tensor([0.0] * 4 + [SIGMA] * 4))
+    assert torch.equal(y.mean((1, 2, 3)), torch.tensor([0.0] * 4 + [1.0] * 4))
+    seen = []
+
+    def f(y, s):
+        seen.append((s, y.mean((1, 2, 3)).round()))
+        return y
+
+    em_risk(make_risk, config, SIGMA)(f, y, sigma, make_generator("cpu", 1))
+    levels, kinds = (torch.cat(parts) for parts in zip(*seen))
+    assert float(levels[kinds == 0].max()) <= 1.2 * SIGMA + 1e-6
+    # of the measurements, the renormalized fifth alone may be below the level that was measured
+    assert (levels[kinds == 1] >= 0.2 * SIGMA).all()
+    assert float(levels[kinds == 1].max()) > SIGMA

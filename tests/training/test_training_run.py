@@ -180,7 +180,7 @@ def test_every_recipe_runs(recipe, data, tmp_path):
     assert all(math.isfinite(loss) for loss in losses(run.folder))
     assert len(losses(run.folder)) == 2
     assert not same(before, after)
-    assert make_risk(config.risk).passes in (1, 2)
+    assert make_risk(config.risk).passes in (1, 1.2, 2)
 
 
 @pytest.mark.parametrize(("form", "channels"), [("equivariant", 3), ("preconditioned", 2), ("affine", 1)])

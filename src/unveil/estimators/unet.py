@@ -16,7 +16,7 @@ __all__ = ["UNet"]
 
 
 class ResidualBlock(nn.Module):
-    """h + W_2 relu(gain(c) * W_1 relu(h) + bias(c)); the identity at initialisation."""
+    """h + W_2 silu(gain(c) * W_1 silu(h) + bias(c)); the identity at initialisation."""
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__()
@@ -26,8 +26,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
         gain, bias = self.modulate(e)[:, :, None, None].chunk(2, dim=1)
-        u = self.conv1(F.relu(h)) * (1 + gain) + bias
-        return h + self.conv2(F.relu(u))
+        u = self.conv1(F.silu(h)) * (1 + gain) + bias
+        return h + self.conv2(F.silu(u))
 
 
 class Level(nn.Module):
@@ -80,7 +80,7 @@ class UNet(nn.Module):
         h = self.encoder[-1](h, e)
         for level, up in zip(reversed(self.decoder), reversed(self.up)):
             h = level(up(h) + skips.pop(), e)
-        return self.head(F.relu(h))[..., :height, :width]
+        return self.head(F.silu(h))[..., :height, :width]
 
     def embedding(self, c: Tensor) -> Tensor:
         """Features (B, embedding) of the log level c (B,): smooth in c, and fine enough to tell close levels apart."""

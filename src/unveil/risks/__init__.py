@@ -1,6 +1,6 @@
 """Risks: unbiased estimates, from measurements alone, of the supervised risk; one a file."""
 
-from unveil.risks.ambient import AmbientTweedie, inverse_target_variance
+from unveil.risks.ambient import AmbientTweedie, inverse_gradient_variance, inverse_target_variance
 from unveil.risks.base import Estimator, Law, Risk
 from unveil.risks.combine import Mix, Noisier, Sum, Weighted, inverse_variance
 from unveil.risks.consistency import MeasurementConsistency
@@ -19,5 +19,5 @@ __all__ = [
     "R2R", "SURE", "AmbientTweedie", "Dilate", "Divergence", "Estimator", "ExactDivergence", "Kernel", "Law",
     "LogUniform", "LowPass", "Martingale", "MeasurementConsistency", "Mix", "MonteCarloDivergence", "Noisier",
     "NormalizationLaw", "Oracle", "Renormalize", "Risk", "Sum", "Supervised", "Weighted", "box", "daubechies4",
-    "dilate", "inverse_target_variance", "inverse_variance", "paper_law", "renormalize",
+    "dilate", "inverse_gradient_variance", "inverse_target_variance", "inverse_variance", "paper_law", "renormalize",
 ]  # fmt: skip

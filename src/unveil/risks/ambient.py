@@ -25,12 +25,22 @@ from unveil.risks.base import Estimator, Law, Risk
 from unveil.risks.laws import LogUniform
 from unveil.shapes import expand
 
-__all__ = ["AmbientTweedie", "inverse_target_variance"]
+__all__ = ["AmbientTweedie", "inverse_gradient_variance", "inverse_target_variance"]
 
 
 def inverse_target_variance(sigma: Tensor, s: Tensor) -> Tensor:
     """alpha^2 / s^2 (B,) for data at level sigma and training level s > sigma: the weight that keeps gradients level."""
     return (1 - sigma**2 / s**2) ** 2 / s**2
+
+
+def inverse_gradient_variance(sigma: Tensor, s: Tensor) -> Tensor:
+    """alpha / s^2 (B,): the weight that is about the inverse of the gradient's variance.
+
+    Without noise in the target the gradient varies by V, from the images and the noise of the input; the target's noise,
+    s^2 (1 - alpha) / alpha, adds about V (1 - alpha) / alpha (benchmarks/gradient_variance.py measures both). Their sum is
+    V / alpha. `inverse_target_variance` is that of the second part alone, and leaves levels near sigma unheard.
+    """
+    return (1 - sigma**2 / s**2) / s**2
 
 
 class AmbientTweedie(Risk):

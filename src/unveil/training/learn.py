@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unveil.config import Config, RiskConfig, TrainingConfig
 from unveil.data import ImageSource, crops
-from unveil.risks import Dilate, LogUniform, Oracle, Risk
+from unveil.risks import Dilate, LogUniform, Mix, Oracle, Risk
 from unveil.training.device import sampling_device
 from unveil.training.gain import fit_to_images
 from unveil.training.loop import Batches, Progress, train
@@ -47,13 +47,13 @@ def learn(
     """
     validation = reference_free_validation(held_out, sigma_n, config.seed)
 
-    def fit(f: nn.Module, risk: Risk, source: ImageSource, level: float, stage: str) -> nn.Module:
+    def fit(f: nn.Module, risk: Risk, data: Batches, stage: str) -> nn.Module:
         first = stage == "training"
         settings = config.training if first else later(config)
         return train(
             f,
             risk,
-            batches(source, risk, level, config),
+            data,
             settings,
             folder if first else folder / stage,
             seed=config.seed if first else derived_seed(config.seed, stage),
@@ -62,11 +62,16 @@ def learn(
             progress=None if stages is None else stages(stage),
         )
 
-    f = fit(estimator, recipe(config.risk), measurements, sigma_n, "training")
+    risk = recipe(config.risk)
+    f = fit(estimator, risk, batches(measurements, risk, sigma_n, config), "training")
     for r, level in enumerate(round_levels(sigma_n, config.refine), start=1):
         stage = f"round-{r}"
         draws = draw(f, measurements, held_out, sigma_n, level, config, folder / stage, device, stages)
-        f = fit(f, round_risk(recipe, config, sigma_n, level), draws, level, stage)
+        if level > 0:
+            risk = recipe(levels_up_to(config.risk, sigma_n / level))
+            f = fit(f, risk, batches(draws, risk, level, config), stage)
+        else:
+            f = fit(f, em_risk(recipe, config, sigma_n), em_batches(draws, measurements, sigma_n, config), stage)
     return f
 
 
@@ -111,16 +116,33 @@ def batches(source: ImageSource, risk: Risk, level: float, config: Config) -> Ba
     return batch
 
 
-def round_risk(recipe: Recipe, config: Config, sigma_n: float, level: float) -> Risk:
-    """The recipe's risk for data at `level`; of clean draws, the supervised one. Both up to the same highest level."""
-    low, high = config.risk.levels
-    if level == 0:
-        return Oracle(LogUniform(LOWEST * sigma_n, high * sigma_n))
-    return recipe(config.risk.model_copy(update={"levels": (low, high * sigma_n / level)}))
+def levels_up_to(risk: RiskConfig, ratio: float) -> RiskConfig:
+    """`risk` for data whose level is `ratio` times lower: the same highest level."""
+    return risk.model_copy(update={"levels": (risk.levels[0], risk.levels[1] * ratio)})
 
 
-LOWEST = 0.08
-"""The lowest level that a round of clean draws trains at, as a multiple of sigma_n."""
+def em_risk(recipe: Recipe, config: Config, sigma_n: float) -> Risk:
+    """Clean draws teach the levels below sigma_n, supervised; the measurements keep teaching those above, unbiased."""
+    below = Oracle(LogUniform(LOWEST * sigma_n, OVERLAP * sigma_n))
+    return Mix([(0.5, below), (0.5, recipe(config.risk.model_copy(update={"dilation": (1,)})))])
+
+
+def em_batches(draws: ImageSource, measurements: ImageSource, sigma_n: float, config: Config) -> Batches:
+    """Half a batch of draws, at level 0, then half a batch of measurements, in the order of `em_risk`."""
+    training = config.training
+    half = round(training.batch / 2)
+
+    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        y = crops(measurements, training.batch - half, training.crop, generator, training.augment)
+        x = crops(draws, half, training.crop, generator, training.augment) if half else y[:0]
+        level = torch.cat([torch.zeros(len(x)), torch.full((len(y),), sigma_n)])
+        return torch.cat([x, y]), level
+
+    return batch
+
+
+LOWEST, OVERLAP = 0.08, 1.2
+"""The levels that clean draws train, as multiples of sigma_n."""
 
 
 def later(config: Config) -> TrainingConfig:

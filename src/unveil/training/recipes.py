@@ -12,9 +12,11 @@ from unveil.risks import (
     Mix,
     MonteCarloDivergence,
     Noisier,
+    NormalizationLaw,
     Risk,
     Weighted,
     dilate,
+    inverse_gradient_variance,
     inverse_target_variance,
     renormalize,
 )
@@ -23,8 +25,8 @@ __all__ = ["RECIPES", "make_risk"]
 
 
 PROBE_STEP = 0.1
-"""Of the divergence in training, in units of sigma. Through a network of ReLUs a short finite difference has a noisy gradient,
-from the few units whose kink the probe crosses, and a long one a biased gradient: benchmarks/probe_step.py."""
+"""Of the divergence in training, in units of sigma: a short finite difference has a noisy gradient, a long one a biased
+gradient (benchmarks/probe_step.py)."""
 
 
 def trainable_sure() -> SURE:
@@ -32,9 +34,29 @@ def trainable_sure() -> SURE:
     return SURE(MonteCarloDivergence(step=PROBE_STEP))
 
 
+CROSSOVER = 1.3
+"""s / sigma below which SURE's gradient is the quieter one for its two passes, and above which Ambient Tweedie's is:
+benchmarks/gradient_variance.py."""
+
+
+def default(config: RiskConfig) -> Risk:
+    """Dilation of SURE just above each base level and of Ambient Tweedie above that, a fifth of it renormalized; 1.2 passes."""
+    low, top = config.levels
+    edge = min(max(CROSSOVER, low), top)
+    near = Noisier(Weighted(trainable_sure()), LogUniform(low, edge))
+    above = AmbientTweedie(LogUniform(edge, top), inverse_gradient_variance)
+    renormalized = renormalize(above, NormalizationLaw(low=0.2))
+    return dilate(Mix([(0.2, near), (0.6, above), (0.2, renormalized)]), config.dilation)
+
+
 def ambient(config: RiskConfig) -> Risk:
-    """Dilation + Ambient Tweedie: levels above each base level, one pass."""
-    return dilate(AmbientTweedie(LogUniform(*config.levels), inverse_target_variance), config.dilation)
+    """Dilation of Ambient Tweedie alone: levels above each base level, one pass."""
+    levels = LogUniform(max(config.levels[0], LOWEST_RATIO), config.levels[1])
+    return dilate(AmbientTweedie(levels, inverse_target_variance), config.dilation)
+
+
+LOWEST_RATIO = 1.2
+"""s / sigma at which Ambient Tweedie alone starts: at 1 its target's variance is infinite."""
 
 
 def mixed(config: RiskConfig) -> Risk:
@@ -64,7 +86,8 @@ def consistency(config: RiskConfig) -> Risk:
 
 
 RECIPES: dict[str, Callable[[RiskConfig], Risk]] = {
-    "default": ambient,
+    "default": default,
+    "ambient": ambient,
     "mixed": mixed,
     "sure": sure,
     "nsure": nsure,

@@ -5,8 +5,9 @@
 
 (Tachella 2025, the talk). With delta = 1 every round draws clean images and trains the denoiser of their law: the EM
 algorithm for the prior p(x), whose E step is the posterior sampler (Rozet, Andry, Lanusse and Louppe 2024,
-https://arxiv.org/abs/2405.13712). No symmetry of the images is assumed. Each round starts from the measurements y, not from
-the draws of the round before, so that errors of the sampler do not add up.
+https://arxiv.org/abs/2405.13712); half of each batch stays with the measurements, whose risk is unbiased above sigma_n. No
+symmetry of the images is assumed. Each round starts from the measurements y, not from the draws of the round before, so
+that errors of the sampler do not add up.
 """
 
 from collections.abc import Callable
