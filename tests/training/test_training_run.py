@@ -273,7 +273,11 @@ def test_one_image_or_no_share_is_both_sides(count, share, data):
 def test_validation_is_logged_and_is_reproducible(data, tmp_path):
     run = create_run(tmp_path / "run", configure(data))
     seen = []
-    f = train_run(run, device="cpu", stages=lambda name: lambda done, total, metrics: seen.append((done, metrics)))
+
+    def stages(name):
+        return lambda done, total, metrics: seen.append((done, metrics)) if name == "training" else None
+
+    f = train_run(run, device="cpu", stages=stages)
     assert [done for done, _ in seen] == list(range(1, 7))
     assert [done for done, metrics in seen if "risk" in metrics] == [3, 6]
     held_out = split(open_source(run.config), run.config)[1]

@@ -14,7 +14,7 @@ __all__ = ["fit_to_images", "read_gain"]
 
 FILE = "sampler.json"
 MOST_IMAGES = 8
-LARGEST_SIDE = 128
+LARGEST_SIDE = 96
 
 
 def fit_to_images(

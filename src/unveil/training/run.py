@@ -194,6 +194,9 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
         stages=stages,
     )
     if config.sampling.solver == "dpm2m" and config.sampling.gain == "fit":
+        progress = None if stages is None else stages("fitting the sampler")
+        if progress is not None:
+            progress(0, 1, {})
         with sampling_device(device) as where:
             fit_to_images(
                 estimator,
@@ -207,6 +210,8 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
                 lowest=config.sampling.lowest,
             )
         estimator.cpu()
+        if progress is not None:
+            progress(1, 1, {})
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
     return estimator
