@@ -111,7 +111,7 @@ def measure(clean: MemorySource, sigma_n: float, seed: int) -> MemorySource:
 
 def configuration(method: Method, seed: int, options) -> Config:
     """Of one training: its stages share the steps, and its levels reach as far above the test's as the oracle's."""
-    stages = 1 + method.refine.get("rounds", 0)
+    stages = 1 if "steps" in method.refine else 1 + method.refine.get("rounds", 0)
     steps = options.steps // stages
     dilation = {"dilation": numbers(options.dilation, int)} if options.dilation else {}
     values = {

@@ -32,7 +32,7 @@ class Method:
     """label: in tables. recipe: None is the oracle, on clean images. form: of the network. refine, training: in the sections
     of these names.
 
-    Rounds share the steps: with two rounds a third of them goes to each stage.
+    Rounds share the steps: with two rounds a third of them goes to each stage. Where refine states steps, they come on top.
     """
 
     label: str
@@ -93,5 +93,10 @@ METHODS = {
         {"rounds": 2, "delta": 0.5},
     ),
     "default": Method("default", RECIPES["default"]),
+    "default-then-em": Method(
+        "default, then one round of EM in 1,000 further steps",
+        RECIPES["default"],
+        refine={"rounds": 1, "steps": 1000, "images": 200, "draw_steps": 10},
+    ),
     "default-em": Method("default, then one round of EM", RECIPES["default"], "preconditioned", {"rounds": 1}),
 }

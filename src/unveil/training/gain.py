@@ -1,6 +1,7 @@
 """The gain of a run's sampler, fitted once to held-out measurements and kept beside the run."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from unveil.errors import UnveilError
 __all__ = ["fit_to_images", "read_gain"]
 
 FILE = "sampler.json"
-MOST_IMAGES = 8
-LARGEST_SIDE = 96
+MOST_IMAGES = 16
+PIXELS = 150_000
+"""Together in the windows: Stein's estimate then deviates by 0.4% of sigma_n^2, a few percent of the error."""
 
 
 def fit_to_images(
@@ -29,14 +31,14 @@ def fit_to_images(
     schedule: str = "geometric",
     lowest: float = 0.05,
 ) -> float:
-    """`fit_gain` on the centres of up to 8 images; the result is kept in record/sampler.json and read from there.
+    """`fit_gain` on the centres of up to 16 images; the result is kept in record/sampler.json and read from there.
 
     lowest: the sampler's last level as a multiple of sigma_n. 0 when the error cannot be estimated from so few pixels.
     """
     if (record / FILE).is_file():
         return read_gain(record)
     count = min(MOST_IMAGES, len(images))
-    side = min([LARGEST_SIDE, *(min(images.shape(i)[1:]) for i in range(count))])
+    side = min([math.isqrt(PIXELS // count), *(min(images.shape(i)[1:]) for i in range(count))])
     centres = []
     for i in range(count):
         _, height, width = images.shape(i)

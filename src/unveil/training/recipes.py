@@ -25,8 +25,8 @@ __all__ = ["RECIPES", "make_risk"]
 
 
 PROBE_STEP = 0.1
-"""Of the divergence in training, in units of sigma: a short finite difference has a noisy gradient, a long one a biased
-gradient (benchmarks/probe_step.py)."""
+"""Of the divergence in training, in units of sigma: through ReLUs a short finite difference has a noisy gradient, and a long
+one is biased through any network (benchmarks/probe_step.py)."""
 
 
 def trainable_sure() -> SURE:
