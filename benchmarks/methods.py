@@ -20,7 +20,7 @@ from unveil.risks import (
     renormalize,
 )
 from unveil.risks.kernels import daubechies4
-from unveil.training.recipes import RECIPES, trainable_sure
+from unveil.training.recipes import LOWEST_RATIO, RECIPES, trainable_sure
 
 __all__ = ["METHODS", "Method"]
 
@@ -49,7 +49,7 @@ def nsure(law) -> Recipe:
 
 def ambient(config: RiskConfig) -> Risk:
     """Ambient Tweedie, one pass: nothing below sigma_n."""
-    return AmbientTweedie(LogUniform(max(config.levels[0], 1.2), config.levels[1]), inverse_target_variance)
+    return AmbientTweedie(LogUniform(LOWEST_RATIO, config.levels[1]), inverse_target_variance)
 
 
 def dilated(kernel_or_factors) -> Recipe:

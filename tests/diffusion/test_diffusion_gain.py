@@ -6,6 +6,7 @@ import torch
 from unveil.diffusion import DPM2M, fit_gain, geometric, posterior_samples
 from unveil.errors import UnveilError
 from unveil.random import make_generator, normal
+from unveil.risks import SURE
 
 V, SIGMA = 0.2**2, 0.1
 MMSE = V * SIGMA**2 / (V + SIGMA**2)
@@ -79,3 +80,35 @@ def test_refusals(pair):
     flat = torch.full((1, 1, 8, 8), 0.5, device=pair[1].device)  # less noise than it is said to have
     with pytest.raises(UnveilError, match="more or larger measurements"):
         fit_gain(lambda x, s: torch.full_like(x, 0.5), flat, SIGMA)
+
+
+@pytest.mark.parametrize("share", [0.6, 0.7, 0.8, 0.9])
+def test_the_fit_ends_within_its_tolerance_on_its_own_draws(share, device):
+    """Not only near it: the search must not stop at the end that it has just moved."""
+
+    def f(x, s):
+        start = V / (V + SIGMA**2)
+        return 0.5 + (start + (V / (V + s**2) - start) * share).reshape(-1, 1, 1, 1) * (x - 0.5)
+
+    x = 0.5 + V**0.5 * normal(torch.zeros(4, 1, 32, 32, device=device), make_generator(device, 5))
+    y = x + SIGMA * normal(x, make_generator(device, 6))
+    level = torch.full((len(y),), SIGMA, device=device)
+    probe = make_generator(device, 0, 0)
+    error = float(torch.stack([SURE()(f, y, level, probe) for _ in range(8)]).mean())
+    gain = fit_gain(f, y, SIGMA, sigma_min=0.05 * SIGMA)
+    drawn = posterior_samples(
+        f,
+        y,
+        SIGMA,
+        samples=2,
+        steps=25,
+        solver=DPM2M(gain),
+        sigma_min=0.05 * SIGMA,
+        generator=make_generator(device, 0, 1),
+    )
+    assert float(drawn.var(0).mean()) == pytest.approx(error, rel=0.025)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_too_few_steps_for_a_gain(steps, pair):
+    assert fit_gain(too_sure, pair[1], SIGMA, steps=steps) == 0

@@ -47,9 +47,12 @@ def fit_gain(
         estimate deviates by about sigma_n^2 sqrt(2 / pixels).
     steps, schedule, sigma_min, batch: those of the sampler that will use c; sigma_min as in `posterior_samples`.
     samples, probes: draws for the variance, and probes of the divergence.
-    Returns 0 when the exact solver already spreads widely enough. Raises UnveilError when the error's estimate is not
+    Returns 0 when the exact solver already spreads widely enough, or has fewer than three steps, in which the gain plays no
+    part; 0.8 when even that is too little. Raises UnveilError when the error's estimate is not
     positive, so that there is nothing to fit to.
     """
+    if steps < 3:
+        return 0.0
     level = per_sample(sigma_n, y, "sigma_n")
     probe = make_generator(y.device, seed, 0)
     error = float(torch.stack([SURE()(denoise, y, level, probe) for _ in range(probes)]).mean())
@@ -73,10 +76,10 @@ def fit_gain(
     high = FIRST_GAIN
     while (at_high := excess(high)) < 0 and high < LARGEST_GAIN:
         low, at_low, high = high, at_high, 2 * high
+    if at_high < TOLERANCE:
+        return high
     gain = high
     for _ in range(TRIALS):  # false position, Illinois form: the end that stays counts half, so both ends move
-        if at_high < TOLERANCE:
-            break
         gain = low + (high - low) * at_low / (at_low - at_high)
         at = excess(gain)
         if abs(at) < TOLERANCE:
