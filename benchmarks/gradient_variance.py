@@ -155,7 +155,7 @@ def main() -> None:
     config = settings(options)
     networks = {
         f"after {options.early} steps": early(config, clean, options),
-        "trained": trained(config, clean.channels, options.work / options.method),
+        "trained": trained(config, clean.channels, options.work / f"{options.method}-{options.seed}"),
     }
     cost = costs(networks["trained"], clean, options)
     rows = {
@@ -171,7 +171,7 @@ def main() -> None:
 
 def settings(options) -> Config:
     """The configuration of the training in --work."""
-    path = options.work / options.method / "config.yaml"
+    path = options.work / f"{options.method}-{options.seed}" / "config.yaml"
     if not path.is_file():
         sys.exit(f"{path}: no such file; train it with below_noise.py --methods {options.method}")
     config = load_config(path)
