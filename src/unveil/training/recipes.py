@@ -35,8 +35,8 @@ def trainable_sure() -> SURE:
 
 
 CROSSOVER = 1.3
-"""s / sigma below which SURE's gradient is the quieter one for its two passes, and above which Ambient Tweedie's is:
-benchmarks/gradient_variance.py."""
+"""s / sigma below which SURE's gradient is the quieter one for its two passes, and above which Ambient Tweedie's is: between
+1.2, where they cross early in training, and 1.8, where they do late (benchmarks/gradient_variance.py)."""
 
 
 def default(config: RiskConfig) -> Risk:
