@@ -5,6 +5,7 @@ entries of a full-size y must therefore be declared here: an inner product that 
 measured would shift every risk by sigma^2 (1 - m / n).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.random import normal
 
-__all__ = ["DENOISING", "Operator", "Problem"]
+__all__ = ["DENOISING", "Operator", "Problem", "Several"]
 
 
 class Operator(Protocol):
@@ -27,16 +28,19 @@ class Operator(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """y = A x + n on the measured entries.
+    """y = A x + n on the measured entries, n white: every measured entry has the same noise level.
 
-    operator:    A, linear, image (B, *image) -> measurement (B, *measurement); None is the identity.
+    operator:    A, linear, image (B, *image) -> measurement (B, *measurement); None is the identity. Its tensors follow the
+                 device of what it is applied to.
     measured:    boolean, broadcastable to y (B, *measurement); None when every entry is measured.
     image_shape: shape of x without its batch axis; None when A is the identity (x then has the shape of y).
+    measurement_shape: shape of y without its batch axis; None when A is the identity. Complex entries are two real channels.
     """
 
     operator: Operator | None = None
     measured: Tensor | None = None
     image_shape: tuple[int, ...] | None = None
+    measurement_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.operator is not None and self.image_shape is None:
@@ -46,9 +50,30 @@ class Problem:
         """y (B, *measurement) with the entries that are not measured set to zero."""
         return y if self.measured is None else y * self.measured.to(y)
 
+    def at(self, which: Tensor) -> "Problem":
+        """The problem of the measurements numbered `which` (B,): this one, for it has one operator for all."""
+        return self
+
     def predict(self, x: Tensor) -> Tensor:
         """A x (B, *measurement) of the image x (B, *image), zero where nothing is measured."""
-        return self.project(x if self.operator is None else self.operator.A(x))
+        return self.project(x if self.operator is None else self._on(x).A(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """A^T y (B, *image) of y (B, *measurement), by the measured entries alone."""
+        y = self.project(y)
+        return y if self.operator is None else self._on(y).A_adjoint(y)
+
+    def pseudo_inverse(self, y: Tensor) -> Tensor:
+        """A^+ y (B, *image): the image of least norm among those that predict y best; A^T y where A has no `A_dagger`."""
+        y = self.project(y)
+        if self.operator is None:
+            return y
+        operator = self._on(y)
+        return operator.A_dagger(y) if hasattr(operator, "A_dagger") else operator.A_adjoint(y)
+
+    def _on(self, like: Tensor) -> "Operator":
+        """The operator, its tensors on the device of `like`."""
+        return self.operator.to(like.device) if isinstance(self.operator, torch.nn.Module) else self.operator  # type: ignore[return-value]
 
     def count(self, y: Tensor) -> Tensor:
         """m (B,): how many entries of each sample are measured."""
@@ -69,10 +94,11 @@ class Problem:
             return
         shape = self.image_shape or tuple(y.shape[1:])
         x = normal(torch.empty(y.shape[0], *shape, dtype=y.dtype, device=y.device), generator)
-        forward, v = self.operator.A(x), normal(y, generator)
+        operator = self._on(x)
+        forward, v = operator.A(x), normal(y, generator)
         if forward.shape == y.shape:  # were v independent of A x, both products could be small by chance
             v = v + forward * (v.norm() / forward.norm().clamp_min(torch.finfo(y.dtype).tiny))
-        back = self.operator.A_adjoint(v)
+        back = operator.A_adjoint(v)
         if forward.shape != y.shape or back.shape != x.shape:
             raise UnveilError(
                 f"the operator maps {tuple(x.shape)} to {tuple(forward.shape)} and back to {tuple(back.shape)}; "
@@ -83,6 +109,40 @@ class Problem:
             raise UnveilError(
                 f"the operator's adjoint is wrong: <A x, y> and <x, A^T y> differ by {gap:.2g}; mend A_adjoint"
             )
+
+
+@dataclass(frozen=True)
+class Several:
+    """Measurements that each have an operator of their own: a mask, a defocus.
+
+    parameters: name -> (N, ...), one row for each of the N measurements.
+    make: make(**rows (B, ...)) -> the `Problem` of a batch, whose operator applies row b to sample b.
+    """
+
+    parameters: Mapping[str, Tensor]
+    make: Callable[..., Problem]
+
+    def __post_init__(self) -> None:
+        rows = {name: len(value) for name, value in self.parameters.items()}
+        if not rows or len(set(rows.values())) > 1:
+            raise UnveilError(f"several operators need parameters with one row per measurement, not {rows}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parameters.values())))
+
+    def at(self, which: Tensor) -> Problem:
+        """The problem of the measurements numbered `which` (B,), on the device of `which`."""
+        return self.make(
+            **{name: value[which.to(value.device)].to(which.device) for name, value in self.parameters.items()}
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        return self.at(torch.zeros(1, dtype=torch.long)).image_shape
+
+    @property
+    def measurement_shape(self) -> tuple[int, ...] | None:
+        return self.at(torch.zeros(1, dtype=torch.long)).measurement_shape
 
 
 DENOISING = Problem()

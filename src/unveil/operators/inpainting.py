@@ -1,0 +1,77 @@
+"""Inpainting: some pixels of the image are missing, the same ones in every image or others in each.
+
+    y_i = m_i (x_i + n_i),   m_i in {0, 1}
+
+A = diag(m) on deepinv's `Inpainting`. The missing entries of y are zero and count as not measured.
+"""
+
+import torch
+from deepinv.physics import Inpainting
+from torch import Tensor
+
+from unveil.errors import UnveilError
+from unveil.operators.files import read_array
+from unveil.problem import Problem, Several
+from unveil.systems import InpaintingSystem
+
+__all__ = ["build_inpainting", "inpainting", "missing_box", "random_mask"]
+
+
+def inpainting(mask: Tensor, channels: int = 1) -> Problem | Several:
+    """The problem of images (C, H, W) seen through `mask`.
+
+    mask: (H, W) boolean or 0 and 1, 1 where a pixel is measured, or (N, H, W), one mask for each of N measurements.
+    channels: C. Raises UnveilError for a mask of another rank, with other values, or that measures nothing.
+    """
+    if mask.ndim not in (2, 3):
+        raise UnveilError(
+            f"the mask has shape {tuple(mask.shape)}: it must be (H, W), or (N, H, W) for one mask per image"
+        )
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise UnveilError("the mask holds values other than 0 and 1: pass 1 where a pixel is measured and 0 elsewhere")
+    if not bool((mask != 0).flatten(-2).any(-1).all()):
+        raise UnveilError("the mask measures no pixel: pass 1 where a pixel is measured")
+    if mask.ndim == 3:
+        return Several({"mask": mask}, lambda mask: _problem(mask, channels))
+    return _problem(mask[None], channels)
+
+
+def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], count: int) -> Problem | Several:
+    """The problem that a configuration describes, for `count` measurements of `shape` (C, H, W).
+
+    Raises UnveilError when the mask has another size, or is a stack of another number of masks.
+    """
+    mask = torch.from_numpy(read_array(system.mask, "system.mask").astype("float32"))
+    mask = (mask > 0).float()
+    if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
+        raise UnveilError(
+            f"system.mask: {system.mask} has shape {tuple(mask.shape)}, and the {count} measurements are {shape[1]}x{shape[2]} "
+            f"pixels; give a mask of shape {tuple(shape[1:])}, or one for each measurement"
+        )
+    return inpainting(mask, shape[0])
+
+
+def _problem(mask: Tensor, channels: int) -> Problem:
+    """mask (1 or B, H, W)."""
+    shape = (channels, *mask.shape[-2:])
+    measured = mask[:, None] != 0
+    operator = Inpainting(shape, mask=measured.float(), device=mask.device)
+    return Problem(operator, measured, image_shape=shape, measurement_shape=shape)
+
+
+def random_mask(height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
+    """A mask (H, W) that measures each pixel with probability `share`, in (0, 1]."""
+    if not 0 < share <= 1:
+        raise UnveilError(f"the share of measured pixels must be in (0, 1], not {share}")
+    return torch.rand(height, width, generator=generator, device=generator.device) < share
+
+
+def missing_box(height: int, width: int, top: int, left: int, box_height: int, box_width: int) -> Tensor:
+    """A mask (H, W) that misses one box, in pixels. Raises UnveilError when the box is not inside the image."""
+    if min(top, left) < 0 or min(box_height, box_width) < 1 or top + box_height > height or left + box_width > width:
+        raise UnveilError(
+            f"the box (top, left, height, width) = {(top, left, box_height, box_width)} is not inside {height}x{width}"
+        )
+    mask = torch.ones(height, width, dtype=torch.bool)
+    mask[top : top + box_height, left : left + box_width] = False
+    return mask
