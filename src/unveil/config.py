@@ -6,20 +6,17 @@ configuration would no longer mean the same.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from unveil.errors import UnveilError
+from unveil.systems import Identity, Section, System
 
 __all__ = ["Config", "load_config", "parse_config", "to_yaml"]
 
 VERSION: Literal[1] = 1
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -59,6 +56,13 @@ class EstimatorConfig(Section):
     )
     widths: tuple[int, ...] = Field((32, 48, 64), min_length=1, description="UNet channels, finest resolution first")
     blocks: int = Field(1, ge=1, description="residual blocks at each resolution, encoder and decoder")
+    iterations: int = Field(
+        1, ge=1, description="of a system other than identity: how often the network is applied, data steps in between"
+    )
+    mean: float | None = Field(
+        None, description="of the images; null: 0.5, and 0 where the system measures Fourier coefficients or contrast"
+    )
+    deviation: float = Field(0.25, gt=0, description="standard deviation of the images about their mean")
 
     @field_validator("widths")
     @classmethod
@@ -71,14 +75,27 @@ class EstimatorConfig(Section):
 class RiskConfig(Section):
     """What is minimised."""
 
-    recipe: Literal["default", "ambient", "mixed", "sure", "nsure", "r2r", "consistency"] = Field(
-        "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md"
-    )
+    recipe: Literal[
+        "default", "ambient", "mixed", "sure", "nsure", "r2r", "consistency",
+        "measured", "equivariant", "splitting", "equivariant-splitting",
+    ] = Field(
+        "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md"
+    )  # fmt: skip
     dilation: tuple[int, ...] = Field(
         (1, 2, 4), min_length=1, description="block sizes; [1] for signals with a scale of their own (text, cells)"
     )
     levels: tuple[float, float] = Field(
         (1.0, 3.0), description="training levels, lowest and highest, as multiples of the measured level"
+    )
+    symmetry: tuple[str, ...] = Field(
+        ("shift",),
+        description="of the images, for incomplete measurements: shift, quarter, rotate, flip, ...; see docs",
+    )
+    equivariance: float = Field(
+        0.3, ge=0, description="weight of equivariant imaging in the recipes for incomplete measurements"
+    )
+    hidden: float = Field(
+        0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"
     )
 
     @field_validator("dilation")
@@ -143,6 +160,7 @@ class Config(Section):
     version: Literal[1] = VERSION
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataConfig
+    system: System = Identity()
     noise: NoiseConfig = NoiseConfig()
     estimator: EstimatorConfig = EstimatorConfig()
     risk: RiskConfig = RiskConfig()
@@ -167,6 +185,8 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
         if parts[:2] in (["noise", "sigma"], ["sampling", "gain"]):
             parts = parts[:2]  # pydantic goes on with the member of the union that failed
         key = ".".join(parts) or "configuration"
+        if parts[:1] == ["system"] and len(parts) > 2:
+            key = ".".join([parts[0], *parts[2:]])  # pydantic puts the kind of the system in between
         if first["type"] == "extra_forbidden":
             raise UnveilError(f"{where}: unknown key {key}; known here: {_known(first['loc'])}") from None
         if first["type"] == "missing":
@@ -177,17 +197,29 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
                 f"{where}: written for configuration version {first['input']}, this is {VERSION}: "
                 "use the unveil release that wrote it, or start a new run with unveil init"
             ) from None
+        if first["type"].startswith("union_tag"):
+            kinds = ", ".join(systems())
+            raise UnveilError(f"{where}: system.kind is {first['input'].get('kind')}; choose one of {kinds}") from None
         message = first["msg"].removeprefix("Value error, ")
         given = "" if key == "configuration" else f" = {first['input']!r}"
         raise UnveilError(f"{where}: {key}{given}: {message}") from None
 
 
+def systems() -> dict[str, type[Section]]:
+    """The sections of all imaging systems, by kind."""
+    return {kind.model_fields["kind"].default: kind for kind in get_args(get_args(System)[0])}
+
+
 def _known(location: Sequence[int | str]) -> str:
     section: type[BaseModel] = Config
-    for part in location[:-1]:
+    path = location[:-1]
+    if path[:1] == ("system",):  # then comes its kind
+        section, path = systems()[str(path[1])], path[2:]
+    for part in path:
         annotation = section.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
+        for kind in (annotation, *get_args(annotation)):  # a section, or one that may be null
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                section = kind
     return ", ".join(section.model_fields)
 
 

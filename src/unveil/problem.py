@@ -5,7 +5,7 @@ entries of a full-size y must therefore be declared here: an inner product that 
 measured would shift every risk by sigma^2 (1 - m / n).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class Problem:
         """The problem of the measurements numbered `which` (B,): this one, for it has one operator for all."""
         return self
 
+    def subset(self, indices: Sequence[int]) -> "Problem":
+        """The problem of the measurements `indices`: this one."""
+        return self
+
     def predict(self, x: Tensor) -> Tensor:
         """A x (B, *measurement) of the image x (B, *image), zero where nothing is measured."""
         return self.project(x if self.operator is None else self._on(x).A(x))
@@ -82,6 +86,11 @@ class Problem:
     def inner(self, u: Tensor, v: Tensor) -> Tensor:
         """<u, v> / m (B,) over the measured entries of u and v (B, *measurement)."""
         return (self.project(u) * v).flatten(1).sum(1) / self.count(u)
+
+    def restrict(self, shown: Tensor) -> "Problem":
+        """The problem of the measured entries that `shown` (boolean, broadcastable to y) selects too."""
+        measured = shown if self.measured is None else self.measured.to(shown.device) & shown
+        return Problem(self.operator, measured, self.image_shape, self.measurement_shape)
 
     def ones(self, y: Tensor) -> Tensor:
         """A 1 (B, *measurement): what an image of ones would measure."""
@@ -135,6 +144,11 @@ class Several:
         return self.make(
             **{name: value[which.to(value.device)].to(which.device) for name, value in self.parameters.items()}
         )
+
+    def subset(self, indices: Sequence[int]) -> "Several":
+        """The operators of the measurements `indices`, in that order."""
+        chosen = torch.as_tensor(list(indices), dtype=torch.long)
+        return Several({name: value[chosen.to(value.device)] for name, value in self.parameters.items()}, self.make)
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:

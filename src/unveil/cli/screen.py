@@ -54,6 +54,7 @@ HEADINGS = {
     "psnr_noisy": "noisy",
     "psnr_mmse": "MMSE",
     "psnr_estimate": "MMSE, estimated\nwithout reference",
+    "psnr_hidden": "hidden entries,\nestimated",
     "psnr_sample": "sample",
     "ssim_mmse": "MMSE\nSSIM",
     "spread_over_error": "spread / error\nwithout reference",

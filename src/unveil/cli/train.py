@@ -11,7 +11,7 @@ from unveil.config import Config, load_config, to_yaml
 from unveil.errors import UnveilError
 from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
 from unveil.training.loop import Progress
-from unveil.training.run import open_source, split
+from unveil.training.run import open_problem, open_source, split
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -44,7 +44,8 @@ def describe(config: Config, folder: Path) -> None:
     """What a run would do, on the screen."""
     source = open_source(config)
     training, held_out = split(source, config)
-    parameters = sum(p.numel() for p in build_estimator(config, source.channels).parameters())
+    estimator = build_estimator(config, source.channels, open_problem(config, source))
+    parameters = sum(p.numel() for p in estimator.parameters())
     console.print(to_yaml(config), markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"would train {parameters:,} parameters on {len(training)} images of {source.channels} channel(s), validate on "
@@ -58,7 +59,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
         console.print(f"resuming {run.folder} from {newest.name}", soft_wrap=True)
-    if run.dilation != run.config.risk.dilation:
+    if run.config.system.kind == "identity" and run.dilation != run.config.risk.dilation:
         console.print(f"the images are small: block means of sides {list(run.dilation)} only", soft_wrap=True)
     with progress_bars() as start:
 

@@ -14,23 +14,27 @@ from unveil.data import ImageSource, open_images, save_image
 from unveil.errors import UnveilError
 from unveil.estimators import Tiled
 from unveil.evaluation import draw_samples, evaluate
+from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.report import write_report, write_results
+from unveil.risks import told
 from unveil.training import Run, open_run
-from unveil.training.run import open_source, split
+from unveil.training.run import indices, open_problem, open_source, split
 
 __all__ = ["evaluate_and_report", "run_denoise", "run_evaluate", "run_report", "run_sample"]
 
 
 def run_denoise(run_folder: Path, data: str, out: Path, sigma: float | None, device: str, dry_run: bool) -> None:
-    run, f, source, level = open_input(run_folder, data, sigma, device)
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device)
     if dry_run:
         console.print(f"would denoise {len(source)} images at sigma {level:.4g} into {out}", soft_wrap=True)
         return
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar("denoising") as bar, torch.no_grad():
         for i in range(len(source)):
-            x_hat = f(source.read(i)[None].to(torch_device(device)), level)[0].cpu()
+            y = source.read(i)[None].to(torch_device(device))
+            part = problem.at(torch.tensor([i], device=y.device))
+            x_hat = told(f, part)(y, torch.full((1,), level, device=y.device))[0].cpu()
             save_both(out / source.name(i), x_hat, run)
             bar(i + 1, len(source))
     console.print(f"open {out}", soft_wrap=True)
@@ -46,7 +50,7 @@ def run_sample(
     device: str,
     dry_run: bool,
 ) -> None:
-    run, f, source, level = open_input(run_folder, data, sigma, device)
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device)
     sampling = with_sets(run, sets).sampling
     if dry_run:
         console.print(
@@ -63,7 +67,8 @@ def run_sample(
             def show(done: int, total: int, i: int = i) -> None:
                 bar(i * total + done, len(source) * total, source.name(i))
 
-            samples = draw_samples(f, y, level, sampling, generator, show)[:, 0].cpu()
+            part = problem.at(torch.tensor([i], device=y.device))
+            samples = draw_samples(f, y, level, sampling, generator, show, part)[:, 0].cpu()
             folder = out / source.name(i)
             folder.mkdir(parents=True, exist_ok=True)
             for k, x in enumerate(samples):
@@ -86,13 +91,13 @@ def run_evaluate(
     device: str,
     dry_run: bool,
 ) -> None:
-    run, f, source, level = open_input(run_folder, data, sigma, device)
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device)
     options = run.config.data
     clean = None if reference is None else open_images(reference, axes=options.axes, value_range=options.value_range)
     if dry_run:
         console.print(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}", soft_wrap=True)
         return
-    evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device)
+    evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem)
 
 
 def evaluate_and_report(
@@ -105,6 +110,7 @@ def evaluate_and_report(
     config: Config,
     seed: int,
     device: str,
+    problem: Problem | Several = DENOISING,
 ) -> None:
     """Evaluate with a progress bar, write results and report into the run folder, and print the table."""
     with progress_bar("evaluating") as bar:
@@ -118,6 +124,7 @@ def evaluate_and_report(
             seed=seed,
             device=torch_device(device),
             progress=bar,
+            problem=problem,
         )
         rows, means = write_results(run.folder, results)
     page = write_report(run)
@@ -131,23 +138,28 @@ def run_report(run_folder: Path) -> None:
 
 def open_input(
     run_folder: Path, data: str | None, sigma: float | None, device: str
-) -> tuple[Run, nn.Module, ImageSource, float]:
-    """The run, its estimator on `device`, the measurements (the run's held-out ones by default), and their level."""
+) -> tuple[Run, nn.Module, Problem | Several, ImageSource, float]:
+    """The run, its estimator on `device`, the measurements (the run's held-out ones by default), their problem and level."""
     if sigma is not None and not 0 < sigma < float("inf"):
         raise UnveilError(f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale")
     run = open_run(run_folder)
-    f = Tiled(run.estimator().to(torch_device(device)))
     if data is None:
-        source = split(open_source(run.config), run.config)[1]
+        whole = open_source(run.config)
+        source = split(whole, run.config)[1]
+        problem = open_problem(run.config, whole).subset(indices(source))
     else:
         options = run.config.data
         source = open_images(data, dataset=options.dataset, axes=options.axes, value_range=options.value_range)
+        problem = open_problem(run.config, source)
     if source.channels != run.channels:
         raise UnveilError(
             f"{data}: has {source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
             "or train on images like these"
         )
-    return run, f, source, sigma or run.sigma_n
+    f = run.estimator(problem).to(torch_device(device))
+    if problem is DENOISING:
+        f = Tiled(f)
+    return run, f, problem, source, sigma or run.sigma_n
 
 
 def with_sets(run: Run, sets: Sequence[str]) -> Config:

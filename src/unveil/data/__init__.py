@@ -11,13 +11,14 @@ from unveil.data.draws import DrawStore
 from unveil.data.memory import MemorySource
 from unveil.data.open import open_images
 from unveil.data.photographs import heldout_photographs, training_photographs
-from unveil.data.source import ImageSource, Window
+from unveil.data.source import ImageSource, Subset, Window
 from unveil.data.write import save_image
 
 __all__ = [
     "DrawStore",
     "ImageSource",
     "MemorySource",
+    "Subset",
     "Window",
     "atomic_write",
     "crops",

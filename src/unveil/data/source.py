@@ -111,6 +111,11 @@ class Subset(ImageSource):
             raise UnveilError("the subset names an image twice: pass every index at most once")
 
     @property
+    def indices(self) -> list[int]:
+        """Of the images, in the parent."""
+        return list(self._indices)
+
+    @property
     def channels(self) -> int:
         return self._parent.channels
 

@@ -7,6 +7,7 @@ from torch import nn
 from unveil.estimators.affine_unet import AffineUNet
 from unveil.estimators.equivariant import NormalizationEquivariant
 from unveil.estimators.precondition import PreconditionedDenoiser
+from unveil.estimators.reconstruction import Reconstruction
 from unveil.estimators.tiled import Tiled
 from unveil.estimators.unet import UNet
 
@@ -37,5 +38,5 @@ ESTIMATORS: dict[str, Callable[[int, Sequence[int], int], nn.Module]] = {
 """(channels, widths, blocks) -> f(y, sigma), by the name that a configuration gives it."""
 
 __all__ = [
-    "ESTIMATORS", "AffineUNet", "NormalizationEquivariant", "PreconditionedDenoiser", "Tiled", "UNet", "equivariant", "preconditioned",
+    "ESTIMATORS", "AffineUNet", "NormalizationEquivariant", "PreconditionedDenoiser", "Reconstruction", "Tiled", "UNet", "equivariant", "preconditioned",
 ]  # fmt: skip

@@ -44,14 +44,17 @@ class Level(nn.Module):
 
 
 class UNet(nn.Module):
-    """g(x, c): x (B, channels, H, W) of unit variance, c (B,) a log noise level -> (B, channels, H, W).
+    """g(x, c): x (B, channels, H, W) of unit variance, c (B,) a log noise level -> (B, out_channels, H, W).
 
-    channels: image channels (2 for complex images).
+    channels: of the input: the image's (2 for complex images), and what else the network is shown.
+    out_channels: of the output; None: as many.
     widths:   feature channels at each resolution, finest first; the image is halved between two of them.
     blocks:   residual blocks at each resolution of the encoder, and again of the decoder.
     """
 
-    def __init__(self, channels: int = 1, widths: Sequence[int] = (32, 48, 64), blocks: int = 1) -> None:
+    def __init__(
+        self, channels: int = 1, widths: Sequence[int] = (32, 48, 64), blocks: int = 1, out_channels: int | None = None
+    ) -> None:
         super().__init__()
         self.stride = 2 ** (len(widths) - 1)
         embedding = 2 * widths[0]
@@ -63,7 +66,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(Level(blocks, w, embedding) for w in widths[:-1])
-        self.head = _zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
+        self.head = _zeroed(nn.Conv2d(widths[0], out_channels or channels, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:

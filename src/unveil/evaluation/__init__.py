@@ -5,9 +5,9 @@ from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.evaluate import Evaluation, Figures, draw_samples, evaluate, mean_figures
 from unveil.evaluation.features import features
 from unveil.evaluation.frechet import frechet_distance
-from unveil.evaluation.reference_free import estimate_error
+from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
 
 __all__ = [
-    "Evaluation", "Figures", "draw_samples", "estimate_error", "evaluate", "features", "frechet_distance",
+    "Evaluation", "Figures", "draw_samples", "estimate_error", "estimate_hidden_error", "evaluate", "features", "frechet_distance",
     "mean_figures", "mean_square_error", "posterior_variance", "psnr", "spread_over_error", "ssim",
 ]  # fmt: skip

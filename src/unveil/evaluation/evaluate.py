@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
-from unveil.diffusion import DPM2M, SCHEDULES, SOLVERS, Solver, posterior_samples
+from unveil.diffusion import DPM2M, SCHEDULES, SOLVERS, Solver, posterior_samples, reconstruction_samples
 from unveil.errors import UnveilError
 from unveil.estimators import Tiled
-from unveil.evaluation.calibration import spread_over_error
+from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
-from unveil.evaluation.reference_free import estimate_error
+from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
+from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
+from unveil.risks import told
 
 __all__ = ["Evaluation", "Figures", "draw_samples", "evaluate", "mean_figures"]
 
@@ -25,12 +27,14 @@ class Figures:
     """Figures of one image; PSNR in dB for signals in [0, 1]. Those that need samples or a reference may be None.
 
     psnr_estimate: of the MMSE estimate, without the reference. spread_over_error: posterior variance over the
-    estimate's squared error, itself estimated without the reference; `true_` ones use it.
+    estimate's squared error, itself estimated without the reference; `true_` ones use it. Of incomplete measurements both are
+    those of A x on the measured entries, and psnr_hidden is that of entries hidden from f; psnr_noisy is A^+ y's.
     """
 
     name: str
     psnr_estimate: float
     spread_over_error: float | None = None
+    psnr_hidden: float | None = None
     psnr_noisy: float | None = None
     psnr_mmse: float | None = None
     psnr_sample: float | None = None
@@ -42,7 +46,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One image: its figures, and y, x_hat (C, H, W), samples (S, C, H, W) or None, reference (C, H, W) or None."""
+    """One image: its figures, and y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None."""
 
     figures: Figures
     y: Tensor
@@ -58,21 +62,39 @@ def draw_samples(
     config: SamplingConfig,
     generator: torch.Generator,
     progress: Callable[[int, int], object] | None = None,
+    problem: Problem = DENOISING,
 ) -> Tensor:
-    """Posterior samples (S, B, C, H, W) of measurements y (B, C, H, W) at level sigma_n, as `config` says.
+    """Posterior samples (S, B, C, H, W) of measurements y (B, *measurement) at level sigma_n, as `config` says.
 
     A gain that is still to be fitted counts as 0: `Run.gain` is the fitted one.
     """
-    return posterior_samples(
-        f,
+    batch = max(1, PIXELS_AT_ONCE // y[0].numel())
+    solver, schedule, sigma_min = make_solver(config), SCHEDULES[config.schedule], config.lowest * sigma_n
+    if problem.operator is None:
+        return posterior_samples(
+            f,
+            y,
+            sigma_n,
+            samples=config.samples,
+            steps=config.steps,
+            solver=solver,
+            schedule=schedule,
+            sigma_min=sigma_min,
+            batch=batch,
+            generator=generator,
+            progress=progress,
+        )
+    return reconstruction_samples(
+        told(f, problem),
+        problem,
         y,
         sigma_n,
         samples=config.samples,
         steps=config.steps,
-        solver=make_solver(config),
-        schedule=SCHEDULES[config.schedule],
-        sigma_min=config.lowest * sigma_n,
-        batch=max(1, PIXELS_AT_ONCE // y[0].numel()),
+        solver=solver,
+        schedule=schedule,
+        sigma_min=sigma_min,
+        batch=batch,
         generator=generator,
         progress=progress,
     )
@@ -99,27 +121,37 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], object] | None = None,
+    problem: Problem | Several = DENOISING,
 ) -> Iterator[Evaluation]:
-    """Evaluate f on each image of `source`; posterior samples of the first `sampled` ones.
+    """Evaluate f on each measurement of `source`; posterior samples of the first `sampled` ones.
+
+    problem: of the measurements, in their order; with an operator f is f(y, sigma, problem).
 
     reference: the clean images, in the same order and of the same shapes. progress: (images done, all).
     Raises UnveilError when the reference does not match.
     """
     if reference is not None:
-        check_reference(source, reference)
-    f = Tiled(f.to(device).eval())
+        check_reference(source, reference, problem.image_shape)
+    f = f.to(device).eval()
+    if problem is DENOISING:
+        f = Tiled(f)
     for i in range(len(source)):
         generator = make_generator(device, seed, i)
         y = source.read(i)[None].to(device)
         x = None if reference is None else reference.read(i)[None].to(device)
+        part = problem.at(torch.tensor([i], device=device))
         with torch.no_grad():
-            x_hat = f(y, sigma_n)
-        estimated = estimate_error(f, y, sigma_n, generator)
-        samples = draw_samples(f, y, sigma_n, sampling, generator) if i < sampled else None
-        figures = _figures(source.name(i), y, x_hat, estimated, samples, x)
+            x_hat = told(f, part)(y, torch.full((1,), sigma_n, device=y.device))
+        estimated = estimate_error(f, y, sigma_n, generator, problem=part)
+        samples = draw_samples(f, y, sigma_n, sampling, generator, problem=part) if i < sampled else None
+        raw = part.pseudo_inverse(y)
+        figures = _figures(source.name(i), raw, x_hat, estimated, samples, x, part)
+        if part.operator is not None:
+            hidden = psnr(float(estimate_hidden_error(f, y, sigma_n, part, generator)))
+            figures = replace(figures, psnr_hidden=hidden)
         yield Evaluation(
             figures,
-            y[0].cpu(),
+            raw[0].cpu(),
             x_hat[0].cpu(),
             None if samples is None else samples[:, 0].cpu(),
             None if x is None else x[0].cpu(),
@@ -129,11 +161,17 @@ def evaluate(
 
 
 def _figures(
-    name: str, y: Tensor, x_hat: Tensor, estimated: Tensor, samples: Tensor | None, x: Tensor | None
+    name: str,
+    y: Tensor,
+    x_hat: Tensor,
+    estimated: Tensor,
+    samples: Tensor | None,
+    x: Tensor | None,
+    problem: Problem,
 ) -> Figures:
     figures: dict[str, float] = {"psnr_estimate": psnr(float(estimated))}
     if samples is not None and len(samples) > 1:
-        figures["spread_over_error"] = spread_over_error(samples, estimated)
+        figures["spread_over_error"] = measured_spread(samples, problem) / positive(float(estimated.mean()))
     if x is not None:
         error = mean_square_error(x_hat, x)
         figures |= {
@@ -150,16 +188,29 @@ def _figures(
     return Figures(name, **figures)
 
 
-def check_reference(source: ImageSource, reference: ImageSource) -> None:
-    """Raises UnveilError unless `reference` has an image of the same shape for every image of `source`."""
+def measured_spread(samples: Tensor, problem: Problem) -> float:
+    """The mean variance over the samples (S, B, *image) of A x on the measured entries."""
+    u = torch.stack([problem.predict(x) for x in samples])
+    variance = posterior_variance(u)
+    return float(problem.inner(variance, torch.ones_like(variance)).mean())
+
+
+def positive(error: float) -> float:
+    """An error to divide by; nan where noise made its estimate negative."""
+    return error if error > 0 else math.nan
+
+
+def check_reference(source: ImageSource, reference: ImageSource, image_shape: tuple[int, ...] | None = None) -> None:
+    """Raises UnveilError unless `reference` has an image of the right shape for every measurement of `source`."""
     if len(reference) != len(source):
         raise UnveilError(
             f"the reference has {len(reference)} images and the measurements {len(source)}: they must match in order"
         )
     for i in range(len(source)):
-        if source.shape(i) != reference.shape(i):
+        shape = image_shape or source.shape(i)
+        if tuple(shape) != reference.shape(i):
             raise UnveilError(
-                f"{reference.where(i)} has shape {reference.shape(i)}, its measurement {source.shape(i)}: "
+                f"{reference.where(i)} has shape {reference.shape(i)}, and its measurement's image {tuple(shape)}: "
                 "give references of the same shape and order"
             )
 

@@ -4,12 +4,13 @@ from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, load_
 from unveil.training.ema import averaged
 from unveil.training.gain import fit_to_images, read_gain
 from unveil.training.interrupt import Interrupted
-from unveil.training.learn import Stages, learn
+from unveil.training.learn import learn
 from unveil.training.logs import MetricsLog, read_metrics
 from unveil.training.loop import learning_rate, train
 from unveil.training.recipes import RECIPES, make_risk
 from unveil.training.refine import draw_training_set, round_levels
 from unveil.training.run import Run, build_estimator, create_run, open_run, train_run
+from unveil.training.stages import Stages
 
 __all__ = [
     "RECIPES", "Interrupted", "MetricsLog", "Run", "Stages", "averaged", "build_estimator", "create_run",

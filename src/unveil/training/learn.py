@@ -12,17 +12,15 @@ from unveil.data import ImageSource, crops
 from unveil.risks import Dilate, LogUniform, Mix, Oracle, Risk
 from unveil.training.device import sampling_device
 from unveil.training.gain import fit_to_images
-from unveil.training.loop import Batches, Progress, train
+from unveil.training.loop import Batches, train
 from unveil.training.recipes import make_risk
 from unveil.training.refine import draw_training_set, round_levels
+from unveil.training.stages import Stages
 from unveil.training.validation import reference_free_validation
 
-__all__ = ["Recipe", "Stages", "learn"]
+__all__ = ["Recipe", "learn"]
 
 Recipe = Callable[[RiskConfig], Risk]
-
-Stages = Callable[[str], Progress]
-"""A stage's name -> what is called with (done, all, metrics) as it goes on."""
 
 
 def learn(

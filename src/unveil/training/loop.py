@@ -20,16 +20,18 @@ from torch.optim.swa_utils import AveragedModel
 from unveil.config import TrainingConfig
 from unveil.errors import UnveilError
 from unveil.random import make_generator
-from unveil.risks import Risk
 from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from unveil.training.ema import averaged
 from unveil.training.interrupt import Interrupted, stop_on_interrupt
 from unveil.training.logs import MetricsLog
 
-__all__ = ["Batches", "Progress", "Validation", "learning_rate", "train"]
+__all__ = ["Batches", "Objective", "Progress", "Validation", "learning_rate", "train"]
 
-Batches = Callable[[torch.Generator], tuple[Tensor, Tensor]]
-"""A CPU generator -> a batch: y (B, C, H, W) and its level sigma (B,), on the CPU."""
+Batches = Callable[[torch.Generator], tuple[Tensor, ...]]
+"""A CPU generator -> a batch: y (B, C, H, W) and its level sigma (B,), on the CPU; and what else the objective takes."""
+
+Objective = Callable[..., Tensor]
+"""(f, *batch, generator) -> (B,): a `Risk`, or `Each`, which takes the numbers of the measurements as well."""
 
 Validation = Callable[[nn.Module], dict[str, float]]
 """The averaged estimator -> metrics, estimated without a reference."""
@@ -46,7 +48,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 def train(
     estimator: nn.Module,
-    risk: Risk,
+    risk: Objective,
     batches: Batches,
     config: TrainingConfig,
     folder: Path,
@@ -104,7 +106,7 @@ def _step(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    risk: Risk,
+    risk: Objective,
     batches: Batches,
     config: TrainingConfig,
     seed: int,
@@ -114,9 +116,9 @@ def _step(
     rank, device = accelerator.process_index, accelerator.device
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
-    y, sigma = batches(make_generator("cpu", seed, step, rank))
+    batch = batches(make_generator("cpu", seed, step, rank))
     generator = make_generator(device, seed, step, rank, 1)
-    loss = risk(model, y.to(device), sigma.to(device), generator).mean()
+    loss = risk(model, *(part.to(device) for part in batch), generator).mean()
     _check_finite("loss", loss.item(), step)
     optimizer.zero_grad(set_to_none=True)
     accelerator.backward(loss)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from unveil.config import RiskConfig
+from unveil.errors import UnveilError
 from unveil.risks import (
     R2R,
     SURE,
@@ -97,5 +98,9 @@ RECIPES: dict[str, Callable[[RiskConfig], Risk]] = {
 
 
 def make_risk(config: RiskConfig) -> Risk:
-    """The risk that `config.recipe` names."""
+    """The risk that `config.recipe` names. Raises UnveilError for one that is for incomplete measurements only."""
+    if config.recipe not in RECIPES:
+        raise UnveilError(
+            f"risk.recipe = {config.recipe} is for incomplete measurements; without a system choose {', '.join(RECIPES)}"
+        )
     return RECIPES[config.recipe](config)

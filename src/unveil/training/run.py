@@ -23,17 +23,22 @@ from torch import nn
 
 import unveil
 from unveil.config import Config, load_config, to_yaml
-from unveil.data import ImageSource, atomic_write, open_images
+from unveil.data import ImageSource, Subset, atomic_write, open_images
 from unveil.errors import UnveilError
-from unveil.estimators import ESTIMATORS
+from unveil.estimators import ESTIMATORS, Reconstruction, UNet
 from unveil.noise import estimate_common_sigma
+from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.training.checkpoint import load_weights, save_weights
 from unveil.training.device import sampling_device
 from unveil.training.gain import fit_to_images, read_gain
-from unveil.training.learn import Stages, learn
+from unveil.training.imaging import learn_imaging
+from unveil.training.imaging_recipes import make_imaging_risk
+from unveil.training.learn import learn
+from unveil.training.recipes import make_risk
+from unveil.training.stages import Stages
 
-__all__ = ["Run", "build_estimator", "create_run", "open_run", "open_source", "split", "train_run"]
+__all__ = ["Run", "build_estimator", "create_run", "open_problem", "open_run", "open_source", "split", "train_run"]
 
 FORMAT = 1
 IMAGES_FOR_SIGMA = 64
@@ -64,21 +69,61 @@ class Run:
         stated = self.config.sampling.gain
         return read_gain(self.folder) if isinstance(stated, str) else stated
 
-    def estimator(self) -> nn.Module:
-        """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished."""
+    def estimator(self, problem: Problem | Several = DENOISING) -> nn.Module:
+        """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished.
+
+        problem: of the measurements that it will be given, `open_problem`'s.
+        """
         weights = self.folder / "model.safetensors"
         if not weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
-        estimator = build_estimator(self.config, self.channels)
+        estimator = build_estimator(self.config, self.channels, problem)
         load_weights(weights, estimator)
         return estimator.eval()
 
 
-def build_estimator(config: Config, channels: int) -> nn.Module:
-    """f(y, sigma) with weights drawn from the configuration's seed alone."""
+def build_estimator(config: Config, channels: int, problem: Problem | Several = DENOISING) -> nn.Module:
+    """f(y, sigma) with weights drawn from the configuration's seed alone.
+
+    channels: of the measurements. problem: of incomplete measurements, whose estimator is f(y, sigma, problem).
+    """
+    form = config.estimator
     with torch.random.fork_rng(devices=[]):  # torch's initialisers take no generator: seed a copy of the global one
         torch.manual_seed(config.seed)
-        return ESTIMATORS[config.estimator.form](channels, config.estimator.widths, config.estimator.blocks)
+        if problem is DENOISING:
+            return ESTIMATORS[form.form](channels, form.widths, form.blocks)
+        colours = (problem.image_shape or (channels,))[0]
+        backbone = UNet(2 * colours, form.widths, form.blocks, out_channels=colours)
+        mean = MEANS.get(config.system.kind, 0.5) if form.mean is None else form.mean
+        return Reconstruction(backbone, problem, mean, form.deviation, form.iterations)
+
+
+MEANS = {"mri": 0.0, "interferometry": 0.0, "cryoem": 0.0}
+"""Of images whose zero is their background."""
+
+WITHOUT_ESTIMATE = ("inpainting", "demosaicing", "mri", "interferometry")
+"""Systems whose measurements do not look like images with noise: their level cannot be estimated from them."""
+
+
+def open_problem(config: Config, source: ImageSource) -> Problem | Several:
+    """The problem of the measurements in `source`, as `config.system` describes it.
+
+    Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
+    """
+    if config.system.kind == "identity":
+        return DENOISING
+    from unveil.operators import build_problem  # deepinv loads late
+
+    shape = source.shape(0)
+    for i in range(len(source)):
+        if source.shape(i) != shape:
+            raise UnveilError(
+                f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one system "
+                "have one shape; leave the others out"
+            )
+    problem = build_problem(config.system, shape, len(source))
+    problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(source.read(0)[None], make_generator("cpu", 0))
+    return problem
 
 
 def open_source(config: Config) -> ImageSource:
@@ -113,15 +158,19 @@ def create_run(folder: Path, config: Config) -> Run:
         return run
     _check_free(folder)
     source = open_source(config)
-    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
-    dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
-    if not dilation:
-        raise UnveilError(
-            f"{config.data.path}: the smallest image has {smallest} pixels across, less than the crop of "
-            f"{config.training.crop}; lower training.crop"
-        )
+    problem = open_problem(config, source)
+    if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
+        make_risk(config.risk)
+    else:
+        make_imaging_risk(config.risk, problem.at(torch.zeros(1, dtype=torch.long)))
+    dilation = possible_dilation(config, source) if config.system.kind == "identity" else (1,)
     sigma = config.noise.sigma
     if isinstance(sigma, str):
+        if config.system.kind in WITHOUT_ESTIMATE:
+            raise UnveilError(
+                f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; state it, on the scale of "
+                "the measurements"
+            )
         images = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
         sigma = estimate_common_sigma(source.read(i) for i in images)
         if not sigma > 0:
@@ -144,6 +193,18 @@ def create_run(folder: Path, config: Config) -> Run:
     _write(folder / "config.yaml", to_yaml(config))
     _write(folder / "run.json", json.dumps(record, indent=1) + "\n")
     return open_run(folder)
+
+
+def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
+    """The block sizes whose windows fit the smallest image. Raises UnveilError when not even a crop does."""
+    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
+    if not dilation:
+        raise UnveilError(
+            f"{config.data.path}: the smallest image has {smallest} pixels across, less than the crop of "
+            f"{config.training.crop}; lower training.crop"
+        )
+    return dilation
 
 
 def open_run(folder: Path) -> Run:
@@ -182,17 +243,46 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
     if source.fingerprint() != recorded:
         raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
     training, held_out = split(source, config)
-    risk = config.risk.model_copy(update={"dilation": run.dilation})
-    estimator = learn(
-        build_estimator(config, run.channels),
-        training,
-        held_out,
-        run.sigma_n,
-        config.model_copy(update={"risk": risk}),
-        run.folder,
-        device=device,
-        stages=stages,
-    )
+    problem = open_problem(config, source)
+    if problem is DENOISING:
+        risk = config.risk.model_copy(update={"dilation": run.dilation})
+        estimator = learn(
+            build_estimator(config, run.channels),
+            training,
+            held_out,
+            run.sigma_n,
+            config.model_copy(update={"risk": risk}),
+            run.folder,
+            device=device,
+            stages=stages,
+        )
+        fit_sampler(run, estimator, held_out, device, stages)
+    else:
+        estimator = learn_imaging(
+            build_estimator(config, run.channels, problem),
+            training,
+            problem.subset(indices(training)),
+            held_out,
+            problem.subset(indices(held_out)),
+            run.sigma_n,
+            config,
+            run.folder,
+            device=device,
+            stages=stages,
+        )
+    weights = {name: value.detach() for name, value in estimator.state_dict().items()}
+    atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
+    return estimator
+
+
+def indices(part: ImageSource) -> list[int]:
+    """Which measurements of the whole data `split` put in `part`."""
+    return part.indices if isinstance(part, Subset) else list(range(len(part)))
+
+
+def fit_sampler(run: Run, estimator: nn.Module, held_out: ImageSource, device: str, stages: Stages | None) -> None:
+    """Fit the gain of the sampler, where the configuration asks for it; the run folder records it."""
+    config = run.config
     if config.sampling.solver == "dpm2m" and config.sampling.gain == "fit":
         progress = None if stages is None else stages("fitting the sampler")
         if progress is not None:
@@ -212,9 +302,6 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
         estimator.cpu()
         if progress is not None:
             progress(1, 1, {})
-    weights = {name: value.detach() for name, value in estimator.state_dict().items()}
-    atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
-    return estimator
 
 
 def _check_free(folder: Path) -> None:

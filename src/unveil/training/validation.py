@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from unveil.data import ImageSource
+from unveil.problem import Problem, Several
 from unveil.random import make_generator
-from unveil.risks import SURE
+from unveil.risks import SURE, HiddenEntries, told
 
-__all__ = ["reference_free_validation"]
+__all__ = ["measurement_validation", "reference_free_validation"]
 
 MOST_IMAGES = 8
 LARGEST_SIDE = 192
@@ -48,6 +49,36 @@ def reference_free_validation(
             metrics["psnr_estimate"] = -10 * math.log10(risk)
         if half > 0:
             metrics["psnr_estimate_half"] = -10 * math.log10(half)
+        return metrics
+
+    return validate
+
+
+def measurement_validation(
+    measurements: ImageSource, problem: Problem | Several, sigma_n: float, seed: int
+) -> Callable[[nn.Module], dict[str, float]]:
+    """A function f -> {"risk", "psnr_estimate", "risk_hidden", "psnr_hidden"}, the same draws at every call.
+
+    risk estimates |A (f(y) - x)|^2 / m on the measured entries. risk_hidden estimates the same error on entries that were hidden
+    from f, the only evidence on what A leaves out. PSNR in dB for signals in [0, 1].
+    """
+    count = min(MOST_IMAGES, len(measurements))
+
+    def validate(f: nn.Module) -> dict[str, float]:
+        device = next(f.parameters()).device
+        risk = hidden = 0.0
+        for i in range(count):
+            y = measurements.read(i)[None].to(device)
+            part = problem.at(torch.tensor([i], device=device))
+            sigma = torch.full((1,), sigma_n, device=device)
+            generator = make_generator(device, seed, i)
+            risk += SURE(problem=part)(told(f, part), y, sigma, generator).item() / count
+            hidden += HiddenEntries(part)(told(f, part), y, sigma, generator).item() / count
+        metrics = {"risk": risk, "risk_hidden": hidden}
+        if risk > 0:
+            metrics["psnr_estimate"] = -10 * math.log10(risk)
+        if hidden > 0:
+            metrics["psnr_hidden"] = -10 * math.log10(hidden)
         return metrics
 
     return validate

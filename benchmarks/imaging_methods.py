@@ -1,0 +1,30 @@
+"""What incomplete.py compares: reconstruction without learning, the supervised network, and recipes on measurements alone."""
+
+from dataclasses import dataclass, field
+
+__all__ = ["METHODS", "Method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised; or pseudo-inverse, tv, which learn nothing.
+    risk: settings over the task's. several: needs an operator of its own for each measurement.
+    """
+
+    label: str
+    recipe: str
+    risk: dict = field(default_factory=dict)
+
+
+METHODS = {
+    "pseudo-inverse": Method("A^+ y", "pseudo-inverse"),
+    "tv": Method("total variation", "tv"),
+    "supervised": Method("supervised", "supervised"),
+    "measured": Method("measurement space alone", "measured"),
+    "ei": Method("equivariant imaging (EI)", "equivariant", {"equivariance": 1.0}),
+    "ei-0.1": Method("EI, weight 0.1", "equivariant", {"equivariance": 0.1}),
+    "splitting": Method("measurement splitting (SSDU)", "splitting", {"hidden": 0.4}),
+    "ambient": Method("Ambient Diffusion (further corruption)", "ambient"),
+    "es": Method("equivariant splitting", "equivariant-splitting"),
+    "default": Method("default", "default"),
+}

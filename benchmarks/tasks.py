@@ -1,0 +1,187 @@
+"""The tasks of incomplete.py: clean images, cut or simulated, and the imaging system that measures them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data import open_images
+from unveil.operators import (
+    Optics,
+    cartesian_mask,
+    demosaicing,
+    inpainting,
+    interferometry,
+    mri,
+    particles,
+    random_mask,
+    random_rotations,
+    read_stations,
+    uv_track,
+    volume,
+)
+from unveil.problem import Problem, Several
+from unveil.random import make_generator
+
+__all__ = ["TASKS", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """train, test: clean images (N, C, H, W), measured by problem and test_problem with noise of level sigma_n.
+
+    settings: of the configuration, over its defaults. several: label and problems of the same images by several operators.
+    """
+
+    train: Tensor
+    test: Tensor
+    problem: Problem | Several
+    test_problem: Problem | Several
+    sigma_n: float
+    settings: dict = field(default_factory=dict)
+
+
+def windows(path: str, side: int, per_image: int, seed: int) -> Tensor:
+    """Random windows (N, C, side, side) of the images at `path`."""
+    source, generator = open_images(path), make_generator("cpu", seed)
+    cut = []
+    for i in range(len(source)):
+        _, height, width = source.shape(i)
+        for top, left in torch.rand(per_image, 2, generator=generator).tolist():
+            window = (int(top * (height - side + 1)), int(left * (width - side + 1)), side, side)
+            cut.append(source.read(i, window))
+    return torch.stack(cut)
+
+
+def missing_pixels(options) -> Task:
+    """Photographs of which one mask misses 30% of the pixels."""
+    train, test = windows(options.train, 64, 4, 1), windows(options.test, 64, 8, 2)
+    problem = inpainting(random_mask(64, 64, 0.7, make_generator("cpu", 5)), train.shape[1])
+    return Task(train, test, problem, problem, 0.1, {"risk": {"symmetry": ["shift"]}})
+
+
+def colour_mosaic(options) -> Task:
+    """Colour photographs through a Bayer filter."""
+    train, test = windows(options.train, 64, 60, 1), windows(options.test, 64, 12, 2)
+    problem = demosaicing(64, 64)
+    return Task(train, test, problem, problem, 0.1, {"risk": {"symmetry": ["shift"]}})
+
+
+def slices(path: str, side: int) -> Tensor:
+    """Images at `path` as complex ones (N, 2, side, side), their imaginary part zero, reduced by cropping in k-space."""
+    source = open_images(path)
+    cut = []
+    for i in range(len(source)):
+        x = source.read(i)[0]
+        k = torch.fft.fftshift(torch.fft.fft2(x, norm="ortho"))
+        top, left = (k.shape[0] - side) // 2, (k.shape[1] - side) // 2
+        k = k[top : top + side, left : left + side] * (side / k.shape[0])
+        cut.append(torch.fft.ifft2(torch.fft.ifftshift(k), norm="ortho").real)
+    x = torch.stack(cut)[:, None]
+    return torch.cat([x, torch.zeros_like(x)], 1)
+
+
+def undersampled(acceleration: int, several: bool) -> Callable:
+    """MRI slices, k-space simulated by a single coil: one Cartesian mask, or another for each slice."""
+
+    def task(options) -> Task:
+        train, test = slices(options.train, 128), slices(options.test, 128)
+        center = 0.32 / acceleration
+
+        def mask(number: int) -> Tensor:
+            return cartesian_mask(128, 128, acceleration, center, make_generator("cpu", 5, number))
+
+        if several:
+            problem = mri(torch.stack([mask(i) for i in range(len(train))]))
+        else:
+            problem = mri(mask(0))
+        settings = {
+            "risk": {"symmetry": ["rotate", "flip"]},
+            "estimator": {"iterations": 3, "deviation": 0.2},
+            "training": {"batch": 2},
+        }
+        return Task(train, test, problem, mri(mask(0)), 0.03, settings)
+
+    return task
+
+
+def sources(count: int, side: int, generator: torch.Generator) -> Tensor:
+    """Rings, crescents and discs (count, 1, side, side) in [0, 1] of total flux about side, at random places near the centre."""
+    axis = torch.linspace(-1, 1, side)
+    drawn = []
+    for r, width, asymmetry, angle, x0, y0, kind in torch.rand(count, 7, generator=generator).tolist():
+        x, y = axis[None] - 0.2 * (x0 - 0.5), axis[:, None] - 0.2 * (y0 - 0.5)
+        radius, phase = (x**2 + y**2).sqrt(), torch.atan2(y, x)
+        r, width = 0.25 + 0.3 * r, 0.06 + 0.1 * width
+        profile = torch.exp(-((radius - r) ** 2) / (2 * width**2))
+        if kind < 1 / 3:
+            image = profile
+        elif kind < 2 / 3:
+            image = profile * (1 + (0.4 + 0.6 * asymmetry) * torch.cos(phase - 2 * torch.pi * angle)) / 2
+        else:
+            image = torch.sigmoid((r - radius) / (0.3 * width))
+        drawn.append(image / image.amax())
+    return torch.stack(drawn)[:, None]
+
+
+def horizon(options) -> Task:
+    """The Event Horizon Telescope of 2017 looking at Sgr A*: simulated sources, and in the test --train's simulated black hole.
+
+    --train: a folder with EHT2017.txt (stations) and grmhd_sgra.npz (jansky per pixel, 130 microarcseconds across).
+    """
+    folder, side = Path(options.train), 32
+    stations = [s for s in read_stations(str(folder / "EHT2017.txt")) if s.name != "SPT"]
+    coverage = uv_track(
+        stations, right_ascension=17.761, declination=-29.008, frequency=227.1e9, start=9.5, stop=23.5, cadence=40.0,
+        bandwidth=4e9, integration=60.0,
+    )  # fmt: skip
+    train = sources(1500, side, make_generator("cpu", 1))
+    test = sources(31, side, make_generator("cpu", 2))
+    flux = np.load(folder / "grmhd_sgra.npz")["stokes_i_jy_per_pixel"]
+    hole = torch.nn.functional.interpolate(torch.from_numpy(flux)[None, None].float(), size=side, mode="area")
+    test = torch.cat([hole / hole.amax(), test])
+    problem, level = interferometry(coverage, side, 130.0, 2.4 / float(train.sum((1, 2, 3)).mean()))
+    settings = {
+        "risk": {"symmetry": ["rotate"]},
+        "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.3},
+        "training": {"batch": 32},
+    }
+    return Task(train, test, problem, problem, level, settings)
+
+
+def molecules(snr: float) -> Callable:
+    """Projections of a density in random directions, each with its own defocus. --train: a .npz with `potential` (D, D, D)."""
+
+    def task(options) -> Task:
+        density = torch.from_numpy(np.load(options.train)["potential"]).float()
+        side, generator = len(density), make_generator("cpu", 1)
+        count = 1000
+        rotations = random_rotations(count + 32, generator)
+        x = torch.cat([volume(side, r).predict(density[None, None])[0] for r in rotations.split(50)])[:, None]
+        x = 0.25 * (x - x.mean()) / x.std()
+        optics = Optics(4.4, 300.0, 2.7, 0.1, 1e4 + 1.5e4 * torch.rand(count + 32, generator=generator))
+        problem = particles((side, side), optics)
+        sigma = float((problem.at(torch.arange(100)).predict(x[:100]).var() / snr).sqrt())
+        settings = {
+            "risk": {"symmetry": ["rotate", "flip"]},
+            "estimator": {"mean": 0.0, "iterations": 2},
+            "training": {"batch": 8},
+        }
+        train, test = range(count), range(count, count + 32)
+        return Task(x[:count], x[count:], problem.subset(train), problem.subset(test), sigma, settings)
+
+    return task
+
+
+TASKS: dict[str, Callable] = {
+    "inpainting": missing_pixels,
+    "demosaicing": colour_mosaic,
+    "mri": undersampled(4, False),
+    "mri8": undersampled(8, False),
+    "mri8-several": undersampled(8, True),
+    "eht": horizon,
+    "cryoem": molecules(0.1),
+}
