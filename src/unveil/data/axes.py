@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from unveil.errors import UnveilError
 
 __all__ = ["check_axes", "default_axes"]
@@ -9,10 +11,11 @@ __all__ = ["check_axes", "default_axes"]
 _CHANNELS = (1, 2, 3, 4)
 
 
-def default_axes(shape: tuple[int, ...], where: str) -> str:
+def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
     """The axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
 
-    Four axes are NHWC if the last has 1 to 4 entries, otherwise NCHW if the second has.
+    Four axes are NHWC if the last has 1 to 4 entries, otherwise NCHW if the second has, or if the numbers are complex:
+    k-space of several coils, C.
     Raises UnveilError, which asks for `axes`, for anything else.
     """
     if len(shape) == 2:
@@ -21,7 +24,7 @@ def default_axes(shape: tuple[int, ...], where: str) -> str:
         return "NHW"
     if len(shape) == 4 and shape[3] in _CHANNELS:
         return "NHWC"
-    if len(shape) == 4 and shape[1] in _CHANNELS:
+    if len(shape) == 4 and (shape[1] in _CHANNELS or dtype.kind == "c"):
         return "NCHW"
     if len(shape) < 2:
         raise UnveilError(f"{where}: an array of shape {shape} is no image: it needs rows and columns")

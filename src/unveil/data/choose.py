@@ -13,10 +13,10 @@ __all__ = ["choose"]
 
 
 def choose(path: Path, dataset: str | None, found: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> str:
-    """The name of the images among `found` (name -> shape, dtype): `dataset`, or else the only candidate.
+    """The name of the images among `found` (name -> shape, dtype): `dataset`, or else the only candidate, or `kspace`.
 
-    A candidate holds numbers and has at least two axes. Raises UnveilError, which lists the candidates, if
-    there is not exactly one or if `dataset` is not in the file.
+    A candidate holds numbers and has at least two axes; files of fastMRI hold reconstructions beside what was measured,
+    `kspace`. Raises UnveilError, which lists the candidates, if there is not exactly one or if `dataset` is not in the file.
     """
     candidates = [name for name, (shape, dtype) in found.items() if len(shape) >= 2 and dtype.kind in "biufc"]
     listing = ", ".join(f"{name} {found[name][0]}" for name in candidates[:20])
@@ -31,6 +31,8 @@ def choose(path: Path, dataset: str | None, found: Mapping[str, tuple[tuple[int,
         )
     if not candidates:
         raise UnveilError(f"{path} holds no array of numbers with at least two axes: check that it is the right file")
+    if "kspace" in candidates:
+        return "kspace"
     if len(candidates) > 1:
         raise UnveilError(f"{path} holds several arrays: pass dataset, one of {listing}")
     return candidates[0]

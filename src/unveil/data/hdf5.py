@@ -27,7 +27,7 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
         file.visititems(visit)
     name = choose(path, dataset, found)
     shape, dtype = found[name]
-    axes = axes or default_axes(shape, f"{path}:{name}")
+    axes = axes or default_axes(shape, dtype, f"{path}:{name}")
     return [StoredArray(path, name, shape, dtype, axes, partial(_load, path, name))]
 
 

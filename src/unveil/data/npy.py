@@ -15,7 +15,7 @@ __all__ = ["scan"]
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
     """The array of the file `path`; axes: as in `open_images`."""
     array = _load(path)
-    axes = axes or default_axes(array.shape, str(path))
+    axes = axes or default_axes(array.shape, array.dtype, str(path))
     return [StoredArray(path, "", array.shape, array.dtype, axes, partial(_load, path))]
 
 

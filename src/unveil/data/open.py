@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from unveil.data import hdf5, npy, raster, tiff, zarrs
+from unveil.data import hdf5, mrc, npy, raster, tiff, zarrs
 from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray, StoredImages, unreadable
 from unveil.data.values import check_value_range
@@ -18,7 +18,8 @@ __all__ = ["EXTENSIONS", "open_images"]
 _RASTER = (".png", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _HDF5 = (".h5", ".hdf5")
-EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr")
+_MRC = (".mrc", ".mrcs")
+EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC)
 
 
 def open_images(
@@ -30,17 +31,18 @@ def open_images(
 ) -> ImageSource:
     """The images at `path`, opened without reading their pixels.
 
-    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5), a .zarr folder, or a folder of these: in
+    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5 .mrc .mrcs), a .zarr folder, or a folder of these: in
         natural order (2 before 10), not recursive, hidden files and other extensions skipped. Formats may be
         mixed and sizes may differ; the number of channels may not.
-    dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate.
+    dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace.
     axes: one letter per axis of the stored array, of N (image; may repeat), C (channel), H, W, e.g. "NHW" or
         "HWC". By default PNG and JPEG are HW or HWC, TIFF follows its own metadata with each page an image,
-        and arrays (npy, HDF5, zarr) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4 channels.
+        and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4 channels (complex: NCHW with any
+        number, the coils).
     value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers
         are divided by the largest of their type and floating point passes unchanged.
 
-    Complex arrays become two channels, real and imaginary part.
+    Complex channels become twice as many: the real parts of all, then the imaginary parts of all.
     Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that
     cannot be used.
     """
@@ -87,6 +89,8 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
             return tiff.scan(path, axes)
         if extension == ".npy":
             return npy.scan(path, axes)
+        if extension in _MRC:
+            return mrc.scan(path, axes)
     except (UnveilError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error

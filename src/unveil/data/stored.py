@@ -48,10 +48,10 @@ class StoredArray:
     def __post_init__(self) -> None:
         check_dtype(self.dtype, self.where)
         object.__setattr__(self, "axes", check_axes(self.axes, self.shape, self.where))
-        if self.dtype.kind == "c" and self._size("C") > 1:
+        if self.dtype.kind == "c" and self._size("C") > 1 and "N" not in self.axes:
             raise UnveilError(
-                f"{self.where} holds complex images of {self._size('C')} channels: "
-                "name the coils or echoes N in axes, or store real and imaginary parts as channels"
+                f"{self.where} holds one complex image of {self._size('C')} channels: save coils as (N, C, H, W), with "
+                'axes="NCHW", or name echoes N in axes'
             )
 
     @property
@@ -64,7 +64,7 @@ class StoredArray:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) after conversion to float32."""
+        """(C, H, W) after conversion to float32; of complex numbers, C real parts and then C imaginary parts."""
         return self._size("C") * (2 if self.dtype.kind == "c" else 1), self._size("H"), self._size("W")
 
     def cut(self, array: Any, k: int, window: Window) -> np.ndarray:

@@ -38,7 +38,7 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
         found = {k: v for k, v in sorted(node.members(max_depth=None)) if isinstance(v, zarr.Array)}
         name = choose(path, dataset, {k: (v.shape, v.dtype) for k, v in found.items()})
     shape, dtype = tuple(found[name].shape), np.dtype(found[name].dtype)
-    axes = axes or default_axes(shape, f"{path}:{name}" if name else str(path))
+    axes = axes or default_axes(shape, dtype, f"{path}:{name}" if name else str(path))
     return [StoredArray(path, name, shape, dtype, axes, partial(_load, path, name))]
 
 

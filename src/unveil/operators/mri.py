@@ -1,0 +1,88 @@
+"""Accelerated Cartesian MRI: the Fourier transform of a complex image on some columns of k-space, seen by one coil or several.
+
+    y_c = M (F S_c x + n_c),   c = 1 .. coils
+
+F is the centred Fourier transform, unitary; M the mask; S_c a coil's sensitivity, 1 for a single coil. A is deepinv's `MRI`
+or `MultiCoilMRI` (Pruessmann et al. 1999, SENSE, https://pubmed.ncbi.nlm.nih.gov/10542355/).
+
+F being unitary, white noise of level sigma on the real and on the imaginary part of k-space is, with every frequency
+measured and sum_c |S_c|^2 = 1, white noise of that level in the image A^T y. Coils whose noise has the covariance
+Psi = L L^H are whitened first: L^-1 on the coils of y and of S.
+"""
+
+from functools import partial
+
+import torch
+from deepinv.physics import MRI
+from torch import Tensor
+
+from unveil.errors import UnveilError
+from unveil.operators.mri_coils import MultiCoil, check_coils, read_coils
+from unveil.operators.mri_masks import check_mask, read_mask
+from unveil.problem import Problem, Several
+from unveil.systems import MRISystem
+
+__all__ = ["build_mri", "magnitude", "mri"]
+
+
+def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = None) -> Problem | Several:
+    """The problem of images x (2, H, W), real and imaginary part, measured in k-space on `mask`.
+
+    mask: (H, W) boolean or 0 and 1, 1 where k-space is measured (the zero frequency at H // 2, W // 2); (W,), its columns;
+        or (N, H, W), one mask for each of N measurements.
+    sensitivities: S (coils, H, W) complex, without unit, or (N, coils, H, W); None for a single coil. x has the units of
+        y / S, which are those of y where S is normalized (`normalize_coils`).
+    height: H; needed for a mask of columns and a single coil, not otherwise.
+    y: (2, H, W), real and imaginary part, of a single coil; (2 coils, H, W), the real parts of all coils, then their
+        imaginary parts, of several.
+    Raises UnveilError for a mask or sensitivities of another shape or kind, and for a mask that measures nothing.
+    """
+    if mask.ndim == 1:
+        height = height if sensitivities is None else sensitivities.shape[-2]
+        if height is None:
+            raise UnveilError("a mask of columns (W,) does not tell the number of rows: pass height, or a mask (H, W)")
+        mask = mask.expand(height, -1)
+    check_mask(mask)
+    given = {"mask": (mask, 2)}
+    if sensitivities is not None:
+        check_coils(sensitivities, mask)
+        given["sensitivities"] = (sensitivities, 3)
+    common = {name: value[None] for name, (value, rank) in given.items() if value.ndim == rank}
+    each = {name: value for name, (value, rank) in given.items() if value.ndim > rank}
+    return Several(each, partial(_problem, **common)) if each else _problem(**common)
+
+
+def build_mri(system: MRISystem, shape: tuple[int, int, int], count: int) -> Problem | Several:
+    """The problem that a configuration describes, for `count` measurements of `shape` (2 coils, H, W).
+
+    Raises UnveilError when the measurements are not complex k-space, or when mask or sensitivities do not fit them.
+    """
+    channels, height, width = shape
+    if channels % 2:
+        raise UnveilError(
+            f"the measurements have {channels} channel(s), an odd number: system.kind mri needs complex k-space, in complex "
+            "arrays, or as channels, the real parts of all coils and then their imaginary parts"
+        )
+    if system.coils is None and channels != 2:
+        raise UnveilError(
+            f"system.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy of complex "
+            f"numbers ({channels // 2}, {height}, {width})"
+        )
+    mask = read_mask(system.mask, height, width, count)
+    coils = None if system.coils is None else read_coils(system.coils, channels // 2, height, width, count)
+    return mri(mask, coils, height)
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """|x| (..., 1, H, W) of complex images x (..., 2, H, W), in the units of x."""
+    return torch.linalg.vector_norm(x, dim=-3, keepdim=True)
+
+
+def _problem(mask: Tensor, sensitivities: Tensor | None = None) -> Problem:
+    """mask (1 or B, H, W), sensitivities (1 or B, coils, H, W)."""
+    image = (2, *mask.shape[-2:])
+    measured = mask[:, None] != 0
+    if sensitivities is None:
+        return Problem(MRI(measured.float(), device=mask.device), measured, image, image)
+    operator = MultiCoil(measured.float(), sensitivities.to(mask.device), device=mask.device)
+    return Problem(operator, measured, image, (2 * sensitivities.shape[1], *mask.shape[-2:]))
