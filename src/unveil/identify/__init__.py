@@ -1,5 +1,21 @@
 """Can this be learned from these measurements? Checks on measurements alone, one a file, before an hour is spent."""
 
+from unveil.identify.equivariance import commutes, equivariance_gap
+from unveil.identify.frequencies import hidden_frequencies, name_hidden
 from unveil.identify.scale import ScaleCheck, scale_invariance
+from unveil.identify.spectrum import TOLERANCE, Spectrum, spectrum
+from unveil.identify.verdict import Verdict, check_problem
 
-__all__ = ["ScaleCheck", "scale_invariance"]
+__all__ = [
+    "TOLERANCE",
+    "ScaleCheck",
+    "Spectrum",
+    "Verdict",
+    "check_problem",
+    "commutes",
+    "equivariance_gap",
+    "hidden_frequencies",
+    "name_hidden",
+    "scale_invariance",
+    "spectrum",
+]

@@ -1,6 +1,26 @@
-"""Symmetries of signals: group actions T_g, one a file."""
+"""Symmetries of signals: group actions T_g, one a file, and the names by which a configuration calls them."""
 
+from unveil.symmetry.amplitude import Amplitude
 from unveil.symmetry.base import Symmetry
+from unveil.symmetry.build import SYMMETRIES, make_symmetry
+from unveil.symmetry.dilation import Dilation
 from unveil.symmetry.flip import Flip
+from unveil.symmetry.permute import Permute
+from unveil.symmetry.product import Product
+from unveil.symmetry.quarter import Quarter
+from unveil.symmetry.rotate import Rotate
+from unveil.symmetry.shift import Shift
 
-__all__ = ["Flip", "Symmetry"]
+__all__ = [
+    "SYMMETRIES",
+    "Amplitude",
+    "Dilation",
+    "Flip",
+    "Permute",
+    "Product",
+    "Quarter",
+    "Rotate",
+    "Shift",
+    "Symmetry",
+    "make_symmetry",
+]

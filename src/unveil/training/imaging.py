@@ -8,10 +8,15 @@ from torch import Tensor, nn
 
 from unveil.config import Config, RiskConfig
 from unveil.data import ImageSource
+from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
 from unveil.problem import Problem, Several
-from unveil.risks import Each, Risk
-from unveil.training.imaging_recipes import make_imaging_risk
-from unveil.training.loop import Batches, train
+from unveil.risks import Each, LogUniform, Oracle, Risk, Simulated
+from unveil.symmetry import make_symmetry
+from unveil.training.device import sampling_device
+from unveil.training.imaging_recipes import make_imaging_risk, precision
+from unveil.training.imaging_refine import draw_images
+from unveil.training.learn import derived_seed, later
+from unveil.training.loop import Batches, Objective, Validation, train
 from unveil.training.stages import Stages
 from unveil.training.validation import measurement_validation
 
@@ -21,7 +26,7 @@ ImagingRecipe = Callable[[RiskConfig, Problem], Risk]
 
 
 def learn_imaging(
-    estimator: nn.Module,
+    estimator: Reconstruction,
     measurements: ImageSource,
     problem: Problem | Several,
     held_out: ImageSource,
@@ -38,17 +43,100 @@ def learn_imaging(
 
     estimator: f(y, sigma, problem). problem, held_out_problem: of the measurements, in their order. Others: as `learn`.
     """
-    return train(
-        estimator,
-        Each(problem, lambda part: recipe(config.risk, part)),
-        measurement_batches(measurements, sigma_n, config.training.batch),
-        config.training,
-        folder,
-        seed=config.seed,
-        device=device,
-        validation=measurement_validation(held_out, held_out_problem, sigma_n, config.seed),
-        progress=None if stages is None else stages("training"),
-    )
+    validation = measurement_validation(held_out, held_out_problem, sigma_n, config.seed)
+
+    def fit(
+        f: nn.Module, objective: Objective, batches: Batches, stage: str, validation: Validation | None
+    ) -> nn.Module:
+        first = stage == "training"
+        return train(
+            f,
+            objective,
+            batches,
+            config.training if first else later(config),
+            folder if first else folder / stage,
+            seed=config.seed if first else derived_seed(config.seed, stage),
+            device=device,
+            validation=validation,
+            progress=None if stages is None else stages(stage),
+        )
+
+    def on_measurements(part: Problem) -> Risk:
+        return recipe(config.risk, part)
+
+    batches = measurement_batches(measurements, sigma_n, config.training.batch)
+    f = fit(estimator, Each(problem, on_measurements), batches, "training", validation)
+    if not config.refine.rounds:
+        return f
+
+    chosen = list(range(0, len(measurements), max(1, len(measurements) // config.refine.images)))
+    drawn_from, drawn_problem = measurements.subset(chosen), problem.subset(chosen)
+    highest = 4 * config.estimator.deviation
+
+    def draw(prior: nn.Module | None, stage: str) -> ImageSource:
+        with sampling_device(device) as where:
+            return draw_images(
+                f, prior, drawn_from, drawn_problem, sigma_n, folder / stage / "draws.zarr", highest=highest,
+                steps=config.refine.draw_steps, seed=derived_seed(config.seed, stage), device=where,
+                progress=None if stages is None else stages(f"{stage}, drawing"),
+            )  # fmt: skip
+
+    draws, prior = draw(None, "round-0"), None
+    for r in range(1, config.refine.rounds + 1):
+        stage = f"round-{r}"
+        prior = image_denoiser(config, draws.channels, estimator.mean) if prior is None else prior
+        images = image_batches(draws, config.training.batch)
+        prior = fit(prior, Oracle(LogUniform(0.04 * sigma_n, highest)), images, f"{stage}/prior", None)
+        draws = draw(prior, stage)
+    levels = LogUniform(0.08 * sigma_n, config.risk.levels[1] * sigma_n)
+    symmetry = make_symmetry([name for name in config.risk.symmetry if name != "amplitude"])
+
+    def on_draws(part: Problem) -> Risk:
+        return Simulated(part, levels, precision, symmetry)
+
+    objective = WithDraws(Each(problem, on_measurements), Each(drawn_problem, on_draws))
+    both = paired_batches(batches, image_batches(draws, config.training.batch))
+    return fit(f, objective, both, "last", validation)
+
+
+class WithDraws:
+    """Half the risk of measurements, half that of draws: (f, y, sigma, which, x, level, drawn, generator) -> (B,)."""
+
+    def __init__(self, measured: Each, drawn: Each) -> None:
+        self.measured = measured
+        self.drawn = drawn
+
+    def __call__(
+        self,
+        f: nn.Module,
+        y: Tensor,
+        sigma: Tensor,
+        which: Tensor,
+        x: Tensor,
+        level: Tensor,
+        drawn: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        on_measurements = self.measured(f, y, sigma, which, generator)
+        return (on_measurements + self.drawn(f, x, level, drawn, generator)) / 2
+
+
+def paired_batches(first: Batches, second: Batches) -> Batches:
+    """A batch of each, one after the other; `image_batches`' numbers tell whose operator measures a draw again."""
+    return lambda generator: (*first(generator), *second(generator))
+
+
+def image_denoiser(config: Config, channels: int, mean: float) -> nn.Module:
+    """D(x, s), weights drawn from the configuration's seed alone."""
+    form = config.estimator
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return PreconditionedDenoiser(UNet(channels, form.widths, form.blocks), mean, form.deviation)
+
+
+def image_batches(draws: ImageSource, batch: int) -> Batches:
+    """Whole draws, with equal odds: (x, 0, which)."""
+    return measurement_batches(draws, 0.0, batch)
 
 
 def measurement_batches(source: ImageSource, sigma_n: float, batch: int) -> Batches:

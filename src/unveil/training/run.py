@@ -92,9 +92,19 @@ def build_estimator(config: Config, channels: int, problem: Problem | Several = 
         torch.manual_seed(config.seed)
         if problem is DENOISING:
             return ESTIMATORS[form.form](channels, form.widths, form.blocks)
-        colours = (problem.image_shape or (channels,))[0]
+    return build_reconstruction(config, problem)
+
+
+def build_reconstruction(config: Config, problem: Problem | Several) -> Reconstruction:
+    """f(y, sigma, problem), with weights drawn from the configuration's seed alone."""
+    form = config.estimator
+    if problem.image_shape is None:
+        raise UnveilError("a problem without an operator is denoised, not reconstructed: build_estimator serves it")
+    colours = problem.image_shape[0]
+    mean = MEANS.get(config.system.kind, 0.5) if form.mean is None else form.mean
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
         backbone = UNet(2 * colours, form.widths, form.blocks, out_channels=colours)
-        mean = MEANS.get(config.system.kind, 0.5) if form.mean is None else form.mean
         return Reconstruction(backbone, problem, mean, form.deviation, form.iterations)
 
 
@@ -259,7 +269,7 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
         fit_sampler(run, estimator, held_out, device, stages)
     else:
         estimator = learn_imaging(
-            build_estimator(config, run.channels, problem),
+            build_reconstruction(config, problem),
             training,
             problem.subset(indices(training)),
             held_out,

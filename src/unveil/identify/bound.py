@@ -1,0 +1,30 @@
+"""How many measurements there must be, whatever they are.
+
+    m >= n / |G|,    with N operators N m >= n / |G|
+
+for M = E_g[T_g^T A^T A T_g] is a mean of |G| (N |G|) matrices of rank m at most (J. Tachella, D. Chen, M. Davies 2023,
+https://jmlr.org/papers/v24/22-0315.html). Necessary, not sufficient: a symmetry with which A commutes adds nothing.
+"""
+
+import math
+
+import torch
+
+from unveil.problem import Problem, Several
+
+__all__ = ["least_measurements", "measured_entries"]
+
+
+def least_measurements(n: int, order: float, operators: int = 1) -> int:
+    """The least m, real entries in one measurement, with which images of n entries can be learned."""
+    return max(1, math.ceil(n / (order * operators)))
+
+
+def measured_entries(problem: Problem | Several, image_shape: tuple[int, ...]) -> int:
+    """m: the real entries measured by one operator; of several, by the one that measures most."""
+    shape = problem.measurement_shape or image_shape
+    which = torch.arange(len(problem) if isinstance(problem, Several) else 1)
+    most = 0
+    for part in which.split(max(1, 2**22 // math.prod(shape))):
+        most = max(most, int(problem.at(part).count(torch.ones(len(part), *shape)).max()))
+    return most
