@@ -4,6 +4,50 @@ A constructor returns a `Problem`, or `Several` when each measurement has an ope
 tensors (C, H, W); complex entries are two channels, and coils or visibilities lie along the axes that the constructor states.
 """
 
+from unveil.operators.blur import blur, gaussian_kernel
+from unveil.operators.build import build_problem
+from unveil.operators.coverage import Coverage, whiten
+from unveil.operators.cryoem import particles
+from unveil.operators.ctf import Optics, ctf, electron_wavelength
+from unveil.operators.demosaicing import demosaicing
 from unveil.operators.inpainting import inpainting, missing_box, random_mask
+from unveil.operators.interferometry import interferometry
+from unveil.operators.mri import magnitude, mri
+from unveil.operators.mri_coils import birdcage_coils, normalize_coils
+from unveil.operators.mri_masks import cartesian_mask
+from unveil.operators.stations import Station, read_stations
+from unveil.operators.super_resolution import super_resolution
+from unveil.operators.tomography import tomography
+from unveil.operators.uvfits import read_uvfits
+from unveil.operators.uvtrack import uv_track
+from unveil.operators.volume import random_rotations, volume
 
-__all__ = ["inpainting", "missing_box", "random_mask"]
+__all__ = [
+    "Coverage",
+    "Optics",
+    "Station",
+    "birdcage_coils",
+    "blur",
+    "build_problem",
+    "cartesian_mask",
+    "ctf",
+    "demosaicing",
+    "electron_wavelength",
+    "gaussian_kernel",
+    "inpainting",
+    "interferometry",
+    "magnitude",
+    "missing_box",
+    "mri",
+    "normalize_coils",
+    "particles",
+    "random_mask",
+    "random_rotations",
+    "read_stations",
+    "read_uvfits",
+    "super_resolution",
+    "tomography",
+    "uv_track",
+    "volume",
+    "whiten",
+]

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+from unveil.operators.blur import build_blur
+from unveil.operators.cryoem import build_cryoem
+from unveil.operators.demosaicing import build_demosaicing
 from unveil.operators.inpainting import build_inpainting
+from unveil.operators.interferometry import build_interferometry
+from unveil.operators.mri import build_mri
+from unveil.operators.super_resolution import build_super_resolution
+from unveil.operators.tomography import build_tomography
 from unveil.problem import DENOISING, Problem, Several
 
 __all__ = ["BUILDERS", "build_problem"]
@@ -13,6 +20,13 @@ Shape = tuple[int, int, int]
 BUILDERS: dict[str, Callable[[Any, Shape, int], Problem | Several]] = {
     "identity": lambda system, shape, count: DENOISING,
     "inpainting": build_inpainting,
+    "cryoem": build_cryoem,
+    "interferometry": build_interferometry,
+    "demosaicing": build_demosaicing,
+    "blur": build_blur,
+    "super_resolution": build_super_resolution,
+    "tomography": build_tomography,
+    "mri": build_mri,
 }
 """kind -> (its section, shape (C, H, W) of one measurement, number of measurements) -> the problem."""
 

@@ -1,0 +1,153 @@
+"""Radio interferometry: every pair of stations measures one Fourier coefficient of a small patch of the sky.
+
+    V(u, v) = sum_p x_p exp(-2 pi i (u l_p + v m_p))
+
+x (1, H, W): brightness, jansky per pixel (times `brightness`, see below), a point at each pixel's centre. l grows to the
+east and m to the north of the phase centre, which is the middle of the image, (H - 1) / 2, (W - 1) / 2. As on a map of the
+sky, north is up and east is LEFT: with pixels of D = field_of_view / W radians,
+
+    l = ((W - 1) / 2 - column) D,    m = ((H - 1) / 2 - row) D
+
+The sign is that of Thompson, Moran & Swenson 2017 (https://doi.org/10.1007/978-3-319-44431-4, chapter 3), for a pair (i, j)
+with V = <E_i E_j*> and (u, v) along r_j - r_i; a file that has (u, v) along r_i - r_j (UVFITS) is turned round when read.
+Gains and phases of the stations are not part of A: visibilities must be calibrated.
+
+y (2, 1, M): real and imaginary parts in jansky, rows of A and y multiplied by sigma / sigma_i so that the noise has one level
+sigma (see `unveil.operators.coverage`). On disk: a complex .npy (N, 1, M), which opens with axes NHW as N measurements
+(2, 1, M), or a real one (N, 2, 1, M); of visibilities passed through `whiten`, in either case.
+"""
+
+import math
+
+import torch
+from deepinv.physics import LinearPhysics
+from torch import Tensor
+
+from unveil.errors import UnveilError
+from unveil.operators.coverage import Coverage
+from unveil.operators.stations import read_stations
+from unveil.operators.uvfits import read_uvfits
+from unveil.operators.uvtrack import uv_track
+from unveil.problem import Problem
+from unveil.systems import InterferometrySystem
+
+__all__ = ["CUTOFF", "MICROARCSECOND", "Visibilities", "build_interferometry", "interferometry"]
+
+MICROARCSECOND = math.pi / 180 / 3600 * 1e-6
+"""In radians."""
+CUTOFF = 0.003
+"""A^+ leaves out singular values below this share of the largest: it amplifies noise by at most 1 / (CUTOFF s_max)."""
+
+
+class Visibilities(LinearPhysics):
+    """A: images (B, 1, H, W) -> (B, 2, 1, M), w_i times the exact Fourier sum at (u_i, v_i), as two products with phases.
+
+    u, v: (M,) cycles per pixel along W and H.  weight: (M,) the factor w_i.  pixels: H = W.
+    """
+
+    basis: Tensor
+    inverse: Tensor
+
+    def __init__(self, u: Tensor, v: Tensor, weight: Tensor, pixels: int) -> None:
+        super().__init__(img_size=(1, pixels, pixels))
+        position = (pixels - 1) / 2 - torch.arange(pixels, dtype=torch.float64, device=u.device)
+        across, down = (2 * math.pi * t.double()[:, None] * position for t in (u, v))
+        w = weight.double()[:, None]
+        for name, value in {
+            "cos_u": w * across.cos(),  # (M, W)
+            "sin_u": w * across.sin(),
+            "cos_v": down.cos(),  # (M, H)
+            "sin_v": down.sin(),
+        }.items():
+            self.register_buffer(name, value)
+        self.register_buffer("basis", None, persistent=False)
+        self.register_buffer("inverse", None, persistent=False)
+
+    def _phases(self, like: Tensor) -> list[Tensor]:
+        return [t.to(like) for t in (self.cos_u, self.sin_u, self.cos_v, self.sin_v)]
+
+    def A(self, x: Tensor, **kwargs: object) -> Tensor:
+        cos_u, sin_u, cos_v, sin_v = self._phases(x)
+        even, odd = cos_v @ x[:, 0], sin_v @ x[:, 0]  # (B, M, W)
+        real = (even * cos_u - odd * sin_u).sum(-1)
+        imaginary = -(even * sin_u + odd * cos_u).sum(-1)
+        return torch.stack([real, imaginary], dim=1)[:, :, None]
+
+    def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
+        cos_u, sin_u, cos_v, sin_v = self._phases(y)
+        real, imaginary = y[:, 0, 0, :, None], y[:, 1, 0, :, None]  # (B, M, 1)
+        even, odd = real * cos_u - imaginary * sin_u, real * sin_u + imaginary * cos_u
+        return (cos_v.T @ even - sin_v.T @ odd)[:, None]
+
+    def A_dagger(self, y: Tensor, **kwargs: object) -> Tensor:
+        """A^+ y, of the singular values of A above CUTOFF of the largest, found once, in float64.
+
+        They come from the smaller of A A^T and A^T A: seconds and 100 MB up to M of a thousand, 64 x 64 pixels.
+        """
+        if self.basis is None:
+            self.basis, self.inverse = self._decompose()
+        z, basis, inverse = y.double(), self.basis, self.inverse
+        if self._in_measurements:
+            z = ((z.flatten(1) @ basis) * inverse @ basis.T).reshape(z.shape)
+            return self.A_adjoint(z).to(y.dtype)
+        x = self.A_adjoint(z)
+        return ((x.flatten(1) @ basis) * inverse @ basis.T).reshape(x.shape).to(y.dtype)
+
+    @property
+    def _in_measurements(self) -> bool:
+        return 2 * len(self.cos_u) <= self.cos_v.shape[1] * self.cos_u.shape[1]
+
+    @torch.no_grad()
+    def _decompose(self) -> tuple[Tensor, Tensor]:
+        """Eigenvectors (k, r) of A A^T or A^T A and the inverses (r,) of their eigenvalues, the squared singular values."""
+        cos_u, sin_u, cos_v, sin_v = (t[:, None] for t in (self.cos_u, self.sin_u, self.cos_v, self.sin_v))
+        cos_v, sin_v = cos_v.mT, sin_v.mT  # (M, H, 1)
+        matrix = torch.cat([cos_v * cos_u - sin_v * sin_u, -(cos_v * sin_u + sin_v * cos_u)]).flatten(1)  # (2 M, H W)
+        values, basis = torch.linalg.eigh(matrix @ matrix.T if self._in_measurements else matrix.T @ matrix)
+        kept = values > CUTOFF**2 * values[-1]
+        return basis[:, kept], 1 / values[kept]
+
+
+def interferometry(
+    coverage: Coverage, pixels: int, field_of_view: float, brightness: float = 1.0
+) -> tuple[Problem, float]:
+    """The problem of images (1, pixels, pixels) seen at `coverage`, and sigma, the one noise level of its y, in jansky.
+
+    field_of_view: width and height of the image, edge to edge, in microarcseconds.
+    brightness: jansky per pixel that the value 1 of x stands for; the brightest pixel expected puts images in [0, 1].
+    Raises UnveilError unless pixels, field_of_view and brightness are > 0 and the pixels are fine enough for the longest
+    baseline: above half a cycle per pixel, u and v cannot be told from shorter ones.
+    """
+    if pixels < 1 or not (0 < field_of_view < math.inf and 0 < brightness < math.inf):
+        raise UnveilError(
+            f"pixels, field_of_view and brightness must be > 0, not {pixels}, {field_of_view} and {brightness}"
+        )
+    spacing = field_of_view * MICROARCSECOND / pixels
+    longest = float(torch.maximum(coverage.u.abs(), coverage.v.abs()).max())
+    if longest * spacing > 0.5:
+        raise UnveilError(
+            f"pixels of {field_of_view / pixels:.3g} microarcseconds are too coarse for baselines of {longest:.3g} "
+            f"wavelengths: give at least {math.ceil(2 * longest * spacing * pixels)} pixels or a smaller field_of_view"
+        )
+    weight = brightness * coverage.level / coverage.sigma
+    operator = Visibilities(coverage.u * spacing, coverage.v * spacing, weight, pixels)
+    return Problem(operator, image_shape=(1, pixels, pixels), measurement_shape=(2, 1, len(coverage))), coverage.level
+
+
+def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, int], count: int) -> Problem:
+    """The problem that a configuration describes, for measurements of `shape` (2, 1, M), whitened.
+
+    Raises UnveilError when the coverage has another number of points than the measurements, and what its readers raise.
+    """
+    if system.track is not None:
+        options = system.track.model_dump(exclude={"stations"})
+        coverage, source = uv_track(read_stations(system.track.stations), **options), "system.track"
+    else:
+        coverage, source = read_uvfits(str(system.uvfits))[0], f"system.uvfits: {system.uvfits}"
+    problem, _ = interferometry(coverage, system.pixels, system.field_of_view, system.brightness)
+    if shape != problem.measurement_shape:
+        raise UnveilError(
+            f"{source} has {len(coverage)} visibilities, and the measurements have shape {tuple(shape)}: they must be "
+            f"(2, 1, {len(coverage)}), real and imaginary parts; store complex (N, 1, {len(coverage)}) with axes NHW"
+        )
+    return problem
