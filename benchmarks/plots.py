@@ -6,8 +6,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from torch import Tensor
 
-__all__ = ["plot_below_noise"]
+__all__ = ["plot_below_noise", "plot_reconstructions"]
 
 COLOURS = plt.get_cmap("tab10").colors
 
@@ -40,3 +42,23 @@ def plot_below_noise(result: dict, path: Path) -> None:
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def plot_reconstructions(truth: Tensor, pictures: dict[str, Tensor], labels: dict[str, str], path: Path, images: int = 3) -> None:
+    """The first test images: each method's reconstruction, and the truth last. Complex images as their modulus."""
+    columns = [(labels[name], x) for name, x in pictures.items()] + [("truth", truth)]
+    figure = Figure(figsize=(1.7 * len(columns), 1.85 * images), layout="constrained")
+    axes = figure.subplots(images, len(columns), squeeze=False)
+    for row in range(images):
+        top = float(truth[row].abs().max())
+        for axis, (label, x) in zip(axes[row], columns):
+            image = x[row].square().sum(0).sqrt() if x.shape[1] == 2 else x[row].permute(1, 2, 0).squeeze(-1)
+            low = -top if float(truth.min()) < -0.2 else 0.0
+            if image.ndim == 3:
+                image = image.clamp(0, 1)
+            axis.imshow(image.numpy(), cmap="gray", vmin=low, vmax=top, interpolation="nearest")
+            axis.set_axis_off()
+            if row == 0:
+                axis.set_title(label, fontsize=7, wrap=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)

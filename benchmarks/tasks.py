@@ -135,7 +135,7 @@ def horizon(options) -> Task:
     folder, side = Path(options.train), 32
     stations = [s for s in read_stations(str(folder / "EHT2017.txt")) if s.name != "SPT"]
     coverage = uv_track(
-        stations, right_ascension=17.761, declination=-29.008, frequency=227.1e9, start=9.5, stop=23.5, cadence=40.0,
+        stations, right_ascension=17.761, declination=-29.008, frequency=227.1e9, start=9.5, stop=23.5, cadence=10.0,
         bandwidth=4e9, integration=60.0,
     )  # fmt: skip
     train = sources(1500, side, make_generator("cpu", 1))
@@ -143,7 +143,7 @@ def horizon(options) -> Task:
     flux = np.load(folder / "grmhd_sgra.npz")["stokes_i_jy_per_pixel"]
     hole = torch.nn.functional.interpolate(torch.from_numpy(flux)[None, None].float(), size=side, mode="area")
     test = torch.cat([hole / hole.amax(), test])
-    problem, level = interferometry(coverage, side, 130.0, 2.4 / float(train.sum((1, 2, 3)).mean()))
+    problem, level = interferometry(coverage, side, 130.0, 0.02)
     settings = {
         "risk": {"symmetry": ["rotate"]},
         "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.3},

@@ -88,7 +88,8 @@ class Reconstruction(nn.Module):
 
     def _error(self, problem: Problem, g: Tensor, lambda_: Tensor, q: Tensor) -> Tensor:
         """E g (B, C, H, W)."""
-        unseen = expand(lambda_, g) * regularised_inverse(problem, g, lambda_)
+        # N = I - (A^T A + lambda I)^-1 A^T A: so written, few steps of conjugate gradients leave what A does not see untouched
+        unseen = g - regularised_inverse(problem, problem.adjoint(problem.predict(g)), lambda_)
         return self.deviation * (expand(q, g) * g + expand(1 - q, g) * unseen)
 
 

@@ -21,6 +21,7 @@ COLUMNS = {
     "psnr_noisy": "measured, PSNR",
     "psnr_mmse": "MMSE, PSNR",
     "psnr_estimate": "MMSE, PSNR estimated without the reference",
+    "psnr_hidden": "entries hidden from the network, PSNR estimated",
     "psnr_sample": "sample, PSNR",
     "ssim_noisy": "measured, SSIM",
     "ssim_mmse": "MMSE, SSIM",
