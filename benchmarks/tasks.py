@@ -100,7 +100,7 @@ def undersampled(acceleration: int, several: bool) -> Callable:
             problem = mri(mask(0))
         settings = {
             "risk": {"symmetry": ["rotate", "flip"]},
-            "estimator": {"iterations": 3, "deviation": 0.2},
+            "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2},
             "training": {"batch": 2},
         }
         return Task(train, test, problem, mri(mask(0)), 0.03, settings)
@@ -146,8 +146,8 @@ def horizon(options) -> Task:
     problem, level = interferometry(coverage, side, 130.0, 0.02)
     settings = {
         "risk": {"symmetry": ["rotate"]},
-        "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.3},
-        "training": {"batch": 32},
+        "estimator": {"mean": 0.0, "deviation": 0.3},
+        "training": {"batch": 16},
     }
     return Task(train, test, problem, problem, level, settings)
 
@@ -167,7 +167,7 @@ def molecules(snr: float) -> Callable:
         sigma = float((problem.at(torch.arange(100)).predict(x[:100]).var() / snr).sqrt())
         settings = {
             "risk": {"symmetry": ["rotate", "flip"]},
-            "estimator": {"mean": 0.0, "iterations": 2},
+            "estimator": {"mean": 0.0},
             "training": {"batch": 8},
         }
         train, test = range(count), range(count, count + 32)
