@@ -68,7 +68,10 @@ class Problem:
         return y if self.operator is None else self._on(y).A_adjoint(y)
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
-        """A^+ y (B, *image): the image of least norm among those that predict y best; A^T y where A has no `A_dagger`."""
+        """A^+ y (B, *image): the image of least norm among those that predict y best; or what the operator has in its place
+
+        where that is slow or amplifies noise (its constructor says so); A^T y where A has no `A_dagger`.
+        """
         y = self.project(y)
         if self.operator is None:
             return y
