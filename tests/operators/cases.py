@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from unveil.operators import (
+    Optics,
     Station,
     birdcage_coils,
     blur,
@@ -15,6 +16,7 @@ from unveil.operators import (
     interferometry,
     missing_box,
     mri,
+    particles,
     random_mask,
     super_resolution,
     tomography,
@@ -54,6 +56,12 @@ CASES: dict[str, Callable[[], Problem | Several]] = {
     "mri, several coils, masks and coils per image": lambda: mri(
         torch.stack([cartesian_mask(8, 10, 2, 0.2, make_generator("cpu", 4, i)) for i in range(5)]),
         torch.stack([birdcage_coils(3, 8, 10).roll(i, -1) for i in range(5)]),
+    ),
+    "cryo-EM, one defocus": lambda: particles(
+        (8, 11), Optics(4.0, 300.0, 2.7, 0.1, 15e3, defocus_v=12e3, defocus_angle=30.0)
+    ),
+    "cryo-EM, a defocus per image": lambda: particles(
+        (9, 10), Optics(4.0, 300.0, 2.7, 0.1, torch.linspace(9e3, 24e3, 5), defocus_v=12e3, defocus_angle=30.0)
     ),
     "interferometry": lambda: interferometry(uv_track(STATIONS, **TRACK), 8, 80.0)[0],
 }

@@ -80,10 +80,14 @@ def build_cryoem(system: CryoEMSystem, shape: tuple[int, int, int], count: int) 
     given = system.model_dump(exclude={"kind", "table"}, exclude_none=True)
     for name in given:
         if name in table:
-            raise UnveilError(f"system.{name} is given, and {system.table} has a column for it: leave it out of the configuration")
+            raise UnveilError(
+                f"system.{name} is given, and {system.table} has a column for it: leave it out of the configuration"
+            )
     for name in ("pixel_size", "voltage", "cs", "amplitude_contrast", "defocus_u"):
         if name not in given and name not in table:
-            raise UnveilError(f"system.{name} is missing, and no table has a column for it: add it to the configuration")
+            raise UnveilError(
+                f"system.{name} is missing, and no table has a column for it: add it to the configuration"
+            )
     rows = len(next(iter(table.values()))) if table else count
     if rows != count:
         raise UnveilError(

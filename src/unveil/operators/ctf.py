@@ -3,7 +3,7 @@
     CTF(g) = -sin chi(g),   chi(g) = pi lambda |g|^2 (z(alpha) - lambda^2 |g|^2 C_s / 2) + phi + arcsin(w)
     z(alpha) = (z_U + z_V + (z_U - z_V) cos 2(alpha - alpha_U)) / 2,   alpha the angle of g from the x axis towards the y axis
 
-Equations 1 to 5 of Rohou and Grigorieff 2015 (https://doi.org/10.1016/j.jsb.2015.08.008): defocus z positive under focus, CTF(0) = -w,
+As Rohou and Grigorieff 2015 write it (https://doi.org/10.1016/j.jsb.2015.08.008): defocus z positive under focus, CTF(0) = -w,
 so matter is dark, as on the detector. RELION (https://github.com/3dem/relion, src/ctf.h) has the same chi and the opposite sign,
 +sin chi, for particles whose contrast was inverted when they were cut out, so that matter is bright. Reading such particles with
 the sign here gives the negative of x and changes nothing else.

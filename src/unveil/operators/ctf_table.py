@@ -1,7 +1,7 @@
 """The optics of each particle from the tables that microscopists have: RELION's .star, or .csv.
 
 A .star file has a table of particles, and since RELION 3.1 another of optics groups whose values hold for every particle of the
-group (https://relion.readthedocs.io, "Conventions & File formats"). A .csv file has one line a particle below a line of names,
+group (names and units: https://github.com/3dem/relion, src/metadata_label.h). A .csv file has one line a particle below a line of names,
 those of `Optics` or of RELION. Other columns are not read.
 """
 
@@ -49,7 +49,9 @@ def read_ctf_table(path: str, key: str) -> dict[str, Tensor]:
         raise UnveilError(f"{key}: {path} does not exist; give a .star or .csv file")
     readers = {".star": _read_star, ".csv": _read_csv}
     if file.suffix.lower() not in readers:
-        raise UnveilError(f"{key}: {path} is neither .star nor .csv; give a RELION particle table, or a .csv with a line of names")
+        raise UnveilError(
+            f"{key}: {path} is neither .star nor .csv; give a RELION particle table, or a .csv with a line of names"
+        )
     try:
         columns = readers[file.suffix.lower()](file)
     except UnveilError as error:
@@ -70,7 +72,9 @@ def _read_csv(file: Path) -> Columns:
         names, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines) if row)
     wrong = next((k for k, row in enumerate(rows) if len(row) != len(names)), None)
     if wrong is not None:
-        raise UnveilError(f"{file}: row {wrong + 1} has {len(rows[wrong])} values for {len(names)} names; write it again")
+        raise UnveilError(
+            f"{file}: row {wrong + 1} has {len(rows[wrong])} values for {len(names)} names; write it again"
+        )
     return {name: [row[k] for row in rows] for k, name in enumerate(names)}
 
 

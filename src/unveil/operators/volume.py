@@ -65,7 +65,7 @@ class Projections(LinearPhysics):
         spectrum = torch.fft.fftn(spectrum, dim=(1, 2, 3)).flatten(1)
         y = x.new_empty(len(x), len(self.rotations), self.size, self.size)
         for some in self._images():
-            values: Tensor | float = 0.0
+            values = torch.zeros((), dtype=x.dtype, device=x.device)
             for index, weight in self._neighbours(some, x.dtype):
                 values = values + weight * spectrum.index_select(1, index.flatten()).unflatten(1, index.shape)
             half = spectrum.new_zeros(*values.shape[:2], self.size * (self.size // 2 + 1))
@@ -135,7 +135,9 @@ class _Linear(torch.autograd.Function):
     """A linear map whose gradient is its transpose: recording the map itself would keep 8 indices for every value of y."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, apply: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, apply: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         ctx.maps = apply, transpose
         return apply(x)
 
@@ -150,8 +152,9 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
 
     size: D, voxels. rotations: (P, 3, 3), R_p that turns the molecule's axes (x, y, z) into the microscope's, whose z is the
     electrons' direction. shifts: (P, 2), how far the centre lies from pixel D // 2 along x and y, pixels; none by default. In RELION
-    it is minus rlnOriginX, rlnOriginY. transfer: CTF_p as `unveil.operators.ctf` gives it, (D, D) or (P, D, D); 1 by default.
-    `Problem.pseudo_inverse` is least squares by 30 steps of conjugate gradients.
+    it is minus rlnOriginXAngst, rlnOriginYAngst, by the pixel size. transfer: CTF_p as `unveil.operators.ctf` gives it, (D, D) or (P, D, D); 1 by default.
+    `Problem.pseudo_inverse` is least squares by 30 steps of conjugate gradients; of noisy y, fewer steps amplify the noise less:
+    `problem.operator.A_dagger(y, max_iter=5)`.
     Raises UnveilError when a shape does not fit or a matrix is no rotation.
     """
     if size < 2 or rotations.ndim != 3 or rotations.shape[1:] != (3, 3) or not len(rotations):
@@ -166,7 +169,9 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
     transfer = rotations.new_ones(1, size, size) if transfer is None else transfer
     transfer = transfer[None] if transfer.ndim == 2 else transfer
     if shifts.shape != (count, 2):
-        raise UnveilError(f"shifts have shape {tuple(shifts.shape)}: pass (x, y) for each of {count} projections, ({count}, 2)")
+        raise UnveilError(
+            f"shifts have shape {tuple(shifts.shape)}: pass (x, y) for each of {count} projections, ({count}, 2)"
+        )
     if transfer.shape not in ((1, size, size), (count, size, size)):
         raise UnveilError(
             f"transfer has shape {tuple(transfer.shape)}: pass ({size}, {size}), or ({count}, {size}, {size}) for one a projection"
