@@ -86,7 +86,8 @@ def learn_imaging(
         stage = f"round-{r}"
         prior = image_denoiser(config, draws.channels, estimator.mean) if prior is None else prior
         images = image_batches(draws, config.training.batch)
-        prior = fit(prior, Oracle(LogUniform(0.04 * sigma_n, highest)), images, f"{stage}/prior", None)
+        level = LogUniform(0.04 * sigma_n, highest)
+        prior = fit(prior, Oracle(level), without_numbers(images), f"{stage}/prior", None)
         draws = draw(prior, stage)
     levels = LogUniform(0.08 * sigma_n, config.risk.levels[1] * sigma_n)
     symmetry = make_symmetry([name for name in config.risk.symmetry if name != "amplitude"])
@@ -132,6 +133,11 @@ def image_denoiser(config: Config, channels: int, mean: float) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return PreconditionedDenoiser(UNet(channels, form.widths, form.blocks), mean, form.deviation)
+
+
+def without_numbers(batches: Batches) -> Batches:
+    """(x, level) alone."""
+    return lambda generator: batches(generator)[:2]
 
 
 def image_batches(draws: ImageSource, batch: int) -> Batches:
