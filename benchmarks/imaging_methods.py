@@ -7,7 +7,8 @@ __all__ = ["METHODS", "Method"]
 
 @dataclass(frozen=True)
 class Method:
-    """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised; or pseudo-inverse, tv, which learn nothing.
+    """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised, supervised-above; or pseudo-inverse,
+    tv, which learn nothing.
     risk: settings over the task's. several: needs an operator of its own for each measurement.
     """
 
@@ -20,6 +21,7 @@ METHODS = {
     "pseudo-inverse": Method("A^+ y", "pseudo-inverse"),
     "tv": Method("total variation", "tv"),
     "supervised": Method("supervised", "supervised"),
+    "supervised-above": Method("supervised, at the measured level and above", "supervised-above"),
     "measured": Method("measurement space alone", "measured"),
     "ei": Method("equivariant imaging (EI)", "equivariant", {"equivariance": 1.0}),
     "ei-0.1": Method("EI, weight 0.1", "equivariant", {"equivariance": 0.1}),

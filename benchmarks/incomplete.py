@@ -98,7 +98,7 @@ def measure(problem, x: Tensor, sigma: float, key: int) -> Tensor:
 
 def configuration(task: Task, method: Method, options) -> Config:
     settings = copy.deepcopy(task.settings)
-    recipe = "default" if method.recipe in ("supervised", *CLASSICAL) else method.recipe
+    recipe = "default" if method.recipe in (*LOWEST, *CLASSICAL) else method.recipe
     settings.setdefault("risk", {}).update({"recipe": recipe, **method.risk})
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
     settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
@@ -109,9 +109,13 @@ def source(y: Tensor) -> MemorySource:
     return MemorySource({str(i): part for i, part in enumerate(y)})
 
 
-def supervised_objective(task: Task, config: Config):
-    """Fresh noise on A x at every level from a tenth of sigma_n up, against the clean image."""
-    levels = LogUniform(0.08 * task.sigma_n, config.risk.levels[1] * task.sigma_n)
+LOWEST = {"supervised": 0.08, "supervised-above": 1.0}
+"""The lowest level that the supervised networks train at, over sigma_n: all that sampling needs, or what the others have data for."""
+
+
+def supervised_objective(task: Task, config: Config, lowest: float):
+    """Fresh noise on A x at every level from `lowest` sigma_n up, against the clean image."""
+    levels = LogUniform(lowest * task.sigma_n, config.risk.levels[1] * task.sigma_n)
     return Each(task.problem, lambda part: Simulated(part, levels, precision))
 
 
@@ -132,7 +136,7 @@ def learned(name: str, task: Task, y: Tensor, options):
                 f"{options.task}, {name}: {done}/{total}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True
             )
 
-    if method.recipe == "supervised":
+    if method.recipe in LOWEST:
         batches = measurement_batches(source(task.train), 0.0, config.training.batch)
         return train(
             estimator,
@@ -262,8 +266,8 @@ def timed_step(method: Method, task: Task, y: Tensor, options):
     config = configuration(task, method, options)
     f = build_estimator(config, y.shape[1], task.problem)
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
-    if method.recipe == "supervised":
-        objective, data, level = supervised_objective(task, config), task.train, 0.0
+    if method.recipe in LOWEST:
+        objective, data, level = supervised_objective(task, config, LOWEST[method.recipe]), task.train, 0.0
     else:
         objective, data, level = Each(task.problem, lambda part: make_imaging_risk(config.risk, part)), y, task.sigma_n
     batches = measurement_batches(source(data), level, config.training.batch)

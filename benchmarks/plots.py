@@ -44,7 +44,9 @@ def plot_below_noise(result: dict, path: Path) -> None:
     plt.close(figure)
 
 
-def plot_reconstructions(truth: Tensor, pictures: dict[str, Tensor], labels: dict[str, str], path: Path, images: int = 3) -> None:
+def plot_reconstructions(
+    truth: Tensor, pictures: dict[str, Tensor], labels: dict[str, str], path: Path, images: int = 3
+) -> None:
     """The first test images: each method's reconstruction, and the truth last. Complex images as their modulus."""
     columns = [(labels[name], x) for name, x in pictures.items()] + [("truth", truth)]
     figure = Figure(figsize=(1.7 * len(columns), 1.85 * images), layout="constrained")
