@@ -140,7 +140,7 @@ def learned(name: str, task: Task, y: Tensor, options):
         batches = measurement_batches(source(task.train), 0.0, config.training.batch)
         return train(
             estimator,
-            supervised_objective(task, config),
+            supervised_objective(task, config, LOWEST[method.recipe]),
             batches,
             config.training,
             folder,

@@ -94,10 +94,7 @@ def undersampled(acceleration: int, several: bool) -> Callable:
         def mask(number: int) -> Tensor:
             return cartesian_mask(128, 128, acceleration, center, make_generator("cpu", 5, number))
 
-        if several:
-            problem = mri(torch.stack([mask(i) for i in range(len(train))]))
-        else:
-            problem = mri(mask(0))
+        problem = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
         settings = {
             "risk": {"symmetry": ["rotate", "flip"]},
             "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2},

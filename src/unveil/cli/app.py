@@ -58,15 +58,43 @@ def demo(
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or file of noisy images.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="DATA|SYSTEM", help="Folder or file of noisy images, or an imaging system (see above)."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Argument(metavar="DATA", help="Measurements by SYSTEM; default: simulate some, beside FILE."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Configuration to write.")] = Path("unveil.yaml"),
     sets: Sets = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE, and the folder of simulated data.")] = False,
 ) -> None:
-    """Look at the data, estimate the noise, and write a commented configuration for them."""
-    from unveil.cli.init import run_init
+    """Look at the data, and write a commented configuration for them.
 
-    run_init(data, out, sets or [], force)
+    DATA: noisy images, whose noise is estimated. SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry,
+    cryoem, tomography, blur or super_resolution; --set system.mask=mask.npy and the like describe it. SYSTEM alone: a
+    small simulated example to start from, in the folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
+    """
+    from unveil.cli.init import run_init
+    from unveil.cli.init_system import KINDS, run_init_system
+
+    if data is None and what not in KINDS:
+        run_init(what, out, sets or [], force)
+    else:
+        run_init_system(what, data, out, sets or [], force)
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration with a system.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for what it finds.")] = None,
+    sets: Sets = None,
+) -> None:
+    """Before training: what the system does not see, and whether the symmetries can teach it."""
+    from unveil.cli.check import run_check
+
+    run_check(config, sets or [], out)
 
 
 @app.command()
@@ -99,6 +127,24 @@ def denoise(
     """Estimate E[x | y] of each image: a float32 TIFF and, for 1 or 3 channels, a PNG.
 
     TIFF values are in the units of data.value_range if it is set, and on the [0, 1] scale otherwise.
+    """
+    from unveil.cli.use import run_denoise
+
+    run_denoise(run, data, out, sigma, device, dry_run)
+
+
+@app.command()
+def reconstruct(
+    run: RunFolder,
+    data: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("reconstructed"),
+    sigma: Sigma = None,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Estimate E[x | y] of each incomplete measurement y = A x + n: denoise by the name that fits them.
+
+    A complex image is a TIFF of two channels, real and imaginary part.
     """
     from unveil.cli.use import run_denoise
 

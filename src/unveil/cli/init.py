@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from unveil.cli.init_system import KINDS, check_free, init_measurements
 from unveil.cli.screen import console
 from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, Window, atomic_write
@@ -26,10 +27,16 @@ WINDOW_FOR_SCALE = 512
 
 
 def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
-    if out.exists() and not force:
-        raise UnveilError(f"{out}: exists; pass --force to overwrite it, or --out with another name")
+    check_free(out, force)
     values = override({"data": {"path": data}}, sets)
     config = parse_config(values, "--set")
+    if config.system.kind != "identity":  # its measurements need not look like images: they are not rescaled
+        init_measurements(config.system.kind, data, out, sets, force)
+        return
+    if not Path(config.data.path).exists():
+        raise UnveilError(
+            f"{config.data.path} does not exist: check the path, or give one of the imaging systems {', '.join(KINDS)}"
+        )
     if config.data.value_range is None and (found := unusual_range(config)) is not None:
         config = parse_config(override(values, [f"data.value_range=[{found[0]:.4g}, {found[1]:.4g}]"]), data)
         console.print(f"values lie between {found[0]:.4g} and {found[1]:.4g}: data.value_range maps these to [0, 1]")

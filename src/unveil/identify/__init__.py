@@ -3,7 +3,7 @@
 from unveil.identify.equivariance import commutes, equivariance_gap
 from unveil.identify.frequencies import hidden_frequencies, name_hidden
 from unveil.identify.scale import ScaleCheck, scale_invariance
-from unveil.identify.spectrum import TOLERANCE, Spectrum, spectrum
+from unveil.identify.spectrum import TOLERANCE, Spectrum, find_spectrum
 from unveil.identify.verdict import Verdict, check_problem
 
 __all__ = [
@@ -14,8 +14,8 @@ __all__ = [
     "check_problem",
     "commutes",
     "equivariance_gap",
+    "find_spectrum",
     "hidden_frequencies",
     "name_hidden",
     "scale_invariance",
-    "spectrum",
 ]

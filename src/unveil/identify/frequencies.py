@@ -10,11 +10,11 @@ from torch import Tensor
 
 from unveil.identify.spectrum import Spectrum
 
-__all__ = ["frequency_numbers", "hidden_frequencies", "name_hidden"]
+__all__ = ["HIDDEN", "frequency_numbers", "hidden_frequencies", "name_hidden"]
 
 HIDDEN = 0.9
 """The part of a frequency or pixel above which it counts as never seen."""
-LISTED = 6
+LISTED = 8
 
 
 def frequency_numbers(shape: torch.Size) -> tuple[Tensor, Tensor]:
@@ -41,10 +41,23 @@ def name_hidden(found: Spectrum) -> str:
         return _frequencies(found, frequencies)
     if pixels * channels >= 0.8 * found.hidden:
         return f"{pixels} of {found.pixels.numel()} pixels"
-    mostly = hidden_frequencies(found, 0.5)
-    if len(mostly) * channels >= 0.8 * found.hidden:
-        return f"more than half of {_frequencies(found, mostly)}"
-    return f"a space of {found.hidden:.0f} of {found.judged} dimensions, in many frequencies and pixels"
+    rings = _rings(found)
+    where = f", most of the frequencies of radii {_ranges(rings)} cycles per image" if rings else ""
+    return f"{found.hidden:.0f} of {found.judged} dimensions{where}"
+
+
+def _rings(found: Spectrum) -> list[int]:
+    """Radii of rings, one cycle wide, of which more than half is never seen; none where the image is not square."""
+    shares = found.fourier.cpu()
+    if shares.shape[0] != shares.shape[1]:
+        return []
+    radius, judged = _radius(shares.shape), ~shares.isnan()
+    return [r for r in radius[judged].unique().tolist() if float(shares[judged & (radius == r)].mean()) > 0.5]
+
+
+def _radius(shape: torch.Size) -> Tensor:
+    ky, kx = frequency_numbers(shape)
+    return (ky.square() + kx.square()).double().sqrt().round().long()
 
 
 def _frequencies(found: Spectrum, hidden: Tensor) -> str:
@@ -62,10 +75,9 @@ def _frequencies(found: Spectrum, hidden: Tensor) -> str:
             if not all_
         ]
         return f"{text} ({' and '.join(names) or 'all'})"
-    radius = (ky.square() + kx.square()).double().sqrt().round().long()
-    rings = [r for r in radius[here].unique().tolist() if here[judged & (radius == r)].double().mean() > 0.5]
-    ring = judged & torch.isin(radius, torch.tensor(rings, dtype=torch.long))
-    if here.shape[0] == here.shape[1] and (ring & here).sum() >= 0.9 * (ring | here).sum():
+    rings = _rings(found)
+    ring = judged & torch.isin(_radius(here.shape), torch.tensor(rings, dtype=torch.long))
+    if int((ring & here).sum()) >= 0.9 * int((ring | here).sum()):
         return f"{text} (radii {_ranges(rings)} cycles per image)"
     half = hidden[(hidden[:, 0] > 0) | ((hidden[:, 0] == 0) & (hidden[:, 1] >= 0))]  # of k and -k, k
     half = half[half.double().norm(dim=1).argsort(stable=True)]
@@ -74,11 +86,12 @@ def _frequencies(found: Spectrum, hidden: Tensor) -> str:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """3-5, 8"""
+    """3 to 5, 8"""
     runs: list[list[int]] = []
     for k in sorted(numbers):
         if runs and k == runs[-1][-1] + 1:
             runs[-1].append(k)
         else:
             runs.append([k])
-    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    text = ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:LISTED])
+    return f"{text} ..." if len(runs) > LISTED else text

@@ -5,8 +5,8 @@ for unsupervised learning in linear inverse problems, https://jmlr.org/papers/v2
 below TOLERANCE times the largest: there noise is 30 times stronger in what is recovered than in what is seen best.
 
 Small problems by the matrix and all its eigenvalues. Others by Lanczos from a few random images z: the projection Pz on the
-eigenvectors below the threshold gives the dimension of the null space, n E[z^T P z] / E[z^T z], its part of each frequency and
-pixel, sum z_k* (P z)_k / sum |z_k|^2 (exact where P is diagonal), and Pz itself is an image that is never seen.
+eigenvectors below the threshold gives its part of each frequency and pixel, sum z_k* (P z)_k / sum |z_k|^2 (exact where P is
+diagonal), their sum is the dimension of the null space, and Pz itself is an image that is never seen.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from unveil.problem import Problem, Several
 from unveil.random import normal
 from unveil.symmetry import Product, Symmetry
 
-__all__ = ["TOLERANCE", "Spectrum", "spectrum"]
+__all__ = ["TOLERANCE", "Spectrum", "find_spectrum"]
 
 TOLERANCE = 1e-3
-DENSE = 4e9
+DENSE = 2e10
 """Most multiplications, n^3 for each pair (g, a), of the way by the matrix."""
 PROBES = 3
 STEPS = 40
@@ -68,7 +68,7 @@ class Spectrum:
         return self.hidden < max(0.5, 1e-3 * self.judged)
 
 
-def spectrum(
+def find_spectrum(
     problem: Problem | Several,
     symmetry: Symmetry | None,
     image_shape: tuple[int, ...],
@@ -112,25 +112,34 @@ def _by_matrix(average: Average) -> Spectrum:
 
 
 def _by_lanczos(average: Average, generator: torch.Generator) -> Spectrum:
-    images = torch.stack([average.project(normal(average.like[0], generator)) for _ in range(PROBES)])
-    runs = [lanczos(average, average.project, z, STEPS) for z in images]
+    probes, runs = [], []
+    for _ in range(PROBES):
+        probes.append(average.project(normal(average.like[0], generator)))
+        runs.append(lanczos(average, average.project, probes[-1], STEPS))
+        ritz = runs[-1][1]
+        if ritz[0] >= TOLERANCE * ritz[-1]:
+            break  # a random image has a part in every null direction
     largest = max(float(ritz[-1]) for _, ritz, _ in runs)
     hidden = []
-    for z, (basis, ritz, vectors) in zip(images, runs):
+    for z, (basis, ritz, vectors) in zip(probes, runs):
         weights = (vectors * (ritz < TOLERANCE * largest)) @ vectors[0]
         hidden.append(z.norm() * torch.einsum("k,kchw->chw", weights, basis))
-    parts = torch.stack(hidden)  # P z
+    images, parts = torch.stack(probes), torch.stack(hidden)  # z and P z
     f, energy = _fourier(images), images.square()
     tiny = torch.finfo(energy.dtype).tiny
     shares = (f.conj() * _fourier(parts)).real.sum((0, 1)) / f.abs().square().sum((0, 1)).clamp_min(tiny)
+    pixels = (images * parts).sum((0, 1)) / energy.sum((0, 1))
+    # The mean share is the rank's, of frequencies and of pixels alike; it is exact where the shares are all 0 or 1.
+    estimates = [shares[average.inside]] + ([pixels] if bool(average.inside.all()) else [])
+    share = min(estimates, key=lambda s: float((s * (1 - s)).abs().mean())).mean()
     norms = parts.flatten(1).norm(dim=1)
     directions = (parts / norms.clamp_min(tiny)[:, None, None, None])[norms > 1e-3 * energy.sum((1, 2, 3)).sqrt()]
     return Spectrum(
         torch.cat([ritz for _, ritz, _ in runs]).sort().values / largest,
         average.judged,
-        float(average.judged * (images * parts).sum() / energy.sum()),
+        float(average.judged * share.clamp(0, 1)),
         _judged(shares, average),
-        ((images * parts).sum((0, 1)) / energy.sum((0, 1))).clamp(0, 1),
+        pixels.clamp(0, 1),
         directions,
         min(float((u * average(u)).sum()) for u in _constants(average)) / largest,
         exact=False,

@@ -8,6 +8,7 @@ A yes is about the law of signals that truly have the symmetry, and about infini
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,20 +19,18 @@ from unveil.errors import UnveilError
 from unveil.identify.average import JUDGED
 from unveil.identify.bound import least_measurements, measured_entries
 from unveil.identify.equivariance import commutes, equivariance_gap
-from unveil.identify.frequencies import hidden_frequencies, name_hidden
+from unveil.identify.frequencies import HIDDEN, name_hidden
+from unveil.identify.level import find_level
 from unveil.identify.noise import noise_family
-from unveil.identify.spectrum import TOLERANCE, Spectrum, spectrum
-from unveil.noise import estimate_common_sigma
+from unveil.identify.spectrum import TOLERANCE, Spectrum, find_spectrum
+from unveil.identify.suggest import factors_of, may_be_left_out, name_of, suggestion
 from unveil.problem import Problem, Several
-from unveil.symmetry import SYMMETRIES, Product, Symmetry
+from unveil.symmetry import Product, Symmetry
 
 __all__ = ["Verdict", "check_problem"]
 
-SUGGESTED = ("shift", "quarter", "rotate", "flip", "dilation")
 WRONG_LEVEL = 1.25
 """The ratio of the noise level found to the one declared, or its inverse, above which it is said."""
-SPREAD = 0.25
-"""The share of the entries of y over which a point of the image spreads, above which y does not look like an image."""
 
 
 @dataclass
@@ -39,8 +38,8 @@ class Verdict:
     """learnable: whether the law of the images follows from that of the measurements, up to a constant at most.
 
     reasons:        what was found, a sentence each. what_to_change: what would make it learnable, or better.
-    gap:            see `equivariance_gap`; None without a symmetry.
-    alone, moved:   what A alone sees, and with the symmetry where it was looked at; None after an earlier failure.
+    gaps:           of each symmetry, by name, see `equivariance_gap`.
+    alone, moved:   what A alone sees, and with the symmetries; None where it was not needed, or after an earlier failure.
     measured, needed: m, and the least that the order of the group allows.
     sigma_found:    the noise level found in the measurements; None where it cannot be estimated.
     """
@@ -48,7 +47,7 @@ class Verdict:
     learnable: bool = True
     reasons: list[str] = field(default_factory=list)
     what_to_change: list[str] = field(default_factory=list)
-    gap: float | None = None
+    gaps: dict[str, float] = field(default_factory=dict)
     alone: Spectrum | None = None
     moved: Spectrum | None = None
     measured: int | None = None
@@ -72,7 +71,7 @@ class Verdict:
             "learnable": self.learnable,
             "reasons": self.reasons,
             "what_to_change": self.what_to_change,
-            "equivariance_gap": self.gap,
+            "equivariance_gaps": self.gaps,
             "measured": self.measured,
             "needed": self.needed,
             "sigma_found": self.sigma_found,
@@ -88,7 +87,6 @@ class Verdict:
                     "exact": found.exact,
                     "whole_group": found.complete,
                     "never_seen": name_hidden(found),
-                    "frequencies_never_seen": hidden_frequencies(found).tolist(),
                 }
         return numbers
 
@@ -152,34 +150,40 @@ def _judge_operator(
     shape: tuple[int, ...],
     generator: torch.Generator,
 ) -> None:
-    several = isinstance(problem, Several)
-    subject = f"the {len(problem)} operators together" if isinstance(problem, Several) else "A"
-    group = Product() if symmetry is None else symmetry
+    count = len(problem) if isinstance(problem, Several) else 1
+    factors = factors_of(symmetry)
     verdict.measured = measured_entries(problem, shape)
-    verdict.needed = least_measurements(
-        math.prod(shape), group.order(shape), len(problem) if isinstance(problem, Several) else 1
-    )
-    verdict.alone = spectrum(problem, None, shape, generator)
-    if symmetry is not None:
-        verdict.gap = equivariance_gap(problem, symmetry, shape, generator)
+    verdict.needed = least_measurements(math.prod(shape), Product(factors).order(shape), count)
+    verdict.gaps = {name_of(factor): equivariance_gap(problem, factor, shape, generator) for factor in factors}
+    verdict.alone = find_spectrum(problem, None, shape, generator)
+    subject = "A alone sees" if count == 1 else f"the {count} operators together see"
+    verdict.reasons.append(f"{subject} {_rank(verdict.alone)} dimensions of the images")
     if verdict.alone.full:
-        verdict.reasons.append(f"{subject} alone see{'' if several else 's'} all of the images")
         return
-    verb = "see" if several else "sees"
-    useless = verdict.gap is None or commutes(verdict.gap, group)
-    if not useless:
-        verdict.moved = spectrum(problem, group, shape, generator)
+    idle = [factor for factor in factors if commutes(verdict.gaps[name_of(factor)], factor)]
+    if idle:
+        names = " and ".join(f"{name_of(f)}{_closely(f, verdict)}" for f in idle)
+        verdict.reasons.append(
+            f"A commutes with {names}, which therefore teach{'es' if len(idle) == 1 else ''} nothing"
+        )
+    if len(idle) < len(factors):
+        group = Product([factor for factor in factors if not (factor in idle and may_be_left_out(factor, factors))])
+        verdict.moved = find_spectrum(problem, group, shape, generator)
+        verdict.reasons.append(_with_symmetry(verdict.moved, group, shape))
+    _judge_spectrum(verdict, problem, factors, shape, generator)
+
+
+def _judge_spectrum(
+    verdict: Verdict,
+    problem: Problem | Several,
+    factors: Sequence[Symmetry],
+    shape: tuple[int, ...],
+    generator: torch.Generator,
+) -> None:
     seen = verdict.moved or verdict.alone
-    alone = f"{subject} {verb} {verdict.alone.rank:.0f} of {verdict.alone.judged} dimensions of the images"
-    if useless and verdict.gap is not None:
-        alone += f", and commute{'' if several else 's'} with the symmetry, which therefore teaches nothing"
-    elif verdict.moved is not None:
-        alone += f", and with the symmetry {seen.rank:.0f} of {seen.judged}{_on_what(seen, shape)}"
-    verdict.reasons.append(alone)
-    if seen.full:
+    if seen is None or seen.full:
         return
-    channels = 1 if len(shape) < 3 else shape[0]
-    if seen.constant < TOLERANCE and seen.hidden - channels < 0.5 and float(seen.fourier[0, 0]) > 0.9:
+    if seen.constant < TOLERANCE and seen.hidden - shape[0] < 0.5 and float(seen.fourier[0, 0]) > HIDDEN:
         verdict.reasons.append("only the mean of an image is never seen")
         verdict.what_to_change.append("take the mean for what it is known to be, or for zero: it is not learned")
         return
@@ -187,33 +191,24 @@ def _judge_operator(
     verdict.reasons.append(f"never seen: {name_hidden(seen)}")
     if seen.constant < TOLERANCE:
         verdict.reasons.append("among them the mean of the image")
-    if verdict.measured < verdict.needed:
+    if verdict.measured is not None and verdict.needed is not None and verdict.measured < verdict.needed:
         verdict.reasons.append(f"{verdict.measured} measured entries are less than the {verdict.needed} that it takes")
-    verdict.what_to_change.append(_suggestion(problem, group, shape, generator))
+    verdict.what_to_change.append(suggestion(problem, factors, shape, generator))
 
 
-def _on_what(seen: Spectrum, shape: tuple[int, ...]) -> str:
-    if seen.judged == math.prod(shape):
-        return ""
-    return f" (judged below {JUDGED:g} of the highest frequency, where interpolation is right)"
+def _closely(factor: Symmetry, verdict: Verdict) -> str:
+    return f" to within {max(0.001, verdict.gaps[name_of(factor)]):.1g}" if factor.interpolates else ""
 
 
-def _suggestion(problem: Problem | Several, group: Symmetry, shape: tuple[int, ...], generator: torch.Generator) -> str:
-    """Symmetries that move what A sees, other than those at hand, and more operators."""
-    present = {type(factor) for factor in (group.factors if isinstance(group, Product) else (group,))}
-    helpful = []
-    for name in SUGGESTED:
-        candidate = SYMMETRIES[name]()
-        if type(candidate) in present or (name == "quarter" and shape[-2] != shape[-1]):
-            continue
-        if not commutes(equivariance_gap(problem, candidate, shape, generator), candidate):
-            helpful.append(name)
-    more = (
-        "more operators" if isinstance(problem, Several) else "several operators (another mask, angle or defocus each)"
-    )
-    if not helpful:
-        return f"measure with {more}: no symmetry known here moves what is seen"
-    return f"add {' or '.join(helpful)}, if the images have that symmetry, or measure with {more}"
+def _rank(found: Spectrum) -> str:
+    return f"{'' if found.exact else 'about '}{found.rank:.0f} of {found.judged}"
+
+
+def _with_symmetry(moved: Spectrum, group: Product, shape: tuple[int, ...]) -> str:
+    text = f"with {' and '.join(name_of(factor) for factor in group.factors)}, {_rank(moved)}"
+    if moved.judged < math.prod(shape):
+        text += f" (judged below {JUDGED:g} of the highest frequency, where interpolation is right)"
+    return text
 
 
 def _judge_level(
@@ -221,30 +216,11 @@ def _judge_level(
 ) -> None:
     if y is None:
         return
-    why = _no_estimate(problem, shape, y)
-    if why is None:
-        try:
-            verdict.sigma_found = estimate_common_sigma(y)
-        except UnveilError as error:
-            why = str(error)
-    if why is not None:
-        verdict.reasons.append(f"the noise level was not looked for in the data: {why}")
+    found = find_level(problem, shape, y)
+    if isinstance(found, str):
+        verdict.reasons.append(f"the noise level was not looked for in the data: {found}")
         return
-    found = verdict.sigma_found
-    if sigma is not None and found is not None and not 1 / WRONG_LEVEL < found / sigma < WRONG_LEVEL:
+    verdict.sigma_found = found
+    if sigma is not None and not sigma / WRONG_LEVEL < found < sigma * WRONG_LEVEL:
         verdict.reasons.append(f"the noise found in the data has level {found:.3g}, not {sigma:.3g} as declared")
         verdict.what_to_change.append(f"declare noise.sigma {found:.3g}, unless texture was taken for noise")
-
-
-def _no_estimate(problem: Problem | Several, shape: tuple[int, ...], y: Tensor) -> str | None:
-    """Why no noise level can be found in y; None where it can."""
-    part = problem.at(torch.zeros(1, dtype=torch.long, device=y.device))
-    if part.measured is not None:
-        return "entries are missing"
-    if min(y.shape[-2:]) < 16:
-        return "the measurements are smaller than 16 x 16"
-    point = torch.zeros(1, *shape, dtype=y.dtype, device=y.device)
-    point[0, 0, shape[-2] // 2, shape[-1] // 2] = 1
-    squares = part.predict(point).square()
-    spread = squares.sum() ** 2 / squares.square().sum() / squares.numel()
-    return "the measurements do not look like images" if float(spread) > SPREAD else None

@@ -11,7 +11,7 @@ short baselines. Where the smaller image ends, zeros stand: right for objects on
 
 White noise of level sigma comes out with level z sigma and white for z <= 1, where the smaller image is: the crop takes
 noise energy z^2 and spreads it over z^2 of the pixels. (The last frequency of the crop, taken with weight w_k, makes that
-exact where b is an odd number of pixels, and 1 / (4 b) too high at most elsewhere.) Of z > 1 the level stays sigma, and the noise is smooth.
+exact where b is an odd number of pixels, and 1 / (2 b) too high at most elsewhere.) Of z > 1 the level stays sigma, and the noise is smooth.
 """
 
 import math

@@ -57,11 +57,13 @@ class Rotate(Symmetry):
         step = 90.0 if x.shape[-2] == x.shape[-1] else 180.0
         quarters = (g[:, 0] / step).round() * (step / 90)
         theta = torch.deg2rad(g[:, 0] - 90 * quarters)
-        work = turn(x, quarters).to(element_dtype(x))
+        # Turns to the left come before the shears and to the right after them: shears and turns by 90 degrees do not
+        # commute, and T_-g is to undo T_g.
+        work = turn(x, quarters.clamp(min=0)).to(element_dtype(x))
         across, down = torch.tan(theta / 2), -torch.sin(theta)
         work = _shear(work, across)
         work = _shear(work.mT, down).mT
-        return _shear(work, across).to(x.dtype)
+        return turn(_shear(work, across), quarters.clamp(max=0)).to(x.dtype)
 
 
 def _shear(x: Tensor, slope: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ def learn_imaging(
     if not config.refine.rounds:
         return f
 
-    chosen = list(range(0, len(measurements), max(1, len(measurements) // config.refine.images)))
+    every = max(1, len(measurements) / config.refine.images)
+    chosen = [int(i * every) for i in range(min(config.refine.images, len(measurements)))]
     drawn_from, drawn_problem = measurements.subset(chosen), problem.subset(chosen)
     highest = 4 * config.estimator.deviation
 
