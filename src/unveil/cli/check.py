@@ -1,0 +1,74 @@
+"""unveil check: can this be learned from these measurements? Looked into before an hour is spent on training."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unveil.cli.screen import console
+from unveil.config import load_config, to_yaml
+from unveil.data import ImageSource, atomic_write
+from unveil.identify import Verdict, check_problem
+from unveil.random import make_generator
+from unveil.report.identifiability import draw_spectrum
+from unveil.symmetry import make_symmetry
+from unveil.training.run import open_problem, open_source
+
+__all__ = ["run_check"]
+
+FIRST_MEASUREMENTS = 16
+"""In which the noise level is looked for."""
+
+
+def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdict:
+    """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that folder."""
+    config = load_config(config_path, sets)
+    source = open_source(config)
+    problem = open_problem(config, source)
+    names = config.risk.symmetry
+    stated = config.noise.sigma
+    y = first_measurements(source)
+    with console.status("looking at what the measurements see"):
+        verdict = check_problem(
+            problem,
+            make_symmetry(names) if names else None,
+            generator=make_generator("cpu", config.seed),
+            image_shape=tuple(y.shape[1:]),
+            sigma=None if isinstance(stated, str) else stated,
+            y=y,
+            noise=config.noise.kind,
+        )
+    system = config.system.kind
+    console.print(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}", soft_wrap=True)
+    for line in verdict_lines(verdict):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if out is None:
+        return verdict
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"system": system, "symmetry": list(names), **verdict.figures()}, indent=1) + "\n"
+    atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
+    atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
+    if verdict.seen is not None:
+        picture = draw_spectrum(verdict.seen)
+        atomic_write(out / "check.png", lambda path: path.write_bytes(picture))
+    console.print(f"open {out / 'check.png'}", soft_wrap=True)
+    return verdict
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """The verdict, a line for each reason and each thing to change."""
+    lines = ["can be learned" if verdict.learnable else "cannot be learned as it is"]
+    lines += [f"  {reason}" for reason in verdict.reasons]
+    if verdict.sigma_found is not None:
+        lines.append(f"  noise level found in the data: {verdict.sigma_found:.4g}")
+    return lines + [f"  to do: {change}" for change in verdict.what_to_change]
+
+
+def first_measurements(source: ImageSource) -> Tensor:
+    """(B, C, H, W): the first ones; of different sizes, as much of their middles as all have."""
+    shapes = [source.shape(i) for i in range(min(FIRST_MEASUREMENTS, len(source)))]
+    height, width = (min(shape[axis] for shape in shapes) for axis in (1, 2))
+    windows = [((shape[1] - height) // 2, (shape[2] - width) // 2, height, width) for shape in shapes]
+    return torch.stack([source.read(i, window) for i, window in enumerate(windows)])

@@ -1,0 +1,38 @@
+"""What an example is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from unveil.problem import Problem, Several
+
+__all__ = ["COUNT", "HELDOUT", "SIDE", "Example"]
+
+COUNT = 200
+"""How many images are measured for training."""
+HELDOUT = 4
+"""How many more are measured, for evaluation."""
+SIDE = 64
+"""Height and width of an image, pixels."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Images and the system that measures them.
+
+    images:  x (N, C, H, W), about in [0, 1]; the last HELDOUT of them are kept out of training.
+    problem: of all of them. sigma: the noise level, in the units of y.
+    system:  the keys of the configuration that describe `problem`, with the paths of its files.
+    files:   name -> array (.npy) or text, of what `system` names.
+    about:   what is simulated, a line of text.
+    """
+
+    images: Tensor
+    problem: Problem | Several
+    sigma: float
+    system: Mapping[str, Any]
+    about: str
+    files: Mapping[str, np.ndarray | str] = field(default_factory=dict)

@@ -1,0 +1,217 @@
+"""unveil init KIND: a configuration for measurements by an imaging system, the user's or simulated ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.cli.examples import EXAMPLES, HELDOUT, Example
+from unveil.cli.screen import console
+from unveil.config import Config, override, parse_config, to_yaml
+from unveil.data import ImageSource, atomic_write
+from unveil.errors import UnveilError
+from unveil.estimators.reconstruction import largest_singular_value
+from unveil.noise import Gaussian, estimate_common_sigma
+from unveil.problem import Problem, Several
+from unveil.random import make_generator
+from unveil.training.run import WITHOUT_ESTIMATE, open_problem, open_source
+
+__all__ = ["KINDS", "check_free", "init_measurements", "run_init_system"]
+
+KINDS = tuple(EXAMPLES)
+"""The imaging systems that init knows."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "inpainting": {"risk": {"symmetry": ["shift"]}},
+    "demosaicing": {"risk": {"symmetry": ["shift"]}},
+    "mri": {"risk": {"symmetry": ["rotate", "flip"]}, "estimator": {"iterations": 3}},
+    "interferometry": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2, "deviation": 0.3}},
+    "cryoem": {"risk": {"symmetry": ["rotate", "flip"]}, "estimator": {"iterations": 2}},
+    "tomography": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
+    "blur": {"risk": {"symmetry": ["rotate", "dilation"]}},
+    "super_resolution": {"risk": {"symmetry": ["rotate", "dilation"]}},
+}
+"""A symmetry teaches where it does not commute with A. Missing pixels are seen in shifted images. Shifts commute with all that
+acts on each frequency by itself, but turns do not where the frequencies that are seen, the rays, the pixels or the kernel have
+directions. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
+(Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned."""
+
+PIXELS_A_STEP = 32**3
+"""training.batch times the pixels of an image."""
+FIRST_IMAGES = 16
+"""How many measurements are looked at, for the noise."""
+USUAL_DEVIATION = (0.02, 3.0)
+"""Of the images' values. The estimator and the risks suppose about 0.25."""
+
+EXAMPLE_TRAINING = {"steps": 500, "warmup": 50, "ema": 0.99}
+EXAMPLE_PIXELS = 16 * 32**2
+"""Enough to see it learn, in some minutes on two cores."""
+
+
+def run_init_system(kind: str, data: str | None, out: Path, sets: Sequence[str], force: bool) -> None:
+    """kind: of the imaging system. data: its measurements; None simulates some, in a folder beside `out`."""
+    if kind not in KINDS:
+        raise UnveilError(f"{kind} is not an imaging system: choose one of {', '.join(KINDS)}, and then give DATA")
+    if data is not None:
+        init_measurements(kind, data, out, sets, force)
+    else:
+        init_example(kind, out, sets, force)
+
+
+def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], force: bool) -> None:
+    """Write the configuration for measurements by the system, whose values are never rescaled."""
+    check_free(out, force)
+    values = override({"data": {"path": data}, "system": {"kind": kind}, **settings(kind)}, sets)
+    config = parse_config(values, "--set")
+    if config.system.kind != kind:
+        raise UnveilError(
+            f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
+        )
+    if kind in WITHOUT_ESTIMATE and isinstance(config.noise.sigma, str):
+        raise UnveilError(
+            f"noise.sigma: the level cannot be estimated from measurements by {kind}; add --set noise.sigma=..., on the scale "
+            "of the measurements"
+        )
+    source = open_source(config)
+    problem = open_problem(config, source)
+    config = with_batch(values, problem, PIXELS_A_STEP, data)
+    text = to_yaml(config)
+    if isinstance(config.noise.sigma, str):
+        sigma = estimate_common_sigma(source.read(i) for i in range(min(FIRST_IMAGES, len(source))))
+        if not sigma > 0:
+            raise UnveilError(f"{data}: no noise found; add --set noise.sigma=..., the level that you know")
+        text = text.replace(
+            "  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first measurements;"
+        )
+    atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
+    console.print(
+        f"{len(source)} measurements by {kind}, of shape {source.shape(0)}; images of shape {problem.image_shape}",
+        soft_wrap=True,
+    )
+    low, high = USUAL_DEVIATION
+    if config.data.value_range is None and not low <= (found := deviation(problem, source)) <= high:
+        console.print(
+            f"warning: the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
+            f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "
+            "that of the quotients",
+            soft_wrap=True,
+        )
+    console.print(f"wrote {out}; next: unveil check {out}, unveil train {out}", soft_wrap=True)
+
+
+def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None:
+    """Write simulated measurements into a folder beside `out`, and the configuration for them."""
+    folder = out.parent / f"example-{kind}"
+    check_free(out, force)
+    check_free(folder, force)
+    example = EXAMPLES[kind](folder)
+    values = {
+        "data": {"path": str(folder / "measurements.npy")},
+        "system": {"kind": kind, **example.system},
+        "noise": {"sigma": example.sigma},
+        **settings(kind),
+        "training": dict(EXAMPLE_TRAINING),
+    }
+    simulated = parse_config(values, kind)
+    config = parse_config(override(values, sets), "--set")
+    if measured(config) != measured(simulated):
+        raise UnveilError(
+            "--set: without DATA the measurements are simulated, and system, noise and data are the simulation's; give DATA, or "
+            "leave these keys out"
+        )
+    config = with_batch(values, example.problem, EXAMPLE_PIXELS, "--set")
+    write_example(folder, example)
+    open_problem(config, open_source(config))
+    text = heading(kind, folder, out, example) + to_yaml(config)
+    atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
+    heldout = f"{folder / 'heldout.npy'} --reference {folder / 'heldout_reference.npy'}"
+    console.print(f"simulated {example.about}: {folder}", soft_wrap=True)
+    console.print(f"wrote {out}; next: unveil train {out}", soft_wrap=True)
+    console.print(f"and then: unveil evaluate runs/{out.stem} {heldout}", soft_wrap=True)
+
+
+def measured(config: Config) -> tuple[Any, ...]:
+    """What the configuration says of the measurements, not of what to do with them."""
+    return config.system, config.noise, config.data.model_copy(update={"validation": 0.1})
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raises UnveilError when `path` exists and may not be overwritten."""
+    if path.exists() and not force:
+        raise UnveilError(f"{path}: exists; pass --force to overwrite it, or --out with another name")
+
+
+def settings(kind: str) -> dict[str, Any]:
+    """A copy of SETTINGS, for `override` to change."""
+    return {section: dict(keys) for section, keys in SETTINGS[kind].items()}
+
+
+def with_batch(values: dict[str, Any], problem: Problem | Several, pixels: int, where: str) -> Config:
+    """The configuration, its batch of about `pixels` pixels unless `values` state it."""
+    if "batch" not in values.get("training", {}):
+        *_, height, width = problem.image_shape or (1, 1)
+        override(values, [f"training.batch={max(1, pixels // (height * width))}"])
+    return parse_config(values, where)
+
+
+def deviation(problem: Problem | Several, source: ImageSource) -> float:
+    """The order of magnitude of the images' deviation from their mean: that of A^T y, over A's largest singular value squared."""
+    which = torch.arange(min(4, len(source)))
+    y = torch.stack([source.read(int(i)) for i in which])
+    return float(problem.at(which).adjoint(y).std()) / largest_singular_value(problem) ** 2
+
+
+def write_example(folder: Path, example: Example) -> None:
+    """measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy, and the system's files."""
+    x = example.images
+    clean = example.problem.at(torch.arange(len(x))).predict(x)
+    noise = Gaussian(example.sigma).sample(clean, make_generator("cpu", 0))
+    y = example.problem.at(torch.arange(len(x))).project(noise)
+    arrays: dict[str, Tensor] = {
+        "measurements.npy": y[:-HELDOUT],
+        "reference.npy": x[:-HELDOUT],
+        "heldout.npy": y[-HELDOUT:],
+        "heldout_reference.npy": x[-HELDOUT:],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in {**{name: array.numpy() for name, array in arrays.items()}, **example.files}.items():
+        write(folder / name, content)
+
+
+def write(path: Path, content: np.ndarray | str) -> None:
+    if isinstance(content, str):
+        atomic_write(path, lambda partial: partial.write_text(content, encoding="utf-8"))
+    else:
+        atomic_write(path, lambda partial: np.save(partial, content))
+
+
+def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
+    """Comments for the top of the configuration."""
+    return f"""\
+# SIMULATED DATA, so that this file runs as it stands: {example.about}.
+# Training reads measurements.npy alone; reference.npy, the clean images, is there to look at.
+#   unveil train {out}
+#   unveil evaluate runs/{out.stem} {folder / "heldout.npy"} --reference {folder / "heldout_reference.npy"}
+# For your own measurements change data.path, noise.sigma and the keys of system, and give training.steps more (2000 or so);
+# or write a new file:
+#   unveil init {kind} DATA --set noise.sigma=...{own_keys(kind)}
+
+"""
+
+
+def own_keys(kind: str) -> str:
+    """The --set options of the keys that have no default, or that say most about the system."""
+    keys = {
+        "inpainting": ["mask"],
+        "demosaicing": ["pattern"],
+        "mri": ["mask"],
+        "interferometry": ["pixels", "field_of_view", "uvfits"],
+        "cryoem": ["table"],
+        "tomography": ["angles"],
+        "blur": ["kernel"],
+        "super_resolution": ["factor"],
+    }
+    return "".join(f" --set system.{key}=..." for key in keys[kind])

@@ -1,0 +1,264 @@
+"""unveil init SYSTEM: an example that runs as it stands, and a configuration for the user's own measurements."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from unveil.cli import main
+from unveil.cli.examples import EXAMPLES, HELDOUT
+from unveil.config import load_config, systems
+from unveil.data import open_images
+from unveil.training.run import WITHOUT_ESTIMATE, open_problem, open_source
+
+TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1"]
+
+
+def call(*words):
+    """(exit code, what was printed to stdout and stderr) of `unveil *words`."""
+    argv = sys.argv
+    sys.argv = ["unveil", *map(str, words)]
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code or 0
+    finally:
+        sys.argv = argv
+
+
+def sets(*settings):
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(*words) -> the one line that `unveil *words` answers with."""
+
+    def run(*words):
+        capsys.readouterr()
+        assert call(*words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("unveil: ")
+        return line
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """examples(kind) -> the folder where `unveil init kind` wrote unveil.yaml and its example; made once."""
+    made = {}
+
+    def example(kind):
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            assert call("init", kind, "--out", folder / "unveil.yaml") == 0
+            made[kind] = folder
+        return made[kind]
+
+    return example
+
+
+def test_there_is_an_example_of_every_system():
+    assert set(EXAMPLES) == set(systems()) - {"identity"}
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_an_example_trains_and_is_evaluated(kind, examples, tmp_path, monkeypatch):
+    if kind != "mri":  # drawing the figures would take most of the time
+        monkeypatch.setattr("unveil.report.results.comparison", lambda result: b"")
+    folder = examples(kind)
+    data = folder / f"example-{kind}"
+    run = tmp_path / "run"
+    assert call("train", folder / "unveil.yaml", "--out", run, "--device", "cpu", *sets(*TINY)) == 0
+    assert call("evaluate", run, data / "heldout.npy", "--reference", data / "heldout_reference.npy", "--sampled", 1,
+                "--device", "cpu", *sets("sampling.samples=1", "sampling.steps=2")) == 0  # fmt: skip
+    images = json.loads((run / "evaluation.json").read_text())["images"]
+    assert len(images) == HELDOUT
+    assert np.isfinite([image["psnr_mmse"] for image in images]).all()
+    assert np.isfinite(images[0]["psnr_sample"])
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_the_configuration_describes_what_was_simulated(kind, examples):
+    """The problem of the written file explains the written measurements, up to noise of the level it states."""
+    folder = examples(kind)
+    config = load_config(folder / "unveil.yaml")
+    problem = open_problem(config, open_source(config))
+    for part in ("", "heldout_"):
+        name = "heldout.npy" if part else "measurements.npy"
+        y, x = (open_images(folder / f"example-{kind}" / file) for file in (name, f"{part}reference.npy"))
+        assert len(y) == len(x)
+        y, x = (torch.stack([source.read(i) for i in range(HELDOUT)]) for source in (y, x))
+        residual = problem.project(y - problem.predict(x))
+        count = float(problem.count(y).sum())
+        assert float(residual.square().sum() / count) ** 0.5 == pytest.approx(
+            config.noise.sigma, rel=4 / (2 * count) ** 0.5
+        )
+        assert bool((problem.project(y) == y).all())
+        assert float(x.min()) >= 0
+        assert float(x.max()) <= 1
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_the_file_is_commented_and_says_that_it_is_simulated(kind, examples):
+    text = (examples(kind) / "unveil.yaml").read_text()
+    assert text.startswith("# SIMULATED DATA")
+    assert f"init {kind} DATA" in text
+    written = yaml.safe_load(text)
+    assert written["system"]["kind"] == kind
+    for key in ("data.path", "noise.sigma"):
+        assert key in text.partition("version:")[0]
+    for section in ("system", "noise", "risk", "training"):
+        block = text.partition(f"\n{section}:")[2].partition("\n\n")[0].splitlines()
+        assert len(block) == 1 + len(written[section])
+        assert all("  # " in line for line in block)
+
+
+def test_heldout_images_are_not_among_the_others(examples):
+    folder = examples("mri") / "example-mri"
+    seen, held_out = np.load(folder / "reference.npy"), np.load(folder / "heldout_reference.npy")
+    assert min(abs(seen - x).max() for x in held_out) > 0.1
+
+
+def test_overwriting_needs_force(refused, tmp_path):
+    out, data = tmp_path / "unveil.yaml", tmp_path / "example-cryoem"
+    assert call("init", "cryoem", "--out", out) == 0
+    assert "unveil.yaml: exists; pass --force" in refused("init", "cryoem", "--out", out)
+    out.unlink()
+    (data / "heldout.npy").write_bytes(b"mine")
+    assert "example-cryoem: exists; pass --force" in refused("init", "cryoem", "--out", out)
+    assert (data / "heldout.npy").read_bytes() == b"mine"
+    assert not out.exists()
+    assert call("init", "cryoem", "--out", out, "--force") == 0
+    assert len(np.load(data / "heldout.npy")) == HELDOUT
+
+
+def test_settings_of_an_example(refused, tmp_path):
+    out = tmp_path / "unveil.yaml"
+    for setting in ("system.defocus_u=1.0", "noise.sigma=0.5", "data.path=x.npy", "data.value_range=[0,2]"):
+        assert "simulated" in refused("init", "cryoem", "--out", out, *sets(setting))
+        assert not list(tmp_path.iterdir())
+    assert (
+        call("init", "cryoem", "--out", out, *sets("training.batch=3", "training.steps=80", "risk.symmetry=[flip]"))
+        == 0
+    )
+    config = load_config(out)
+    assert (config.training.batch, config.training.steps, config.risk.symmetry) == (3, 80, ("flip",))
+
+
+def k_space(folder, side=64, scale=1.0):
+    """A complex k-space file and its mask."""
+    generator = np.random.default_rng(0)
+    y = scale * (generator.normal(size=(3, side, side)) + 1j * generator.normal(size=(3, side, side)))
+    mask = np.arange(side) % 2 == 0
+    np.save(folder / "kspace.npy", (0.25 * mask * y).astype(np.complex64))
+    np.save(folder / "mask.npy", mask)
+    return folder / "kspace.npy", folder / "mask.npy"
+
+
+def test_k_space_is_described_and_not_rescaled(tmp_path, capsys):
+    data, mask = k_space(tmp_path)
+    out = tmp_path / "c.yaml"
+    assert call("init", "mri", data, "--out", out, *sets(f"system.mask={mask}", "noise.sigma=0.02")) == 0
+    config = load_config(out)
+    assert config.data.value_range is None
+    assert (config.data.path, config.system.mask, config.noise.sigma) == (str(data), str(mask), 0.02)
+    assert config.risk.symmetry == ("rotate", "flip")
+    assert config.training.batch == 8
+    assert "warning" not in capsys.readouterr().out
+    assert "SIMULATED" not in out.read_text()
+    assert call("train", out, "--out", tmp_path / "run", "--device", "cpu", *sets(*TINY)) == 0
+
+
+def test_nor_where_the_system_is_set_by_its_key(tmp_path):
+    data, mask = k_space(tmp_path, side=128)
+    for first in (["mri", data], [data]):
+        arguments = sets("system.kind=mri", f"system.mask={mask}", "noise.sigma=0.02", "training.steps=700")
+        assert call("init", *first, "--out", tmp_path / "c.yaml", "--force", *arguments) == 0
+        config = load_config(tmp_path / "c.yaml")
+        assert config.data.value_range is None
+        assert config.system.kind == "mri"
+        assert (config.training.batch, config.training.steps) == (2, 700)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_values_far_from_the_usual_are_warned_of(scale, tmp_path, capsys):
+    data, mask = k_space(tmp_path, scale=scale)
+    arguments = ("init", "mri", data, "--out", tmp_path / "c.yaml", "--force", *sets(f"system.mask={mask}"))
+    assert call(*arguments, *sets("noise.sigma=0.02")) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "warning: the images' values" in text
+    advice = next(word for word in text.split() if word.startswith("data.value_range="))
+    assert call(*arguments, *sets("noise.sigma=0.02", advice)) == 0
+    config = load_config(tmp_path / "c.yaml")
+    y = open_source(config).read(0)
+    assert 0.05 < float(y[:, :, ::2].std()) < 1
+    assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", sorted(set(EXAMPLES) - set(WITHOUT_ESTIMATE)))
+def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
+    data = examples(kind) / f"example-{kind}" / "measurements.npy"
+    known = load_config(examples(kind) / "unveil.yaml")
+    keys = [
+        f"system.{key}={json.dumps(v)}" for key, v in known.system.model_dump(exclude={"kind"}).items() if v is not None
+    ]
+    assert call("init", kind, data, "--out", tmp_path / "c.yaml", *sets(*keys)) == 0
+    config = load_config(tmp_path / "c.yaml")
+    assert config.system == known.system
+    assert config.noise.sigma == "estimate"
+    assert "# found 0.0" in (tmp_path / "c.yaml").read_text()
+
+
+def test_what_is_missing_is_said(refused, tmp_path):
+    data, mask = k_space(tmp_path)
+    out = ("--out", tmp_path / "c.yaml")
+    assert "system.mask is missing; add it, or pass --set system.mask=" in refused("init", "mri", data, *out)
+    assert "noise.sigma" in refused("init", "mri", data, *out, *sets(f"system.mask={mask}"))
+    known = sets(f"system.mask={mask}", "noise.sigma=0.1")
+    assert "absent.npy" in refused("init", "mri", tmp_path / "absent.npy", *out, *known)
+    assert "absent.npy" in refused("init", "mri", data, *out, *sets("system.mask=absent.npy", "noise.sigma=0.1"))
+    assert "system.musk" in refused("init", "mri", data, *out, *known, *sets("system.musk=1"))
+    assert "leave one of the two out" in refused("init", "mri", data, *out, *known, *sets("system.kind=inpainting"))
+    assert "pixels is missing" in refused("init", "interferometry", data, *out, *sets("noise.sigma=0.1"))
+    assert not (tmp_path / "c.yaml").exists()
+
+
+def test_wrong_names(refused, tmp_path):
+    data, _ = k_space(tmp_path)
+    for words in (["xray", data], ["identity", data], ["xray"]):
+        assert "super_resolution" in refused("init", *words, "--out", tmp_path / "c.yaml")
+
+
+def test_a_system_wins_over_a_path_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cryoem").mkdir()
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None] + np.zeros((64, 1), np.float32)
+    np.save("cryoem/y.npy", ramp + 0.1 * np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
+    assert call("init", "./cryoem") == 0
+    assert load_config(tmp_path / "unveil.yaml").system.kind == "identity"
+    assert call("init", "cryoem", "--force") == 0
+    assert load_config(tmp_path / "unveil.yaml").system.kind == "cryoem"
+
+
+def test_reconstruct_does_what_denoise_does(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("unveil.cli.use.run_denoise", lambda *arguments: seen.append(arguments))
+    for command in ("denoise", "reconstruct"):
+        assert call(command, tmp_path, "y.npy", "--sigma", "0.1", "--out", tmp_path / "out", "--dry-run") == 0
+    assert seen[0] == seen[1]
+
+
+def test_check_is_handed_its_words(tmp_path, monkeypatch):
+    import types
+
+    seen = []
+    module = types.ModuleType("unveil.cli.check")
+    module.run_check = lambda *arguments: seen.append(arguments)
+    monkeypatch.setitem(sys.modules, "unveil.cli.check", module)
+    assert call("check", tmp_path / "c.yaml", "--out", tmp_path / "out", "--set", "a=1") == 0
+    assert seen == [(tmp_path / "c.yaml", ["a=1"], tmp_path / "out")]
