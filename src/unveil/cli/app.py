@@ -138,17 +138,19 @@ def reconstruct(
     run: RunFolder,
     data: Input,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("reconstructed"),
+    sets: Sets = None,
     sigma: Sigma = None,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """Estimate E[x | y] of each incomplete measurement y = A x + n: denoise by the name that fits them.
 
+    Where each measurement has its own mask or defocus, --set system.mask=... names those of INPUT.
     A complex image is a TIFF of two channels, real and imaginary part.
     """
     from unveil.cli.use import run_denoise
 
-    run_denoise(run, data, out, sigma, device, dry_run)
+    run_denoise(run, data, out, sigma, device, dry_run, sets or [])
 
 
 @app.command()

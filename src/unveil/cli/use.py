@@ -24,8 +24,16 @@ from unveil.training.run import indices, open_problem, open_source, split
 __all__ = ["evaluate_and_report", "run_denoise", "run_evaluate", "run_report", "run_sample"]
 
 
-def run_denoise(run_folder: Path, data: str, out: Path, sigma: float | None, device: str, dry_run: bool) -> None:
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device)
+def run_denoise(
+    run_folder: Path,
+    data: str,
+    out: Path,
+    sigma: float | None,
+    device: str,
+    dry_run: bool,
+    sets: Sequence[str] = (),
+) -> None:
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
     if dry_run:
         console.print(f"would denoise {len(source)} images at sigma {level:.4g} into {out}", soft_wrap=True)
         return
@@ -50,7 +58,7 @@ def run_sample(
     device: str,
     dry_run: bool,
 ) -> None:
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device)
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
     sampling = with_sets(run, sets).sampling
     if dry_run:
         console.print(
@@ -91,7 +99,7 @@ def run_evaluate(
     device: str,
     dry_run: bool,
 ) -> None:
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device)
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
     options = run.config.data
     clean = None if reference is None else open_images(reference, axes=options.axes, value_range=options.value_range)
     if dry_run:
@@ -137,7 +145,7 @@ def run_report(run_folder: Path) -> None:
 
 
 def open_input(
-    run_folder: Path, data: str | None, sigma: float | None, device: str
+    run_folder: Path, data: str | None, sigma: float | None, device: str, sets: Sequence[str] = ()
 ) -> tuple[Run, nn.Module, Problem | Several, ImageSource, float]:
     """The run, its estimator on `device`, the measurements (the run's held-out ones by default), their problem and level."""
     if sigma is not None and not 0 < sigma < float("inf"):
@@ -150,7 +158,7 @@ def open_input(
     else:
         options = run.config.data
         source = open_images(data, dataset=options.dataset, axes=options.axes, value_range=options.value_range)
-        problem = open_problem(run.config, source)
+        problem = open_problem(with_sets(run, sets), source)
     if source.channels != run.channels:
         raise UnveilError(
             f"{data}: has {source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
@@ -163,10 +171,15 @@ def open_input(
 
 
 def with_sets(run: Run, sets: Sequence[str]) -> Config:
-    """The run's configuration with overrides of its sampling section, and the gain fitted when training ended."""
+    """The run's configuration with overrides, and the gain fitted when training ended.
+
+    Of its sampling, and of its system: other measurements have other masks, and defoci.
+    """
     for text in sets:
-        if not text.startswith("sampling."):
-            raise UnveilError(f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50")
+        if not text.startswith(("sampling.", "system.")):
+            raise UnveilError(
+                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and system.* for INPUT"
+            )
     config = parse_config(override(json.loads(run.config.model_dump_json()), sets), "--set")
     if isinstance(config.sampling.gain, str):
         return config.model_copy(update={"sampling": config.sampling.model_copy(update={"gain": run.gain})})
