@@ -22,7 +22,9 @@ VERSION: Literal[1] = 1
 class DataConfig(Section):
     """The measurements, and how to read them."""
 
-    path: str = Field(description="folder of images (PNG, JPEG, TIFF, NPY, MRC), or one .npy, .h5, .zarr, .tif or .mrcs file")
+    path: str = Field(
+        description="folder of images (PNG, JPEG, TIFF, NPY, MRC), or one .npy, .h5, .zarr, .tif or .mrcs file"
+    )
     dataset: str | None = Field(None, description="name inside an HDF5 file or zarr group that has several")
     axes: str | None = Field(None, description="axes of an array, e.g. NHW, NCHW, NHWC; null guesses from the shape")
     value_range: tuple[float, float] | None = Field(

@@ -78,7 +78,9 @@ class BlurSystem(Section):
 class SuperResolutionSystem(Section):
     """Coarse pixels: an antialiasing kernel, then one pixel kept of factor x factor."""
 
-    kind: Literal["super_resolution"] = Field("super_resolution", description="the imaging system; another kind has other keys")
+    kind: Literal["super_resolution"] = Field(
+        "super_resolution", description="the imaging system; another kind has other keys"
+    )
     factor: int = Field(description="side of a coarse pixel, in pixels of the image", ge=2)
     kernel: str | None = Field(
         None, description="PNG or .npy, (h, w) in pixels of the image; it is divided by its sum. null: bicubic"
@@ -115,7 +117,9 @@ class UVTrack(Section):
 class InterferometrySystem(Section):
     """Radio interferometry: Fourier coefficients of a patch of the sky, whitened, the real and imaginary parts as (2, 1, M)."""
 
-    kind: Literal["interferometry"] = Field("interferometry", description="the imaging system; another kind has other keys")
+    kind: Literal["interferometry"] = Field(
+        "interferometry", description="the imaging system; another kind has other keys"
+    )
     pixels: int = Field(ge=1, description="width and height of the image in pixels")
     field_of_view: float = Field(gt=0, description="width and height of the image, edge to edge, microarcseconds")
     brightness: float = Field(1.0, gt=0, description="jansky per pixel that the value 1 of an image stands for")

@@ -273,7 +273,9 @@ def test_new_measurements_bring_their_own_masks(tmp_path):
         np.save(tmp_path / f"{name}.npy", (mask * draws.random((count, 16, 16))).astype(np.float32))
     made = ("inpainting", tmp_path / "train.npy", "--out", tmp_path / "c.yaml", "--set", "noise.sigma=0.1")
     assert call("init", *made, "--set", f"system.mask={tmp_path / 'train_mask.npy'}") == 0
-    small = [word for key in ("training.steps=1", "training.warmup=0", "estimator.widths=[4]") for word in ("--set", key)]
+    small = [
+        word for key in ("training.steps=1", "training.warmup=0", "estimator.widths=[4]") for word in ("--set", key)
+    ]
     assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run", *small) == 0
     use = ("reconstruct", tmp_path / "run", tmp_path / "new.npy", "--out", tmp_path / "out")
     assert call(*use) == 2

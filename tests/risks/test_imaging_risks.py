@@ -28,10 +28,11 @@ from unveil.risks import (
     MeasurementConsistency,
     Simulated,
     Symmetrize,
+    hidden_axes,
     told,
 )
 from unveil.shapes import expand
-from unveil.symmetry import Flip, Shift
+from unveil.symmetry import Flip, Shift, make_symmetry
 
 # --- splitting: f is shown a part of the entries, and told which
 
@@ -725,3 +726,34 @@ def test_told(device):
     g(case.x, 0.1, part)
     assert heard[0] is case.problem
     assert heard[1] is part
+
+
+def test_whole_columns_are_hidden_where_whole_columns_are_missed(device):
+    """And of a mask with few columns at least one is hidden, so that the figure is finite."""
+    columns = torch.tensor([True, False, False, True, False, False, False, True], device=device).expand(6, 8)[
+        None, None
+    ]
+    pixels = torch.rand(1, 1, 6, 8, generator=make_generator("cpu", 0)).to(device) < 0.7
+    assert hidden_axes(Problem(None, columns)) == (-1,)
+    assert hidden_axes(Problem(None, pixels)) == (-2, -1)
+    assert hidden_axes(DENOISING) == (-2, -1)
+    y = torch.ones(2, 1, 6, 8, device=device) * columns
+    for seed in range(30):
+        seen = []
+
+        def f(y, sigma, part, seen=seen):
+            seen.append(part.project(torch.ones_like(y)))
+            return y
+
+        value = HiddenEntries(Problem(None, columns), 0.01)(
+            f, y, torch.ones(2, device=device), make_generator(device, seed)
+        )
+        assert value.isfinite().all()
+        missing = columns.float() - seen[0][:1]
+        assert (missing == missing[..., :1, :]).all()
+        assert missing.sum() >= 6
+
+
+def test_an_affine_symmetry_cannot_turn_an_operator():
+    with pytest.raises(UnveilError, match="affine"):
+        Symmetrize(SURE(), make_symmetry(["amplitude"]))

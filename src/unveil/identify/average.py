@@ -58,7 +58,7 @@ class Average:
         else:
             shuffled = [torch.randperm(largest, generator=generator, device=like.device) for _ in range(2)]
             self.g = g[shuffled[0] % len(g)]
-            self.which = shuffled[1] % operators if operators > largest else shuffled[1] % operators
+            self.which = shuffled[1] * operators // largest if operators > largest else shuffled[1] % operators
         frequencies = torch.fft.fftfreq(self.shape[-2])[:, None].square() + torch.fft.fftfreq(self.shape[-1]).square()
         inside = (
             frequencies.sqrt() < JUDGED / 2 if symmetry.interpolates else torch.ones_like(frequencies, dtype=torch.bool)

@@ -8,7 +8,7 @@ from unveil.risks.dilate import Dilate, dilate
 from unveil.risks.divergence import Divergence, ExactDivergence, MonteCarloDivergence
 from unveil.risks.each import Each, told
 from unveil.risks.equivariance import Equivariance
-from unveil.risks.hide import HiddenEntries, Hide
+from unveil.risks.hide import HiddenEntries, Hide, hidden_axes
 from unveil.risks.kernels import Kernel, LowPass, box, daubechies4
 from unveil.risks.laws import LogUniform, NormalizationLaw, paper_law
 from unveil.risks.martingale import Martingale
@@ -47,11 +47,13 @@ __all__ = [
     "Risk",
     "Simulated",
     "Sum",
-    "Supervised", "Symmetrize",
+    "Supervised",
+    "Symmetrize",
     "Weighted",
     "box",
     "daubechies4",
     "dilate",
+    "hidden_axes",
     "inverse_gradient_variance",
     "inverse_target_variance",
     "inverse_variance",

@@ -58,18 +58,36 @@ class HiddenEntries(Risk):
     """|y_2 - A_2 f(y_1)|^2 / m_2 - sigma^2 (B,): an unbiased estimate of |A_2 (f(y_1) - x)|^2 / m_2 on the hidden entries.
 
     f saw neither y_2 nor its noise, so no divergence is needed; and of all risks this alone tells of what A_1 leaves out.
-    share: of the places hidden, the same in all channels and samples. One pass.
+    share: of the places hidden, the same in all channels and samples; if chance hides nothing that is measured, one place is
+    hidden. axes: as `Hide`'s; None: `hidden_axes`. One pass.
     """
 
-    def __init__(self, problem: Problem, share: float = 0.1) -> None:
+    def __init__(self, problem: Problem, share: float = 0.1, axes: tuple[int, ...] | None = None) -> None:
         super().__init__(problem)
+        self.axes = hidden_axes(problem) if axes is None else axes
         if not 0 < share < 1:
             raise UnveilError(f"share = {share} must be in (0, 1): a part of the entries is hidden, and a part seen")
         self.share = share
 
     def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-        shown = torch.rand(1, 1, *y.shape[2:], generator=generator, device=y.device) >= self.share
+        shape = [1, *(y.shape[axis] if axis - y.ndim in self.axes else 1 for axis in range(1, y.ndim))]
+        u = torch.rand(shape, generator=generator, device=y.device)
+        measured = self.problem.project(torch.ones_like(y)) > 0
+        least = torch.where(measured, u, 1.0).flatten(1).amin(1).amax()  # of every sample something is hidden
+        shown = (u >= self.share) & (u > least)
         seen, hidden = self.problem.restrict(shown), self.problem.restrict(~shown)
         x_hat = f(seen.project(y), sigma, seen)  # type: ignore[call-arg]
         residual = hidden.project(y) - hidden.predict(x_hat)
         return hidden.inner(residual, residual) - sigma**2
+
+
+def hidden_axes(problem: Problem) -> tuple[int, ...]:
+    """Along which axes of y single places are hidden: whole columns where A misses whole columns, else single entries.
+
+    A hidden entry must be as hard to fill in as those that A misses.
+    """
+    mask = problem.measured
+    if mask is None or mask.ndim < 3 or mask.shape[-1] == 1:
+        return (-2, -1)
+    columns = bool((mask == mask[..., :1, :]).all()) and not bool(mask.all())
+    return (-1,) if columns else (-2, -1)

@@ -11,6 +11,7 @@ splitting (Sechaud et al. 2026, https://arxiv.org/abs/2510.00929), whose network
 import torch
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.problem import Problem
 from unveil.risks.base import Estimator, Risk
 from unveil.symmetry import Symmetry
@@ -23,6 +24,8 @@ class Symmetrize(Risk):
 
     def __init__(self, risk: Risk, symmetry: Symmetry) -> None:
         super().__init__(risk.problem)
+        if not symmetry.linear:
+            raise UnveilError("an affine symmetry (amplitude) cannot turn an operator: leave it out of risk.symmetry")
         self.risk = risk
         self.symmetry = symmetry
         self.passes = risk.passes

@@ -23,6 +23,7 @@ from unveil.risks import (
     Sum,
     Symmetrize,
     Weighted,
+    hidden_axes,
     renormalize,
 )
 from unveil.symmetry import make_symmetry
@@ -95,18 +96,6 @@ def default(config: RiskConfig, problem: Problem) -> Risk:
 def hidden(risk: Risk, config: RiskConfig) -> Risk:
     """The risk with a share of the entries hidden from f, as the configuration says."""
     return Hide(risk, config.hidden, axes=hidden_axes(risk.problem)) if config.hidden else risk
-
-
-def hidden_axes(problem: Problem) -> tuple[int, ...]:
-    """Along which axes of y single places are hidden: whole columns where A misses whole columns, else single entries.
-
-    A hidden entry must be as hard to fill in as those that A misses.
-    """
-    mask = problem.measured
-    if mask is None or mask.shape[-1] == 1:
-        return (-2, -1)
-    columns = bool((mask == mask[..., :1, :]).all()) and not bool(mask.all())
-    return (-1,) if columns else (-2, -1)
 
 
 IMAGING_RECIPES: dict[str, Callable[[RiskConfig, Problem], Risk]] = {
