@@ -163,7 +163,10 @@ def molecules(snr: float) -> Callable:
         problem = particles((side, side), optics)
         sigma = float((problem.at(torch.arange(100)).predict(x[:100]).var() / snr).sqrt())
         settings = {
-            "risk": {"symmetry": ["rotate", "flip"], "equivariance": 0.0},  # several defoci see all; f = 0 has no such error
+            "risk": {
+                "symmetry": ["rotate", "flip"],
+                "equivariance": 0.0,
+            },  # several defoci see all; f = 0 has no such error
             "estimator": {"mean": 0.0},
             "training": {"batch": 8},
         }

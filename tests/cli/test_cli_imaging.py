@@ -237,3 +237,21 @@ def test_a_reference_of_another_shape(workspace, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((COUNT, SIDE, SIDE + 1), np.float32))
     line = refused("evaluate", workspace / "run", workspace / "y.npy", "--reference", tmp_path / "x.npy")
     assert "references of the same shape" in line
+
+
+def test_no_samples_where_nothing_taught_the_levels_below(workspace, tmp_path):
+    config = write_config_beside(workspace, tmp_path, risk={"recipe": "ambient"})
+    run = tmp_path / "run"
+    assert call("train", config, "--out", run)[0] == 0
+    assert "recipe" in refused("sample", run, workspace / "y.npy", "--out", tmp_path / "samples")
+    code, printed = call("evaluate", run, "--sampled", "1")
+    assert code == 0
+    assert "no samples" in printed
+    assert json.loads((run / "evaluation.json").read_text())["images"][0]["spread_over_error"] is None
+
+
+def write_config_beside(workspace, folder, **sections):
+    """The configuration of the workspace's data, in another folder."""
+    values = {**yaml.safe_load((workspace / "c.yaml").read_text()), **sections}
+    (folder / "c.yaml").write_text(yaml.safe_dump(values))
+    return folder / "c.yaml"

@@ -193,6 +193,14 @@ def test_points_and_all_rotations_show_their_rings_alone(points, named):
     assert "among them the mean of the image" in verdict.text
 
 
+def test_shifts_that_teach_nothing_do_not_blur_what_rotations_show():
+    """Left in the product they would bring the corners to where rotations are wrong, and show more than there is."""
+    rings = telescope(16, (4, 0), (0, 4))
+    alone, both = judge(rings, "rotate"), judge(rings, "shift", "rotate")
+    assert both.seen.hidden == pytest.approx(alone.seen.hidden, abs=3)
+    assert "A commutes with shift, which therefore teaches nothing" in both.reasons
+
+
 def test_an_interferometer_with_points_at_every_radius_and_all_rotations():
     points = [(0.0, 0.0), *((0.9 * r, 0.3 * r) for r in torch.arange(0.5, 7.6, 0.5).tolist())]
     assert judge(telescope(16, *points), "rotate").learnable

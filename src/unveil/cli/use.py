@@ -1,6 +1,7 @@
 """unveil denoise, sample, evaluate and report: what a trained run is for."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,12 @@ from unveil.training import Run, open_run
 from unveil.training.run import indices, open_problem, open_source, split
 
 __all__ = ["evaluate_and_report", "run_denoise", "run_evaluate", "run_report", "run_sample"]
+
+
+NOT_BELOW = (
+    "its recipe teaches no noise level below the measured one, through which samples go; train with risk.recipe=default or "
+    "refine.rounds=1"
+)
 
 
 def run_denoise(
@@ -59,6 +66,8 @@ def run_sample(
     dry_run: bool,
 ) -> None:
     run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
+    if not run.learns_below:
+        raise UnveilError(f"{run_folder}: {NOT_BELOW}")
     sampling = with_sets(run, sets).sampling
     if dry_run:
         console.print(
@@ -100,6 +109,9 @@ def run_evaluate(
     dry_run: bool,
 ) -> None:
     run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
+    if sampled and not run.learns_below:
+        console.print(f"no samples: {NOT_BELOW}", soft_wrap=True)
+        sampled = 0
     options = run.config.data
     clean = None if reference is None else open_images(reference, axes=options.axes, value_range=options.value_range)
     if dry_run:
@@ -137,6 +149,13 @@ def evaluate_and_report(
         rows, means = write_results(run.folder, results)
     page = write_report(run)
     console.print(figures_table(rows, means))
+    unknown = sum(math.isnan(row.psnr_estimate) for row in rows)
+    if unknown:
+        console.print(
+            f"of {unknown} image(s) the estimated error is not positive: the noise is weaker than noise.sigma, or not white "
+            "(detectors blur it, resampling and demosaicing too), or the image has too few pixels",
+            soft_wrap=True,
+        )
     console.print(f"open {page}", soft_wrap=True)
 
 

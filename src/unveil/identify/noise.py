@@ -59,7 +59,7 @@ FAMILIES: dict[str, Family] = {
         "the Gaussian part has a characteristic function without zeros, and Poisson counts determine the signals' law",
     ),
     "uniform": Family(
-        lambda t: _complex(torch.sinc(t / math.pi)),
+        lambda t: _complex(torch.sinc(math.sqrt(3) * t / math.pi)),
         False,
         "sin(a t) / (a t) is zero at every t = k pi / a, a half its width: those waves in the signals' law are not in the data",
     ),

@@ -64,6 +64,12 @@ class Run:
         return self.sigma_n * self.config.risk.levels[1]
 
     @property
+    def learns_below(self) -> bool:
+        """Whether anything taught the levels below sigma_n, through which posterior samples go."""
+        config = self.config
+        return config.system.kind == "identity" or config.risk.recipe == "default" or config.refine.rounds > 0
+
+    @property
     def gain(self) -> float:
         """The gain of the sampler `dpm2m`: stated, or fitted when training ended."""
         stated = self.config.sampling.gain
