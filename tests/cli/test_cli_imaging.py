@@ -244,9 +244,7 @@ def test_no_samples_where_nothing_taught_the_levels_below(workspace, tmp_path):
     run = tmp_path / "run"
     assert call("train", config, "--out", run)[0] == 0
     assert "recipe" in refused("sample", run, workspace / "y.npy", "--out", tmp_path / "samples")
-    code, printed = call("evaluate", run, "--sampled", "1")
-    assert code == 0
-    assert "no samples" in printed
+    assert call("evaluate", run, "--sampled", "1")[0] == 0
     assert json.loads((run / "evaluation.json").read_text())["images"][0]["spread_over_error"] is None
 
 
