@@ -21,7 +21,7 @@ METHODS = {
     "pseudo-inverse": Method("A^+ y", "pseudo-inverse"),
     "tv": Method("total variation", "tv"),
     "supervised": Method("supervised", "supervised"),
-    "supervised-above": Method("supervised, at the measured level and above", "supervised-above"),
+    "supervised-above": Method("supervised, s >= sigma_n", "supervised-above"),
     "measured": Method("measurement space alone", "measured"),
     "ei": Method("equivariant imaging (EI)", "equivariant", {"equivariance": 1.0}),
     "ei-0.1": Method("EI, weight 0.1", "equivariant", {"equivariance": 0.1}),

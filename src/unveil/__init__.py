@@ -2,7 +2,7 @@
 
     measurements -> problem -> risk -> training -> estimator f(y, sigma) -> diffusion -> samples -> evidence
 
-Each step is a subpackage: `noise`, `data`, `estimators`, `risks`, `identify`, `diffusion`, `training`, `evaluation`, `report`.
+Each step is a subpackage: `noise`, `operators`, `symmetry`, `data`, `estimators`, `risks`, `identify`, `diffusion`, `training`, `evaluation`, `report`.
 They load when first used, so that `import unveil` and the command line start at once.
 """
 
@@ -17,9 +17,11 @@ __all__ = [
     "evaluation",
     "identify",
     "noise",
+    "operators",
     "problem",
     "report",
     "risks",
+    "symmetry",
     "training",
 ]
 
