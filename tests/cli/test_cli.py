@@ -96,9 +96,9 @@ def test_importing_unveil_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-def test_the_library_does_not_import_deepinv():
+def test_the_library_but_for_its_operators_does_not_import_deepinv():
     script = (
-        "import unveil, sys\nfor name in unveil.__all__: getattr(unveil, name)\n"
+        "import unveil, sys\nfor name in set(unveil.__all__) - {'operators'}: getattr(unveil, name)\n"
         "print([m for m in ('deepinv', 'skimage', 'matplotlib', 'h5py', 'zarr') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
