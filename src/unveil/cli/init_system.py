@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.cli.examples import EXAMPLES, HELDOUT, Example
 from unveil.cli.screen import console
-from unveil.config import Config, override, parse_config, to_yaml
+from unveil.config import Config, override, parse_config, systems, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError
 from unveil.estimators.reconstruction import largest_singular_value
@@ -19,9 +18,12 @@ from unveil.problem import Problem, Several
 from unveil.random import make_generator
 from unveil.training.run import WITHOUT_ESTIMATE, open_problem, open_source
 
+if TYPE_CHECKING:
+    from unveil.cli.examples import Example
+
 __all__ = ["KINDS", "check_free", "init_measurements", "run_init_system"]
 
-KINDS = tuple(EXAMPLES)
+KINDS = tuple(kind for kind in systems() if kind != "identity")
 """The imaging systems that init knows."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -107,6 +109,8 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     folder = out.parent / f"example-{kind}"
     check_free(out, force)
     check_free(folder, force)
+    from unveil.cli.examples import EXAMPLES  # deepinv loads late
+
     example = EXAMPLES[kind](folder)
     values = {
         "data": {"path": str(folder / "measurements.npy")},
@@ -164,8 +168,10 @@ def deviation(problem: Problem | Several, source: ImageSource) -> float:
     return float(problem.at(which).adjoint(y).std()) / largest_singular_value(problem) ** 2
 
 
-def write_example(folder: Path, example: Example) -> None:
+def write_example(folder: Path, example: "Example") -> None:
     """measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy, and the system's files."""
+    from unveil.cli.examples import HELDOUT
+
     x = example.images
     clean = example.problem.at(torch.arange(len(x))).predict(x)
     noise = Gaussian(example.sigma).sample(clean, make_generator("cpu", 0))
@@ -188,7 +194,7 @@ def write(path: Path, content: np.ndarray | str) -> None:
         atomic_write(path, lambda partial: np.save(partial, content))
 
 
-def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
+def heading(kind: str, folder: Path, out: Path, example: "Example") -> str:
     """Comments for the top of the configuration."""
     return f"""\
 # SIMULATED DATA, so that this file runs as it stands: {example.about}.
