@@ -15,7 +15,7 @@ from unveil.evaluation import estimate_error, psnr
 from unveil.operators import inpainting
 from unveil.random import make_generator
 from unveil.training import open_run
-from unveil.training.run import indices, open_problem, open_source, split
+from unveil.training.setup import indices, open_problem, open_source, split
 
 SIDE, COUNT, SIGMA = 16, 3, 0.05
 SAMPLING = ("--set", "sampling.samples=2", "--set", "sampling.steps=3")

@@ -12,7 +12,7 @@ from unveil.cli import main
 from unveil.cli.examples import EXAMPLES, HELDOUT
 from unveil.config import load_config, systems
 from unveil.data import open_images
-from unveil.training.run import WITHOUT_ESTIMATE, open_problem, open_source
+from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
 TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1"]
 

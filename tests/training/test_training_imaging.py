@@ -21,7 +21,7 @@ from unveil.risks import told
 from unveil.training import RECIPES, Interrupted, build_estimator, create_run, open_run, read_metrics, train_run
 from unveil.training.imaging import measurement_batches
 from unveil.training.imaging_recipes import IMAGING_RECIPES, hidden_axes
-from unveil.training.run import indices, open_problem, open_source, split
+from unveil.training.setup import indices, open_problem, open_source, split
 from unveil.training.validation import measurement_validation
 
 SIDE, SIGMA = 16, 0.05

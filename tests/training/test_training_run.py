@@ -19,7 +19,7 @@ from unveil.errors import UnveilError
 from unveil.estimators import AffineUNet, NormalizationEquivariant, PreconditionedDenoiser, UNet, preconditioned
 from unveil.random import make_generator
 from unveil.training import RECIPES, Interrupted, build_estimator, create_run, make_risk, open_run, train_run
-from unveil.training.run import open_source, split
+from unveil.training.setup import open_source, split
 from unveil.training.validation import reference_free_validation
 
 SIGMA = 0.1

@@ -14,7 +14,7 @@ from unveil.identify import Verdict, check_problem
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
 from unveil.symmetry import make_symmetry
-from unveil.training.run import open_problem, open_source
+from unveil.training.setup import open_problem, open_source
 
 __all__ = ["run_check"]
 

@@ -15,7 +15,7 @@ from unveil.identify import scale_invariance
 from unveil.noise import estimate_common_sigma
 from unveil.risks import Dilate
 from unveil.training.recipes import make_risk
-from unveil.training.run import open_source
+from unveil.training.setup import open_source
 
 __all__ = ["run_init"]
 

@@ -16,7 +16,7 @@ from unveil.estimators.reconstruction import largest_singular_value
 from unveil.noise import Gaussian, estimate_common_sigma
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
-from unveil.training.run import WITHOUT_ESTIMATE, open_problem, open_source
+from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
 if TYPE_CHECKING:
     from unveil.cli.examples import Example

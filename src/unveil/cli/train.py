@@ -11,7 +11,7 @@ from unveil.config import Config, load_config, to_yaml
 from unveil.errors import UnveilError
 from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
 from unveil.training.loop import Progress
-from unveil.training.run import open_problem, open_source, split
+from unveil.training.setup import open_problem, open_source, split
 
 __all__ = ["run_train", "train_with_bar"]
 

@@ -20,7 +20,7 @@ from unveil.random import make_generator
 from unveil.report import write_report, write_results
 from unveil.risks import told
 from unveil.training import Run, open_run
-from unveil.training.run import indices, open_problem, open_source, split
+from unveil.training.setup import indices, open_problem, open_source, split
 
 __all__ = ["evaluate_and_report", "run_denoise", "run_evaluate", "run_report", "run_sample"]
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -70,23 +71,9 @@ def draw_samples(
     """
     batch = max(1, PIXELS_AT_ONCE // y[0].numel())
     solver, schedule, sigma_min = make_solver(config), SCHEDULES[config.schedule], config.lowest * sigma_n
-    if problem.operator is None:
-        return posterior_samples(
-            f,
-            y,
-            sigma_n,
-            samples=config.samples,
-            steps=config.steps,
-            solver=solver,
-            schedule=schedule,
-            sigma_min=sigma_min,
-            batch=batch,
-            generator=generator,
-            progress=progress,
-        )
-    return reconstruction_samples(
-        told(f, problem),
-        problem,
+    whole = problem.operator is None
+    draw = partial(posterior_samples, f) if whole else partial(reconstruction_samples, told(f, problem), problem)
+    return draw(
         y,
         sigma_n,
         samples=config.samples,

@@ -9,7 +9,8 @@ from unveil.training.logs import MetricsLog, read_metrics
 from unveil.training.loop import learning_rate, train
 from unveil.training.recipes import RECIPES, make_risk
 from unveil.training.refine import draw_training_set, round_levels
-from unveil.training.run import Run, build_estimator, create_run, open_run, train_run
+from unveil.training.run import Run, create_run, open_run, train_run
+from unveil.training.setup import build_estimator
 from unveil.training.stages import Stages
 
 __all__ = [

@@ -23,12 +23,10 @@ from torch import nn
 
 import unveil
 from unveil.config import Config, load_config, to_yaml
-from unveil.data import ImageSource, Subset, atomic_write, open_images
+from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError
-from unveil.estimators import ESTIMATORS, Reconstruction, UNet
 from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
-from unveil.random import make_generator
 from unveil.training.checkpoint import load_weights, save_weights
 from unveil.training.device import sampling_device
 from unveil.training.gain import fit_to_images, read_gain
@@ -36,9 +34,18 @@ from unveil.training.imaging import learn_imaging
 from unveil.training.imaging_recipes import make_imaging_risk
 from unveil.training.learn import learn
 from unveil.training.recipes import make_risk
+from unveil.training.setup import (
+    WITHOUT_ESTIMATE,
+    build_estimator,
+    build_reconstruction,
+    indices,
+    open_problem,
+    open_source,
+    split,
+)
 from unveil.training.stages import Stages
 
-__all__ = ["Run", "build_estimator", "create_run", "open_problem", "open_run", "open_source", "split", "train_run"]
+__all__ = ["Run", "create_run", "open_run", "train_run"]
 
 FORMAT = 1
 IMAGES_FOR_SIGMA = 64
@@ -86,77 +93,6 @@ class Run:
         estimator = build_estimator(self.config, self.channels, problem)
         load_weights(weights, estimator)
         return estimator.eval()
-
-
-def build_estimator(config: Config, channels: int, problem: Problem | Several = DENOISING) -> nn.Module:
-    """f(y, sigma) with weights drawn from the configuration's seed alone.
-
-    channels: of the measurements. problem: of incomplete measurements, whose estimator is f(y, sigma, problem).
-    """
-    form = config.estimator
-    with torch.random.fork_rng(devices=[]):  # torch's initialisers take no generator: seed a copy of the global one
-        torch.manual_seed(config.seed)
-        if problem is DENOISING:
-            return ESTIMATORS[form.form](channels, form.widths, form.blocks)
-    return build_reconstruction(config, problem)
-
-
-def build_reconstruction(config: Config, problem: Problem | Several) -> Reconstruction:
-    """f(y, sigma, problem), with weights drawn from the configuration's seed alone."""
-    form = config.estimator
-    if problem.image_shape is None:
-        raise UnveilError("a problem without an operator is denoised, not reconstructed: build_estimator serves it")
-    colours = problem.image_shape[0]
-    mean = MEANS.get(config.system.kind, 0.5) if form.mean is None else form.mean
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        backbone = UNet(2 * colours, form.widths, form.blocks, out_channels=colours)
-        return Reconstruction(backbone, problem, mean, form.deviation, form.iterations)
-
-
-MEANS = {"mri": 0.0, "interferometry": 0.0, "cryoem": 0.0}
-"""Of images whose zero is their background."""
-
-WITHOUT_ESTIMATE = ("inpainting", "demosaicing", "mri", "interferometry")
-"""Systems whose measurements do not look like images with noise: their level cannot be estimated from them."""
-
-
-def open_problem(config: Config, source: ImageSource) -> Problem | Several:
-    """The problem of the measurements in `source`, as `config.system` describes it.
-
-    Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
-    """
-    if config.system.kind == "identity":
-        return DENOISING
-    from unveil.operators import build_problem  # deepinv loads late
-
-    shape = source.shape(0)
-    for i in range(len(source)):
-        if source.shape(i) != shape:
-            raise UnveilError(
-                f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one system "
-                "have one shape; leave the others out"
-            )
-    problem = build_problem(config.system, shape, len(source))
-    problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(source.read(0)[None], make_generator("cpu", 0))
-    return problem
-
-
-def open_source(config: Config) -> ImageSource:
-    """The measurements that the configuration names."""
-    data = config.data
-    return open_images(data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range)
-
-
-def split(source: ImageSource, config: Config) -> tuple[ImageSource, ImageSource]:
-    """(training images, held-out images). With fewer than two images, or a share of 0, both are all of them."""
-    held_out = round(config.data.validation * len(source))
-    if config.data.validation > 0:
-        held_out = min(max(1, held_out), len(source) - 1)
-    if held_out == 0 or len(source) < 2:
-        return source, source
-    order = torch.randperm(len(source), generator=make_generator("cpu", config.seed, 1)).tolist()
-    return source.subset(sorted(order[held_out:])), source.subset(sorted(order[:held_out]))
 
 
 def create_run(folder: Path, config: Config) -> Run:
@@ -289,11 +225,6 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
     return estimator
-
-
-def indices(part: ImageSource) -> list[int]:
-    """Which measurements of the whole data `split` put in `part`."""
-    return part.indices if isinstance(part, Subset) else list(range(len(part)))
 
 
 def fit_sampler(run: Run, estimator: nn.Module, held_out: ImageSource, device: str, stages: Stages | None) -> None:
