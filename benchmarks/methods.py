@@ -9,18 +9,20 @@ from unveil.risks import (
     AmbientTweedie,
     LogUniform,
     Martingale,
+    Mix,
     Noisier,
     NormalizationLaw,
     Risk,
     Sum,
     Weighted,
     dilate,
+    inverse_gradient_variance,
     inverse_target_variance,
     paper_law,
     renormalize,
 )
 from unveil.risks.kernels import daubechies4
-from unveil.training.recipes import LOWEST_RATIO, RECIPES, trainable_sure
+from unveil.training.recipes import CROSSOVER, LOWEST_RATIO, RECIPES, trainable_sure
 
 __all__ = ["METHODS", "Method"]
 
@@ -60,9 +62,19 @@ def dilated(kernel_or_factors) -> Recipe:
 
 
 def consistent(config: RiskConfig) -> Risk:
-    """Consistent diffusion: Ambient Tweedie above the measured level, the martingale below."""
-    return Sum([(1.0, ambient(config)), (0.5, Martingale(Ancestral().solve))])
+    """Consistent diffusion: SURE and Ambient Tweedie from the measured level up, the martingale below."""
+    near = Noisier(Weighted(trainable_sure()), LogUniform(1.0, CROSSOVER))
+    above = AmbientTweedie(LogUniform(CROSSOVER, config.levels[1]), inverse_gradient_variance)
+    return Sum([(1.0, Mix([(0.25, near), (0.75, above)])), (0.1, Martingale(Ancestral().solve))])
 
+
+def by_eight(config: RiskConfig) -> Risk:
+    """The default recipe with block means by 8 as well."""
+    return RECIPES["default"](config.model_copy(update={"dilation": (1, 2, 4, 8)}))
+
+
+SMALL_CROPS = {"crop": 20, "batch": 82}
+"""As many pixels as 32 crops of 32x32, eightfold windows of which fit images of 180x180."""
 
 METHODS = {
     "oracle": Method("clean images (oracle)", None),
@@ -71,7 +83,7 @@ METHODS = {
     "naive": Method("naive measurement consistency", RECIPES["consistency"]),
     "sure": Method("SURE at s >= sigma_n", RECIPES["sure"]),
     "ambient": Method("Ambient Tweedie at s > sigma_n", ambient),
-    "consistent": Method("consistent diffusion: Ambient Tweedie + martingale below", consistent),
+    "consistent": Method("consistent diffusion: martingale below", consistent),
     "nsure": Method("N-SURE, a log-uniform", RECIPES["nsure"]),
     "nsure-paper": Method("N-SURE, a and mu uniform in (0, 1)", nsure(paper_law)),
     "nsure-mu0": Method("N-SURE, a log-uniform, mu = 0", nsure(NormalizationLaw(offset=(0.0, 0.0)))),
@@ -80,9 +92,7 @@ METHODS = {
     "wrapper": Method("Ambient Tweedie, equivariant wrapper", ambient, "equivariant"),
     "layers": Method("Ambient Tweedie, equivariant layers", ambient, "affine"),
     "dilate": Method("dilation by 1, 2, 4", dilated((1, 2, 4))),
-    "dilate8": Method(
-        "dilation by 1, 2, 4, 8, smaller crops", dilated((1, 2, 4, 8)), training={"crop": 20, "batch": 82}
-    ),
+    "dilate8": Method("dilation by 1, 2, 4, 8, smaller crops", dilated((1, 2, 4, 8)), training=SMALL_CROPS),
     "daubechies": Method("dilation by 1, 2, 4, Daubechies kernel", dilated(daubechies4)),
     "dilate-wrapper": Method("dilation + equivariant wrapper", dilated((1, 2, 4)), "equivariant"),
     "em": Method("Ambient Tweedie, wrapper, one round of EM", ambient, "equivariant", {"rounds": 1}),
@@ -99,4 +109,11 @@ METHODS = {
         refine={"rounds": 1, "steps": 1000, "images": 200, "draw_steps": 10},
     ),
     "default-em": Method("default, then one round of EM", RECIPES["default"], "preconditioned", {"rounds": 1}),
+    "default8": Method("default, dilation by 8 as well, smaller crops", by_eight, training=SMALL_CROPS),
+    "default8-then-em": Method(
+        "the same, then one round of EM in 1,000 further steps",
+        by_eight,
+        refine={"rounds": 1, "steps": 1000, "images": 200, "draw_steps": 10},
+        training=SMALL_CROPS,
+    ),
 }
