@@ -8,7 +8,7 @@ __all__ = ["METHODS", "Method"]
 @dataclass(frozen=True)
 class Method:
     """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised, supervised-above; or pseudo-inverse,
-    tv, which learn nothing.
+    linear, tv, which train no network.
     risk: settings over the task's. several: needs an operator of its own for each measurement.
     """
 
@@ -19,6 +19,7 @@ class Method:
 
 METHODS = {
     "pseudo-inverse": Method("A^+ y", "pseudo-inverse"),
+    "linear": Method("best linear estimate, spectrum learned from y", "linear"),
     "tv": Method("total variation", "tv"),
     "supervised": Method("supervised", "supervised"),
     "supervised-above": Method("supervised, s >= sigma_n", "supervised-above"),

@@ -23,6 +23,7 @@ from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
 from unveil.diffusion import DPM2M, reconstruction_samples
+from unveil.estimators import Stationary
 from unveil.estimators.reconstruction import largest_singular_value
 from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, ssim
 from unveil.operators import magnitude
@@ -30,8 +31,10 @@ from unveil.problem import Problem
 from unveil.random import make_generator, normal
 from unveil.risks import Each, LogUniform, Simulated, told
 from unveil.training import build_estimator, train
+from unveil.training.checkpoint import latest_checkpoint
 from unveil.training.imaging import learn_imaging, measurement_batches
 from unveil.training.imaging_recipes import make_imaging_risk, precision
+from unveil.training.spectrum import learn_spectrum
 
 TIMED_STEPS = 7
 SAMPLED = 16
@@ -137,6 +140,8 @@ def learned(name: str, task: Task, y: Tensor, options):
             )
 
     if method.recipe in LOWEST:
+        if estimator.prior is not None and latest_checkpoint(folder / "checkpoints") is None:
+            learn_spectrum(estimator.prior, source(y), task.problem, task.sigma_n, seed=options.seed)
         batches = measurement_batches(source(task.train), 0.0, config.training.batch)
         return train(
             estimator,
@@ -184,7 +189,15 @@ def tuned_total_variation(task: Task, y: Tensor):
     return partial(total_variation, weight=weights[errors.index(min(errors))])
 
 
-CLASSICAL = {"pseudo-inverse": lambda task, y: pseudo_inverse, "tv": tuned_total_variation}
+def linear(task: Task, y: Tensor):
+    """The best linear estimate under the spectrum that the measurements tell: what the networks start from."""
+    form = task.settings.get("estimator", {})
+    prior = Stationary(tuple(task.train.shape[1:]), form.get("mean", 0.5), form.get("deviation", 0.25))
+    learn_spectrum(prior, source(y), task.problem, task.sigma_n)
+    return lambda y, sigma, problem: prior.estimate(problem, y, torch.full((len(y),), sigma))
+
+
+CLASSICAL = {"pseudo-inverse": lambda task, y: pseudo_inverse, "linear": linear, "tv": tuned_total_variation}
 
 
 @torch.no_grad()

@@ -65,6 +65,11 @@ class EstimatorConfig(Section):
         None, description="of the images; null: 0.5, and 0 where the system measures Fourier coefficients or contrast"
     )
     deviation: float = Field(0.25, gt=0, description="standard deviation of the images about their mean")
+    prior: Literal["white", "stationary"] | None = Field(
+        None,
+        description="of a system other than identity: the images for which f's linear part is best; stationary learns their "
+        "spectrum from the measurements; null: white where the system measures Fourier coefficients, else stationary",
+    )
 
     @field_validator("widths")
     @classmethod

@@ -8,7 +8,8 @@ from torch import nn
 
 from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
-from unveil.estimators.reconstruction import conjugate_gradients, largest_singular_value, regularised_inverse
+from unveil.estimators.conjugate_gradients import conjugate_gradients
+from unveil.estimators.reconstruction import largest_singular_value, regularised_inverse
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator

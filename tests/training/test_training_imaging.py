@@ -92,7 +92,9 @@ def test_a_few_steps_learn_what_one_mask_never_sees(tmp_path):
     """One mask for all: only what shifts of the images have in common tells what lies behind it."""
     _, keep = write(tmp_path / "data", count=24, several=False)
     config = configure(
-        tmp_path / "data", training={"steps": 60, "batch": 8, "warmup": 5, "ema": 0.9, "validate_every": 30}
+        tmp_path / "data",
+        estimator={"widths": [4], "prior": "white"},
+        training={"steps": 60, "batch": 8, "warmup": 5, "ema": 0.9, "validate_every": 30},
     )
     run = create_run(tmp_path / "run", config)
     f = train_run(run, device="cpu")

@@ -8,6 +8,7 @@ from unveil.estimators.affine_unet import AffineUNet
 from unveil.estimators.equivariant import NormalizationEquivariant
 from unveil.estimators.precondition import PreconditionedDenoiser
 from unveil.estimators.reconstruction import Reconstruction
+from unveil.estimators.stationary import Stationary
 from unveil.estimators.tiled import Tiled
 from unveil.estimators.unet import UNet
 
@@ -38,5 +39,5 @@ ESTIMATORS: dict[str, Callable[[int, Sequence[int], int], nn.Module]] = {
 """(channels, widths, blocks) -> f(y, sigma), by the name that a configuration gives it."""
 
 __all__ = [
-    "ESTIMATORS", "AffineUNet", "NormalizationEquivariant", "PreconditionedDenoiser", "Reconstruction", "Tiled", "UNet", "equivariant", "preconditioned",
+    "ESTIMATORS", "AffineUNet", "NormalizationEquivariant", "PreconditionedDenoiser", "Reconstruction", "Stationary", "Tiled", "UNet", "equivariant", "preconditioned",
 ]  # fmt: skip

@@ -10,7 +10,9 @@ The network adds what a white signal does not know, as large as that error allow
 
 with A and sigma in units in which A's largest singular value is 1. Where A sees nothing, N is the identity and g has full strength v at
 every level; where it sees best, E is about sigma v / (sigma^2 + v^2)^(1/2), and f tends to the data as sigma -> 0, whatever g is. For A = I and with q alone this is the
-preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364). With more iterations f goes on from x_k = f_k:
+preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364). With a `Stationary` prior W y is the best linear estimate under
+the spectrum that it learned: it fills in what neighbours tell of missing pixels and colours, from where the network goes on; E stays
+that of a white signal, which errs on the side of too much freedom. With more iterations f goes on from x_k = f_k:
 
     x_k+1 = x_k + E g_k+1 applied after a step towards the data:  x_k <- x_k + (A^T A + lambda_k I)^-1 A^T (y - A x_k)
 
@@ -19,13 +21,14 @@ lambda_k that are learned and one g for all.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from unveil.errors import UnveilError
+from unveil.estimators.conjugate_gradients import conjugate_gradients
 from unveil.estimators.precondition import LOWEST_RATIO
+from unveil.estimators.stationary import Stationary
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
 from unveil.shapes import expand, per_sample
@@ -41,8 +44,11 @@ class Reconstruction(nn.Module):
     problem:    of the measurements, or of several kinds of them.
     mean, deviation: m and v, of the signals.
     iterations: how often g is applied; between two of them a proximal step towards the data.
+    prior:      in whose W y f begins; None: white signals.
     Raises UnveilError when v is not > 0 or iterations < 1.
     """
+
+    scale: Tensor
 
     def __init__(
         self,
@@ -51,6 +57,7 @@ class Reconstruction(nn.Module):
         mean: float = 0.5,
         deviation: float = 0.25,
         iterations: int = 1,
+        prior: Stationary | None = None,
     ) -> None:
         super().__init__()
         if not deviation > 0:
@@ -62,22 +69,27 @@ class Reconstruction(nn.Module):
         self.mean = mean
         self.deviation = deviation
         self.log_weights = nn.Parameter(torch.zeros(iterations - 1))
-        self.scale = largest_singular_value(problem)
+        self.prior = prior
+        self.register_buffer("scale", torch.tensor(largest_singular_value(problem)))
 
     def forward(self, y: Tensor, sigma: float | Tensor, problem: Problem | None = None) -> Tensor:
         """problem: of this batch, where it is not the one of the constructor: another mask, each sample's own operator."""
         problem = problem or _single(self.problem)
         s, v = per_sample(sigma, y), self.deviation
-        ratio = (s / (self.scale * v)).clamp_min(LOWEST_RATIO)
+        ratio = (s / v / self.scale).clamp_min(LOWEST_RATIO)
         lambda_ = (self.scale * ratio) ** 2
         q = ratio / (1 + ratio**2).sqrt()
         c = ratio.log() / 4
         shape = (len(y), *(problem.image_shape or y.shape[1:]))
         m = torch.full(shape, self.mean, dtype=y.dtype, device=y.device)
         back = problem.adjoint(y - problem.predict(m))
-        x = m + regularised_inverse(problem, back, lambda_)
         seen = back / expand(self.scale**2 * v * (1 + ratio**2).sqrt(), back)
-        x_in = (x - m) * expand((1 + ratio**2).sqrt() / v, x)
+        if self.prior is None:
+            x = m + regularised_inverse(problem, back, lambda_)
+            x_in = (x - m) * expand((1 + ratio**2).sqrt() / v, x)
+        else:
+            x = self.prior.estimate(problem, y, s)
+            x_in = (x - m) / v
         x = x + self._error(problem, self.backbone(torch.cat([x_in, seen], 1), c).to(y.dtype), lambda_, q)
         for log_weight in self.log_weights:
             residual = problem.adjoint(y - problem.predict(x))
@@ -125,25 +137,3 @@ def regularised_inverse(problem: Problem, b: Tensor, lambda_: Tensor, iterations
         return problem.adjoint(problem.predict(x)) + expand(lambda_, x) * x
 
     return conjugate_gradients(apply, b, iterations)
-
-
-def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
-    """x with H x ~ b, sample by sample, H symmetric and positive definite (Hestenes and Stiefel 1952)."""
-    x, r = torch.zeros_like(b), b
-    p, rr = r, _dot(r, r)
-    tiny = torch.finfo(b.dtype).tiny
-    floor = 1e-12 * rr.detach()
-    for _ in range(iterations):
-        if bool((rr <= floor).all()):
-            break
-        h = apply(p)
-        step = torch.where(rr > floor, rr / _dot(p, h).clamp_min(tiny), 0)
-        x, r = x + expand(step, x) * p, r - expand(step, x) * h
-        new = _dot(r, r)
-        p = r + expand(new / rr.clamp_min(tiny), x) * p
-        rr = new
-    return x
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).sum(1)

@@ -12,11 +12,13 @@ from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
 from unveil.problem import Problem, Several
 from unveil.risks import Each, LogUniform, Oracle, Risk, Simulated
 from unveil.symmetry import make_symmetry
+from unveil.training.checkpoint import latest_checkpoint
 from unveil.training.device import sampling_device
 from unveil.training.imaging_recipes import make_imaging_risk, precision
 from unveil.training.imaging_refine import draw_images
 from unveil.training.learn import derived_seed, later
 from unveil.training.loop import Batches, Objective, Validation, train
+from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
 from unveil.training.validation import measurement_validation
 
@@ -44,6 +46,11 @@ def learn_imaging(
     estimator: f(y, sigma, problem). problem, held_out_problem: of the measurements, in their order. Others: as `learn`.
     """
     validation = measurement_validation(held_out, held_out_problem, sigma_n, config.seed)
+    if estimator.prior is not None and latest_checkpoint(folder / "checkpoints") is None:  # which holds the spectrum
+        learn_spectrum(
+            estimator.prior, measurements, problem, sigma_n, seed=config.seed,
+            progress=None if stages is None else stages("spectrum"),
+        )  # fmt: skip
 
     def fit(
         f: nn.Module, objective: Objective, batches: Batches, stage: str, validation: Validation | None

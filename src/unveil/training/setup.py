@@ -6,7 +6,7 @@ from torch import nn
 from unveil.config import Config
 from unveil.data import ImageSource, Subset, open_images
 from unveil.errors import UnveilError
-from unveil.estimators import ESTIMATORS, Reconstruction, UNet
+from unveil.estimators import ESTIMATORS, Reconstruction, Stationary, UNet
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 
@@ -35,14 +35,19 @@ def build_reconstruction(config: Config, problem: Problem | Several) -> Reconstr
         raise UnveilError("a problem without an operator is denoised, not reconstructed: build_estimator serves it")
     colours = problem.image_shape[0]
     mean = MEANS.get(config.system.kind, 0.5) if form.mean is None else form.mean
+    chosen = form.prior or ("white" if config.system.kind in FOURIER else "stationary")
+    prior = Stationary(problem.image_shape, mean, form.deviation) if chosen == "stationary" else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         backbone = UNet(2 * colours, form.widths, form.blocks, out_channels=colours)
-        return Reconstruction(backbone, problem, mean, form.deviation, form.iterations)
+        return Reconstruction(backbone, problem, mean, form.deviation, form.iterations, prior)
 
 
 MEANS = {"mri": 0.0, "interferometry": 0.0, "cryoem": 0.0}
 """Of images whose zero is their background."""
+
+FOURIER = ("mri", "interferometry")
+"""Systems that measure Fourier coefficients, of which a stationary prior cannot tell one from another."""
 
 WITHOUT_ESTIMATE = ("inpainting", "demosaicing", "mri", "interferometry")
 """Systems whose measurements do not look like images with noise: their level cannot be estimated from them."""
