@@ -105,6 +105,14 @@ class RiskConfig(Section):
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"
     )
 
+    renormalized: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="share of incomplete measurements that the default recipe scales down, to teach the levels below the measured "
+        "one; 0 for signals of fixed contrast in strong noise (particles)",
+    )
+
     @field_validator("dilation")
     @classmethod
     def _factors(cls, factors: tuple[int, ...]) -> tuple[int, ...]:

@@ -31,14 +31,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "demosaicing": {"risk": {"symmetry": ["shift"]}},
     "mri": {"risk": {"symmetry": ["rotate", "flip"]}, "estimator": {"iterations": 3}},
     "interferometry": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2, "deviation": 0.3}},
-    "cryoem": {"risk": {"symmetry": ["rotate", "flip"]}, "estimator": {"iterations": 2}},
+    "cryoem": {"risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0}, "estimator": {"iterations": 2}},
     "tomography": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
     "blur": {"risk": {"symmetry": ["rotate", "dilation"]}},
     "super_resolution": {"risk": {"symmetry": ["rotate", "dilation"]}},
 }
 """A symmetry teaches where it does not commute with A. Missing pixels are seen in shifted images. Shifts commute with all that
 acts on each frequency by itself, but turns do not where the frequencies that are seen, the rays, the pixels or the kernel have
-directions. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
+directions. Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
 (Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned."""
 
 PIXELS_A_STEP = 32**3

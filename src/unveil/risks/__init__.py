@@ -14,7 +14,7 @@ from unveil.risks.laws import LogUniform, NormalizationLaw, paper_law
 from unveil.risks.martingale import Martingale
 from unveil.risks.oracle import Oracle
 from unveil.risks.r2r import R2R
-from unveil.risks.renormalize import Renormalize, renormalize
+from unveil.risks.renormalize import PairLaw, Renormalize, renormalize
 from unveil.risks.simulated import Simulated
 from unveil.risks.supervised import Supervised
 from unveil.risks.sure import SURE
@@ -43,6 +43,7 @@ __all__ = [
     "Noisier",
     "NormalizationLaw",
     "Oracle",
+    "PairLaw",
     "Renormalize",
     "Risk",
     "Simulated",

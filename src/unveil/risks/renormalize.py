@@ -14,9 +14,10 @@ from unveil.risks.base import Estimator, Risk
 from unveil.risks.laws import NormalizationLaw
 from unveil.shapes import expand
 
-__all__ = ["Renormalize", "renormalize"]
+__all__ = ["PairLaw", "Renormalize", "renormalize"]
 
 PairLaw = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""(sigma (B,), generator) -> a (B,) > 0 and mu (B,), in the units of x."""
 
 
 class Renormalize(Risk):

@@ -19,6 +19,7 @@ from unveil.risks import (
     LogUniform,
     MeasurementConsistency,
     NormalizationLaw,
+    PairLaw,
     Risk,
     Sum,
     Symmetrize,
@@ -45,14 +46,17 @@ def ambient_weight(sigma: Tensor, s: Tensor) -> Tensor:
     return (1 - sigma**2 / s**2) * precision(s)
 
 
-SHARE_RENORMALIZED = 0.3
+def partly_renormalized(share: float) -> PairLaw:
+    """The law of (a, mu): a log-uniform in [0.1, 1] for this share of the samples, 1 for the others; mu is 0, which suits images with
+    a background of 0 as well."""
+    law = NormalizationLaw(low=0.1, offset=(0.0, 0.0))
 
+    def draw(sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        a, mu = law(sigma, generator)
+        chosen = torch.rand(sigma.shape, generator=generator, device=sigma.device) < share
+        return torch.where(chosen, a, 1.0), torch.where(chosen, mu, 0.0)
 
-def partly_renormalized(sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """a for three samples in ten, 1 for the others; mu is 0, which suits images with a background of 0 as well."""
-    a, mu = NormalizationLaw(low=0.1, offset=(0.0, 0.0))(sigma, generator)
-    chosen = torch.rand(sigma.shape, generator=generator, device=sigma.device) < SHARE_RENORMALIZED
-    return torch.where(chosen, a, 1.0), torch.where(chosen, mu, 0.0)
+    return draw
 
 
 def measured(config: RiskConfig, problem: Problem) -> Risk:
@@ -85,8 +89,11 @@ def splitting(config: RiskConfig, problem: Problem) -> Risk:
 
 
 def default(config: RiskConfig, problem: Problem) -> Risk:
-    """Ambient Tweedie, three tenths renormalized, entries hidden in half of the batch, and equivariant imaging of fixed targets."""
-    base = hidden(renormalize(measured(config, problem), partly_renormalized), config)
+    """Ambient Tweedie, a share of it renormalized, entries hidden in half of the batch, and equivariant imaging of fixed targets."""
+    base = measured(config, problem)
+    if config.renormalized:
+        base = renormalize(base, partly_renormalized(config.renormalized))
+    base = hidden(base, config)
     if not config.equivariance or not config.symmetry:
         return base
     term = Weighted(Equivariance(make_symmetry(config.symmetry), problem), precision)

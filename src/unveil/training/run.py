@@ -74,7 +74,8 @@ class Run:
     def learns_below(self) -> bool:
         """Whether anything taught the levels below sigma_n, through which posterior samples go."""
         config = self.config
-        return config.system.kind == "identity" or config.risk.recipe == "default" or config.refine.rounds > 0
+        renormalized = config.risk.recipe == "default" and config.risk.renormalized > 0
+        return config.system.kind == "identity" or renormalized or config.refine.rounds > 0
 
     @property
     def gain(self) -> float:
