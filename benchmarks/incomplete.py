@@ -119,7 +119,7 @@ LOWEST = {"supervised": 0.08, "supervised-above": 1.0}
 def supervised_objective(task: Task, config: Config, lowest: float):
     """Fresh noise on A x at every level from `lowest` sigma_n up, against the clean image."""
     levels = LogUniform(lowest * task.sigma_n, config.risk.levels[1] * task.sigma_n)
-    return Each(task.problem, lambda part: Simulated(part, levels, precision))
+    return Each(task.problem, lambda part, _: Simulated(part, levels, precision))
 
 
 def learned(name: str, task: Task, y: Tensor, options):
@@ -228,7 +228,15 @@ def figures(x_hat: Tensor, task: Task) -> dict[str, float]:
     }
     if dimension > 0:
         result["psnr_unseen"] = psnr(float(unseen.square().flatten(1).sum(1).mean()) / dimension)
-    return result
+    return result | distance("estimates", x_hat[:SAMPLED], task.test[:SAMPLED])
+
+
+def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
+    """How unlike clean images they look: the Frechet distance of features of patches, where there are enough patches of 32x32."""
+    if x.shape[1] > 2 or min(x.shape[-2:]) < 64:
+        return {}
+    real, found = (features(shown(part).clamp(0, 1)) for part in (x, images))
+    return {f"distance_{name}": frechet_distance(real, found)}
 
 
 def sampled(f: nn.Module, y: Tensor, x_hat: Tensor, task: Task, options) -> dict[str, float]:
@@ -253,11 +261,7 @@ def sampled(f: nn.Module, y: Tensor, x_hat: Tensor, task: Task, options) -> dict
         "spread_over_error": float(samples.var(0).mean() / error),
         "spread_over_error_measured": float(part.inner(u.var(0), torch.ones_like(u[0])).mean() / measured_error),
     }
-    if x.shape[1] in (1, 2) and min(x.shape[-2:]) >= 64:  # else too few patches of 32x32
-        real = features(shown(x).clamp(0, 1))
-        result["distance_samples"] = frechet_distance(real, features(shown(samples.flatten(0, 1)).clamp(0, 1)))
-        result["distance_estimates"] = frechet_distance(real, features(shown(x_hat).clamp(0, 1)))
-    return result
+    return result | distance("samples", samples.flatten(0, 1), x)
 
 
 def step_times(names: list[str], task: Task, y: Tensor, options) -> dict[str, float]:
@@ -282,7 +286,8 @@ def timed_step(method: Method, task: Task, y: Tensor, options):
     if method.recipe in LOWEST:
         objective, data, level = supervised_objective(task, config, LOWEST[method.recipe]), task.train, 0.0
     else:
-        objective, data, level = Each(task.problem, lambda part: make_imaging_risk(config.risk, part)), y, task.sigma_n
+        objective = Each(task.problem, lambda *problems: make_imaging_risk(config.risk, *problems))
+        data, level = y, task.sigma_n
     batches = measurement_batches(source(data), level, config.training.batch)
 
     def step(turn: int) -> float:

@@ -69,8 +69,9 @@ def consistent(config: RiskConfig) -> Risk:
 
 
 def by_eight(config: RiskConfig) -> Risk:
-    """The default recipe with block means by 8 as well."""
-    return RECIPES["default"](config.model_copy(update={"dilation": (1, 2, 4, 8)}))
+    """The default recipe with block means by 8 as well, where it makes any: not in rounds."""
+    dilation = (1, 2, 4, 8) if max(config.dilation) > 1 else config.dilation
+    return RECIPES["default"](config.model_copy(update={"dilation": dilation}))
 
 
 SMALL_CROPS = {"crop": 20, "batch": 82}

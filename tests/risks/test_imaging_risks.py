@@ -656,9 +656,9 @@ def back_projection(y, sigma, problem):
 
 
 EACH = {
-    "consistency": lambda problem: MeasurementConsistency(problem),
-    "hidden entries": lambda problem: HiddenEntries(problem, 0.4),  # hides the same places in all samples
-    "splitting": lambda problem: Hide(MeasurementConsistency(problem), 0.4, keep=0.0),
+    "consistency": lambda problem, _=None: MeasurementConsistency(problem),
+    "hidden entries": lambda problem, _=None: HiddenEntries(problem, 0.4),  # hides the same places in all samples
+    "splitting": lambda problem, _=None: Hide(MeasurementConsistency(problem), 0.4, keep=0.0),
 }
 
 

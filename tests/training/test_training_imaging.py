@@ -347,7 +347,8 @@ def test_the_level_of_measurements_with_holes_is_not_estimated(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_interrupted_run_resumes_exactly(data, tmp_path):
+@pytest.mark.parametrize("stage", ["spectrum", "training"])
+def test_interrupted_run_resumes_exactly(stage, data, tmp_path):
     def interrupt(done, total, metrics):
         if done == 3:
             signal.raise_signal(signal.SIGINT)
@@ -356,7 +357,7 @@ def test_interrupted_run_resumes_exactly(data, tmp_path):
     whole, parts = create_run(tmp_path / "whole", config), create_run(tmp_path / "parts", config)
     expected = train_run(whole, device="cpu")
     with pytest.raises(Interrupted):
-        train_run(parts, device="cpu", stages=lambda name: interrupt)
+        train_run(parts, device="cpu", stages=lambda name: interrupt if name == stage else lambda *_: None)
     refused(parts.estimator)
     assert same(train_run(create_run(parts.folder, config), device="cpu"), expected)
     assert (whole.folder / "metrics.jsonl").read_text() == (parts.folder / "metrics.jsonl").read_text()

@@ -5,7 +5,8 @@ If T_g x is as likely a signal as x, then f must reconstruct it as well as x. Wi
     |T_g x_hat - f(A T_g x_hat + sigma w, sigma)|^2 / n,     g from the group, w ~ N(0, I) fresh
 
 (Chen, Tachella and Davies 2021, https://arxiv.org/abs/2103.14756; with noise: Chen, Tachella and Davies 2022,
-https://arxiv.org/abs/2111.12855). It supplements a risk, and is none itself: f = 0 has none. x_hat is an average over the
+https://arxiv.org/abs/2111.12855). Where each measurement has an operator of its own, another one's A can measure T_g x_hat: any
+operator of the data set is as likely (multi-operator imaging, Tachella, Chen and Davies 2022, https://arxiv.org/abs/2201.12151). It supplements a risk, and is none itself: f = 0 has none. x_hat is an average over the
 posterior, smoother than a signal, so this term pulls towards smooth images; its weight and the path of its gradient matter.
 """
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from unveil.problem import DENOISING, Problem
 from unveil.random import normal
 from unveil.risks.base import Estimator, Risk
+from unveil.shapes import expand
 from unveil.symmetry import Symmetry
 
 __all__ = ["Equivariance"]
@@ -24,10 +26,14 @@ class Equivariance(Risk):
     """The squared error of f on virtual measurements of T_g f(y), (B,) in squared units of x.
 
     symmetry: T_g. detach: x_hat is a fixed target, and only the second pass learns; otherwise the gradient flows through both.
+    virtual: A of the virtual measurements, which f is told as a third argument; None: the problem's own.
     """
 
-    def __init__(self, symmetry: Symmetry, problem: Problem = DENOISING, detach: bool = True) -> None:
+    def __init__(
+        self, symmetry: Symmetry, problem: Problem = DENOISING, detach: bool = True, virtual: Problem | None = None
+    ) -> None:
         super().__init__(problem)
+        self.virtual = virtual
         self.symmetry = symmetry
         self.detach = detach
         self.passes = 4 / 3 if detach else 2
@@ -35,6 +41,8 @@ class Equivariance(Risk):
     def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
             x = self.symmetry.transform(f(y, sigma), generator)
-        u = self.problem.predict(x)
-        again = f(self.corrupt(u, sigma, normal(u, generator)), sigma)
+        virtual = self.virtual or self.problem
+        u = virtual.predict(x)
+        u = u + virtual.project(expand(sigma, u) * normal(u, generator))
+        again = f(u, sigma) if self.virtual is None else f(u, sigma, virtual)  # type: ignore[call-arg]
         return (again - x).square().flatten(1).mean(1)

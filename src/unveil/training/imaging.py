@@ -24,7 +24,7 @@ from unveil.training.validation import measurement_validation
 
 __all__ = ["ImagingRecipe", "learn_imaging", "measurement_batches"]
 
-ImagingRecipe = Callable[[RiskConfig, Problem], Risk]
+ImagingRecipe = Callable[[RiskConfig, Problem, Problem], Risk]
 
 
 def learn_imaging(
@@ -68,8 +68,8 @@ def learn_imaging(
             progress=None if stages is None else stages(stage),
         )
 
-    def on_measurements(part: Problem) -> Risk:
-        return recipe(config.risk, part)
+    def on_measurements(part: Problem, virtual: Problem) -> Risk:
+        return recipe(config.risk, part, virtual)
 
     batches = measurement_batches(measurements, sigma_n, config.training.batch)
     f = fit(estimator, Each(problem, on_measurements), batches, "training", validation)
@@ -100,7 +100,7 @@ def learn_imaging(
     levels = LogUniform(0.08 * sigma_n, config.risk.levels[1] * sigma_n)
     symmetry = make_symmetry([name for name in config.risk.symmetry if name != "amplitude"])
 
-    def on_draws(part: Problem) -> Risk:
+    def on_draws(part: Problem, _: Problem) -> Risk:
         return Simulated(part, levels, precision, symmetry)
 
     objective = WithDraws(Each(problem, on_measurements), Each(drawn_problem, on_draws))

@@ -59,44 +59,44 @@ def partly_renormalized(share: float) -> PairLaw:
     return draw
 
 
-def measured(config: RiskConfig, problem: Problem) -> Risk:
+def measured(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     """Ambient Tweedie in measurement space: A f alone is learned, at the measured level and above. One pass."""
     levels = LogUniform(max(config.levels[0], LOWEST_RATIO), config.levels[1])
     return AmbientTweedie(levels, ambient_weight, problem)
 
 
-def equivariant(config: RiskConfig, problem: Problem) -> Risk:
+def equivariant(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     """Equivariant imaging as published: gradients through both passes, no renormalization, nothing hidden."""
-    term = Weighted(Equivariance(make_symmetry(config.symmetry), problem, detach=False), precision)
-    return Sum([(1.0, measured(config, problem)), (config.equivariance, term)])
+    term = Weighted(Equivariance(make_symmetry(config.symmetry), problem, detach=False, virtual=virtual), precision)
+    return Sum([(1.0, measured(config, problem, virtual)), (config.equivariance, term)])
 
 
-def ambient(config: RiskConfig, problem: Problem) -> Risk:
+def ambient(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     """Ambient diffusion: further corruption, no symmetry but the network's own."""
-    return hidden(measured(config, problem), config)
+    return hidden(measured(config, problem, virtual), config)
 
 
-def equivariant_splitting(config: RiskConfig, problem: Problem) -> Risk:
+def equivariant_splitting(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     """Equivariant splitting: entries hidden from a network that does not know how the image is turned. No second pass."""
-    return Symmetrize(ambient(config, problem), make_symmetry(config.symmetry))
+    return Symmetrize(ambient(config, problem, virtual), make_symmetry(config.symmetry))
 
 
-def splitting(config: RiskConfig, problem: Problem) -> Risk:
+def splitting(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     """Measurement splitting alone (SSDU): the noise of the entries that are seen is not corrected for."""
     return Hide(
         Weighted(MeasurementConsistency(problem), precision), config.hidden or 0.4, keep=0.0, axes=hidden_axes(problem)
     )
 
 
-def default(config: RiskConfig, problem: Problem) -> Risk:
+def default(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     """Ambient Tweedie, a share of it renormalized, entries hidden in half of the batch, and equivariant imaging of fixed targets."""
-    base = measured(config, problem)
+    base = measured(config, problem, virtual)
     if config.renormalized:
         base = renormalize(base, partly_renormalized(config.renormalized))
     base = hidden(base, config)
     if not config.equivariance or not config.symmetry:
         return base
-    term = Weighted(Equivariance(make_symmetry(config.symmetry), problem), precision)
+    term = Weighted(Equivariance(make_symmetry(config.symmetry), problem, virtual=virtual), precision)
     return Sum([(1.0, base), (config.equivariance, term)])
 
 
@@ -105,7 +105,7 @@ def hidden(risk: Risk, config: RiskConfig) -> Risk:
     return Hide(risk, config.hidden, axes=hidden_axes(risk.problem)) if config.hidden else risk
 
 
-IMAGING_RECIPES: dict[str, Callable[[RiskConfig, Problem], Risk]] = {
+IMAGING_RECIPES: dict[str, Callable[[RiskConfig, Problem, Problem], Risk]] = {
     "default": default,
     "ambient": ambient,
     "equivariant": equivariant,
@@ -115,10 +115,10 @@ IMAGING_RECIPES: dict[str, Callable[[RiskConfig, Problem], Risk]] = {
 }
 
 
-def make_imaging_risk(config: RiskConfig, problem: Problem) -> Risk:
-    """The risk that `config.recipe` names, of a batch with this problem. Raises UnveilError for one that is for denoising only."""
+def make_imaging_risk(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
+    """The risk that `config.recipe` names, of a batch with this problem and, for virtual measurements, that one (`Each`). Raises UnveilError for one that is for denoising only."""
     if config.recipe not in IMAGING_RECIPES:
         raise UnveilError(
             f"risk.recipe = {config.recipe} is for complete measurements; with this system choose {', '.join(IMAGING_RECIPES)}"
         )
-    return IMAGING_RECIPES[config.recipe](config, problem)
+    return IMAGING_RECIPES[config.recipe](config, problem, virtual)

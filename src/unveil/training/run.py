@@ -115,7 +115,8 @@ def create_run(folder: Path, config: Config) -> Run:
     if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
         make_risk(config.risk)
     else:
-        make_imaging_risk(config.risk, problem.at(torch.zeros(1, dtype=torch.long)))
+        first = problem.at(torch.zeros(1, dtype=torch.long))
+        make_imaging_risk(config.risk, first, first)
     dilation = possible_dilation(config, source) if config.system.kind == "identity" else (1,)
     sigma = config.noise.sigma
     if isinstance(sigma, str):

@@ -8,6 +8,7 @@ from unveil.data import ImageSource
 from unveil.estimators import Stationary
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
+from unveil.training.interrupt import Interrupted, stop_on_interrupt
 
 __all__ = ["learn_spectrum"]
 
@@ -28,14 +29,18 @@ def learn_spectrum(
     """Learn `prior.spectrum` from measurements by `problem` at level sigma_n: 16 rounds of EM, on 64 measurements each.
 
     measurements: (C, H, W) each, in the order of the problem's. progress: (rounds done, all, {}).
+    Raises Interrupted after Ctrl-C; the rounds take seconds, and are not saved.
     """
-    for done in range(ROUNDS):
-        generator = make_generator("cpu", seed, 2, done)
-        which = torch.randperm(len(measurements), generator=generator)[:IMAGES]
-        draws = []
-        for part in which.split(16):
-            y = torch.stack([measurements.read(i) for i in part.tolist()])
-            draws.append(prior.posterior_draw(problem.at(part), y, torch.full((len(part),), sigma_n), generator))
-        prior.relearn(torch.cat(draws))
-        if progress is not None:
-            progress(done + 1, ROUNDS, {})
+    with stop_on_interrupt() as stop:
+        for done in range(1, ROUNDS + 1):
+            generator = make_generator("cpu", seed, 2, done)
+            which = torch.randperm(len(measurements), generator=generator)[:IMAGES]
+            draws = []
+            for part in which.split(16):
+                y = torch.stack([measurements.read(i) for i in part.tolist()])
+                draws.append(prior.posterior_draw(problem.at(part), y, torch.full((len(part),), sigma_n), generator))
+            prior.relearn(torch.cat(draws))
+            if progress is not None:
+                progress(done, ROUNDS, {})
+            if stop.requested:
+                raise Interrupted(f"stopped after {done} of {ROUNDS} rounds of the spectrum, which start again")
