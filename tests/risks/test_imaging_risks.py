@@ -422,6 +422,40 @@ def test_equivariance_of_a_consistent_estimator_is_zero(detach, symmetry, device
     )
 
 
+def square_matrices(device, count):
+    """Each sample's own operator, invertible, on one shape."""
+    a = random(device, count, N, N, key=5) / N**0.5 + 2 * torch.eye(N, dtype=torch.float64, device=device)
+    return Several({"a": a}, lambda a: Problem(Matrix(a), None, IMAGE, (1, 1, N)))
+
+
+def inverse(y, sigma, part):
+    """x_hat of the operator that f is told, whatever the noise; and which one that was is kept."""
+    return torch.linalg.solve(part.operator.a, y.flatten(1)).reshape(len(y), *IMAGE)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_virtual_measurements_are_made_and_read_with_the_other_operator(detach, device):
+    """An f that inverts the operator it is told is consistent for every pair of operators; with the wrong one it is not."""
+    problem, which = square_matrices(device, 5), torch.tensor([3, 0, 4, 1], device=device)
+    y, none = random(device, 4, 1, 1, N, key=6), torch.zeros(4, dtype=torch.float64, device=device)
+    told_of = []
+
+    def f(y, sigma, part):
+        told_of.append(part.operator.a)
+        return inverse(y, sigma, part)
+
+    risk = Each(problem, lambda own, other: Equivariance(Flip(), own, detach, other))
+    assert risk(f, y, none, which, make_generator(device, 1)).max() < 1e-20
+    a = problem.parameters["a"]
+    assert torch.equal(told_of[0], a[which])
+    assert torch.equal(told_of[1], a[which.roll(1)])
+
+    def deaf(y, sigma, part):
+        return inverse(y, sigma, problem.at(which))
+
+    assert risk(deaf, y, none, which, make_generator(device, 1)).min() > 1e-3
+
+
 @pytest.mark.parametrize("detach", [True, False])
 def test_the_gradient_of_equivariance_flows_through_one_pass_only_when_detached(detach, device):
     case = LinearCase(device)

@@ -86,6 +86,21 @@ def init(
 
 
 @app.command()
+def whiten(
+    data: Input,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the whitened images.")] = Path("whitened"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files in DIR.")] = False,
+) -> None:
+    """Before init, for noise that a detector has blurred (micrographs): find its spectrum, and make it white.
+
+    The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units.
+    """
+    from unveil.cli.whiten import run_whiten
+
+    run_whiten(data, out, force)
+
+
+@app.command()
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration with a system.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for what it finds.")] = None,

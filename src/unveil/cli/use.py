@@ -153,7 +153,7 @@ def evaluate_and_report(
     if unknown:
         console.print(
             f"of {unknown} image(s) the estimated error is not positive: the noise is weaker than noise.sigma, or not white "
-            "(detectors blur it, resampling and demosaicing too), or the image has too few pixels",
+            "(detectors blur it: see unveil whiten; resampling and demosaicing do too), or the image has too few pixels",
             soft_wrap=True,
         )
     console.print(f"open {page}", soft_wrap=True)

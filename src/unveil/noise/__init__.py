@@ -1,9 +1,12 @@
-"""Noise families, one a file, and the estimation of unknown levels."""
+"""Noise families, one a file, the estimation of unknown levels, and the whitening of correlated noise."""
 
 from unveil.noise.base import Noise
 from unveil.noise.estimate import estimate_common_sigma, estimate_sigma
 from unveil.noise.gaussian import Gaussian
+from unveil.noise.whiten import NoiseSpectrum, fit_noise_spectrum, ring_power
 
 NOISES = {"gaussian": Gaussian}
 
-__all__ = ["NOISES", "Gaussian", "Noise", "estimate_common_sigma", "estimate_sigma"]
+__all__ = [
+    "NOISES", "Gaussian", "Noise", "NoiseSpectrum", "estimate_common_sigma", "estimate_sigma", "fit_noise_spectrum", "ring_power",
+]  # fmt: skip
