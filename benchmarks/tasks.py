@@ -97,7 +97,7 @@ def undersampled(acceleration: int, several: bool) -> Callable:
         problem = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
         settings = {
             "risk": {"symmetry": ["rotate", "flip"]},
-            "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2},
+            "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2, "prior": "white"},
             "training": {"batch": 2},
         }
         return Task(train, test, problem, mri(mask(0)), 0.03, settings)
@@ -143,7 +143,7 @@ def horizon(options) -> Task:
     problem, level = interferometry(coverage, side, 130.0, 0.02)
     settings = {
         "risk": {"symmetry": ["rotate"]},
-        "estimator": {"mean": 0.0, "deviation": 0.3},
+        "estimator": {"mean": 0.0, "deviation": 0.3, "prior": "white"},
         "training": {"batch": 16},
     }
     return Task(train, test, problem, problem, level, settings)
@@ -165,8 +165,8 @@ def molecules(snr: float) -> Callable:
         settings = {
             "risk": {
                 "symmetry": ["rotate", "flip"],
-                "equivariance": 0.0,
-            },  # several defoci see all; f = 0 has no such error
+                "renormalized": 0.0,  # a molecule's contrast is fixed
+            },
             "estimator": {"mean": 0.0},
             "training": {"batch": 8},
         }
@@ -184,4 +184,6 @@ TASKS: dict[str, Callable] = {
     "mri8-several": undersampled(8, True),
     "eht": horizon,
     "cryoem": molecules(0.1),
+    "cryoem-0.05": molecules(0.05),
+    "cryoem-0.5": molecules(0.5),
 }

@@ -35,12 +35,14 @@ class Problem:
     measured:    boolean, broadcastable to y (B, *measurement); None when every entry is measured.
     image_shape: shape of x without its batch axis; None when A is the identity (x then has the shape of y).
     measurement_shape: shape of y without its batch axis; None when A is the identity. Complex entries are two real channels.
+    level:       sigma, in the units of y, where the instrument's description tells it; else None.
     """
 
     operator: Operator | None = None
     measured: Tensor | None = None
     image_shape: tuple[int, ...] | None = None
     measurement_shape: tuple[int, ...] | None = None
+    level: float | None = None
 
     def __post_init__(self) -> None:
         if self.operator is not None and self.image_shape is None:
@@ -93,7 +95,7 @@ class Problem:
     def restrict(self, shown: Tensor) -> "Problem":
         """The problem of the measured entries that `shown` (boolean, broadcastable to y) selects too."""
         measured = shown if self.measured is None else self.measured.to(shown.device) & shown
-        return Problem(self.operator, measured, self.image_shape, self.measurement_shape)
+        return Problem(self.operator, measured, self.image_shape, self.measurement_shape, self.level)
 
     def ones(self, y: Tensor) -> Tensor:
         """A 1 (B, *measurement): what an image of ones would measure."""

@@ -79,7 +79,10 @@ def test_an_example_trains_and_is_evaluated(kind, examples, tmp_path, monkeypatc
     images = json.loads((run / "evaluation.json").read_text())["images"]
     assert len(images) == HELDOUT
     assert np.isfinite([image["psnr_mmse"] for image in images]).all()
-    assert np.isfinite(images[0]["psnr_sample"])
+    if kind == "cryoem":  # nothing is renormalized, so nothing teaches the levels that samples go through
+        assert images[0]["psnr_sample"] is None
+    else:
+        assert np.isfinite(images[0]["psnr_sample"])
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)

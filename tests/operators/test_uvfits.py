@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from unveil.config import parse_config
+from unveil.data import open_images
 from unveil.errors import UnveilError
-from unveil.operators import build_problem, interferometry, read_uvfits
+from unveil.operators import build_problem, interferometry, read_uvfits, whiten
 from unveil.operators.interferometry import MICROARCSECOND
 from unveil.systems import InterferometrySystem
+from unveil.training.run import noise_level
+from unveil.training.setup import open_problem
 
 FREQUENCY, WIDTH = 227e9, 2e9
 IF_OFFSETS = (0.0, 4e9)
@@ -209,3 +213,24 @@ def test_without_astropy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "astropy.io", None)
     with pytest.raises(UnveilError, match=r"pip install 'unveil\[astro\]'"):
         read_uvfits(tmp_path / "a.uvfits")
+
+
+def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
+    """As data it is the whitened visibilities, in float32; the problem of the same file knows their noise, and so does a run."""
+    path = write(tmp_path / "a.uvfits", cube(stokes=4))
+    coverage, visibilities = read_uvfits(path)
+    source = open_images(path)
+    assert source.shape(0) == (2, 1, 3)
+    torch.testing.assert_close(source.read(0), whiten(visibilities, coverage).float(), rtol=1e-6, atol=0)
+    system = {"kind": "interferometry", "uvfits": str(path), "pixels": 16, "field_of_view": 1.0}
+    config = parse_config({"data": {"path": str(path), "validation": 0.0}, "system": system}, "test")
+    problem = open_problem(config, source)
+    assert problem.level == coverage.level
+    assert noise_level(config, source, problem) == coverage.level
+    scaled = parse_config(
+        {"data": {"path": str(path), "value_range": (0.0, 4.0)}, "system": system, "noise": {"sigma": "estimate"}},
+        "test",
+    )
+    assert noise_level(scaled, source, problem) == coverage.level / 4, "that of the quotients"
+    with pytest.raises(UnveilError, match="leave axes out"):
+        open_images(path, axes="NHW").read(0)

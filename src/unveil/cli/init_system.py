@@ -13,10 +13,11 @@ from unveil.config import Config, override, parse_config, systems, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError
 from unveil.estimators.reconstruction import largest_singular_value
-from unveil.noise import Gaussian, estimate_common_sigma
+from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
-from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
+from unveil.training.run import noise_level
+from unveil.training.setup import open_problem, open_source
 
 if TYPE_CHECKING:
     from unveil.cli.examples import Example
@@ -43,8 +44,6 @@ directions. Particles have one contrast, and a fraction of it drowns in their no
 
 PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
-FIRST_IMAGES = 16
-"""How many measurements are looked at, for the noise."""
 USUAL_DEVIATION = (0.02, 3.0)
 """Of the images' values. The estimator and the risks suppose about 0.25."""
 
@@ -72,21 +71,14 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         raise UnveilError(
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
         )
-    if kind in WITHOUT_ESTIMATE and isinstance(config.noise.sigma, str):
-        raise UnveilError(
-            f"noise.sigma: the level cannot be estimated from measurements by {kind}; add --set noise.sigma=..., on the scale "
-            "of the measurements"
-        )
     source = open_source(config)
     problem = open_problem(config, source)
     config = with_batch(values, problem, PIXELS_A_STEP, data)
     text = to_yaml(config)
     if isinstance(config.noise.sigma, str):
-        sigma = estimate_common_sigma(source.read(i) for i in range(min(FIRST_IMAGES, len(source))))
-        if not sigma > 0:
-            raise UnveilError(f"{data}: no noise found; add --set noise.sigma=..., the level that you know")
+        sigma = noise_level(config, source, problem)
         text = text.replace(
-            "  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first measurements;"
+            "  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the measurements or the system;"
         )
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     console.print(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from unveil.data import hdf5, mrc, npy, raster, tiff, zarrs
+from unveil.data import hdf5, mrc, npy, raster, tiff, uvfits, zarrs
 from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray, StoredImages, unreadable
 from unveil.data.values import check_value_range
@@ -19,7 +19,8 @@ _RASTER = (".png", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _HDF5 = (".h5", ".hdf5")
 _MRC = (".mrc", ".mrcs")
-EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC)
+_UVFITS = (".uvfits",)
+EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC, *_UVFITS)
 
 
 def open_images(
@@ -31,7 +32,7 @@ def open_images(
 ) -> ImageSource:
     """The images at `path`, opened without reading their pixels.
 
-    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5 .mrc .mrcs), a .zarr folder, or a folder of these: in
+    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5 .mrc .mrcs .uvfits), a .zarr folder, or a folder of these: in
         natural order (2 before 10), not recursive, hidden files and other extensions skipped. Formats may be
         mixed and sizes may differ; the number of channels may not.
     dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace.
@@ -91,6 +92,8 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
             return npy.scan(path, axes)
         if extension in _MRC:
             return mrc.scan(path, axes)
+        if extension in _UVFITS:
+            return uvfits.scan(path, axes)
     except (UnveilError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error

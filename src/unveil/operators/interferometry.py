@@ -131,7 +131,7 @@ def interferometry(
         )
     weight = brightness * coverage.level / coverage.sigma
     operator = Visibilities(coverage.u * spacing, coverage.v * spacing, weight, pixels)
-    return Problem(operator, image_shape=(1, pixels, pixels), measurement_shape=(2, 1, len(coverage))), coverage.level
+    return Problem(operator, None, (1, pixels, pixels), (2, 1, len(coverage)), coverage.level), coverage.level
 
 
 def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, int], count: int) -> Problem:

@@ -118,19 +118,7 @@ def create_run(folder: Path, config: Config) -> Run:
         first = problem.at(torch.zeros(1, dtype=torch.long))
         make_imaging_risk(config.risk, first, first)
     dilation = possible_dilation(config, source) if config.system.kind == "identity" else (1,)
-    sigma = config.noise.sigma
-    if isinstance(sigma, str):
-        if config.system.kind in WITHOUT_ESTIMATE:
-            raise UnveilError(
-                f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; state it, on the scale of "
-                "the measurements"
-            )
-        images = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
-        sigma = estimate_common_sigma(source.read(i) for i in images)
-        if not sigma > 0:
-            raise UnveilError(
-                f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know"
-            )
+    sigma = noise_level(config, source, problem)
     record = {
         "format": FORMAT,
         "unveil": unveil.__version__,
@@ -147,6 +135,30 @@ def create_run(folder: Path, config: Config) -> Run:
     _write(folder / "config.yaml", to_yaml(config))
     _write(folder / "run.json", json.dumps(record, indent=1) + "\n")
     return open_run(folder)
+
+
+def noise_level(config: Config, source: ImageSource, problem: Problem | Several) -> float:
+    """sigma_n: as the configuration states it, else as the instrument's description tells it, else as found in the data.
+
+    Raises UnveilError where it cannot be found.
+    """
+    stated, data = config.noise.sigma, config.data
+    if not isinstance(stated, str):
+        return stated
+    if isinstance(problem, Problem) and problem.level is not None:
+        low, high = data.value_range or (0.0, 1.0)
+        return problem.level / (high - low)
+    if config.system.kind in WITHOUT_ESTIMATE:
+        raise UnveilError(
+            f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "
+            "the scale of the measurements"
+        )
+    found = estimate_common_sigma(
+        source.read(i) for i in range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+    )
+    if not found > 0:
+        raise UnveilError(f"{data.path}: no noise found in the images; state noise.sigma, the level you know")
+    return found
 
 
 def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:

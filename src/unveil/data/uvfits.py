@@ -1,0 +1,32 @@
+"""UVFITS, the format of radio arrays: one observation a file, its visibilities whitened, as one complex row (1, M)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unveil.data.stored import StoredArray
+from unveil.errors import UnveilError
+
+__all__ = ["scan"]
+
+
+def scan(path: Path, axes: str | None) -> list[StoredArray]:
+    """The visibilities of the file `path`, in jansky at the one level of its coverage (`unveil.operators.whiten`).
+
+    Raises UnveilError for axes other than HW, and where `astropy` is not installed.
+    """
+    if axes not in (None, "HW"):
+        raise UnveilError(f"{path} holds one row of visibilities: leave axes out")
+    array = _load(path)
+    return [StoredArray(path, "", array.shape, array.dtype, "HW", partial(_load, path))]
+
+
+def _load(path: Path) -> Any:
+    from unveil.operators.coverage import whiten  # they load late
+    from unveil.operators.uvfits import read_uvfits
+
+    coverage, visibilities = read_uvfits(path)
+    real, imaginary = whiten(visibilities, coverage).numpy()
+    return real + 1j * imaginary
