@@ -22,7 +22,8 @@ from imaging_methods import METHODS, Method
 from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
-from unveil.diffusion import DPM2M, reconstruction_samples
+from unveil.diffusion import DPM2M, fit_gain, reconstruction_samples
+from unveil.errors import UnveilError
 from unveil.estimators import Stationary
 from unveil.estimators.reconstruction import largest_singular_value
 from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, ssim
@@ -240,14 +241,23 @@ def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
 
 
 def sampled(f: nn.Module, y: Tensor, x_hat: Tensor, task: Task, options) -> dict[str, float]:
-    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the truth."""
+    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the truth.
+
+    The sampler's gain is fitted to their measurements, as a user would.
+    """
+    count, low = min(SAMPLED, len(y)), 0.05 * task.sigma_n
+    try:
+        problem = task.test_problem.subset(range(count))
+        gain = fit_gain(f, y[:count], task.sigma_n, steps=25, sigma_min=low, batch=8, problem=problem)
+    except UnveilError:  # the error is too small a part of the noise to be estimated
+        gain = 0.0
     draws = []
-    for i in range(min(SAMPLED, len(y))):
+    for i in range(count):
         part = task.test_problem.at(torch.tensor([i]))
         draws.append(
             reconstruction_samples(
-                told(f, part), part, y[i : i + 1], task.sigma_n, samples=options.samples, steps=25, solver=DPM2M(),
-                sigma_min=0.05 * task.sigma_n, generator=make_generator("cpu", options.seed, 30, i),
+                told(f, part), part, y[i : i + 1], task.sigma_n, samples=options.samples, steps=25, solver=DPM2M(gain),
+                sigma_min=low, generator=make_generator("cpu", options.seed, 30, i),
             )[:, 0]
         )  # fmt: skip
     samples = torch.stack(draws, 1)
@@ -257,6 +267,7 @@ def sampled(f: nn.Module, y: Tensor, x_hat: Tensor, task: Task, options) -> dict
     u = torch.stack([part.predict(s) for s in samples])
     measured_error = part.inner(part.predict(x_hat - x), part.predict(x_hat - x)).mean()
     result = {
+        "gain": gain,
         "psnr_sample": statistics.mean(psnr(float(e)) for e in mean_square_error(samples[0], x)),
         "spread_over_error": float(samples.var(0).mean() / error),
         "spread_over_error_measured": float(part.inner(u.var(0), torch.ones_like(u[0])).mean() / measured_error),

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from unveil.diffusion import DPM2M, fit_gain, geometric, posterior_samples
+from unveil.diffusion import DPM2M, fit_gain, geometric, posterior_samples, reconstruction_samples
 from unveil.errors import UnveilError
+from unveil.operators import inpainting
 from unveil.random import make_generator, normal
 from unveil.risks import SURE
 
@@ -112,3 +113,32 @@ def test_the_fit_ends_within_its_tolerance_on_its_own_draws(share, device):
 @pytest.mark.parametrize("steps", [1, 2])
 def test_too_few_steps_for_a_gain(steps, pair):
     assert fit_gain(too_sure, pair[1], SIGMA, steps=steps) == 0
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_gain_is_fitted_where_something_is_measured(several, pair):
+    """Behind a mask, or masks of their own: the missing entries, whose estimate and samples are 1/2, count in neither."""
+    x, y = pair
+    keep = torch.rand(8, 64, 64, generator=make_generator(x.device, 9), device=x.device) < 0.6
+    problem = inpainting(keep if several else keep[0])
+    part = problem.at(torch.arange(8, device=x.device))
+    y = part.project(y)
+
+    def sure_of_too_much(u, s, part=part):
+        return too_sure(u, s) if part.measured is None else torch.where(part.measured, too_sure(u, s), 0.5)
+
+    level = torch.full((8,), SIGMA).to(y)
+    g = sure_of_too_much if several else lambda u, s: sure_of_too_much(u, s, problem)
+    gain = fit_gain(sure_of_too_much, y, SIGMA, sigma_min=0.05 * SIGMA, problem=problem)
+    difference = sure_of_too_much(y, level) - x
+    error = float(part.inner(difference, difference).mean())
+    assert error == pytest.approx(MMSE, rel=0.03)
+
+    def measured_spread(gain):
+        drawn = reconstruction_samples(
+            g, problem, y, SIGMA, samples=2, solver=DPM2M(gain), sigma_min=0.05 * SIGMA, generator=make_generator(y.device, 7),
+        )  # fmt: skip
+        return float(part.inner(drawn.var(0), torch.ones_like(y)).mean())
+
+    assert measured_spread(0.0) < 0.85 * error
+    assert measured_spread(gain) == pytest.approx(error, rel=0.07)

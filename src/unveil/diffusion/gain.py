@@ -2,21 +2,25 @@
 
 For exact posterior samples E var(x_k) = E |f(y) - x|^2 / m. The left side is the samples' variance; the right side is
 Stein's estimate (`unveil.risks.SURE`) on the same measurements: the fit sees no reference. The same draws serve every
-gain tried, so that the spread is a smooth, growing function of it.
+gain tried, so that the spread is a smooth, growing function of it. Of incomplete measurements both are taken in measurement
+space, over the entries that are measured: no estimate without a reference tells of the others.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from unveil.diffusion.dpm import DPM2M
+from unveil.diffusion.measurement import reconstruction_samples
 from unveil.diffusion.sample import posterior_samples
 from unveil.diffusion.schedule import Schedule, geometric
 from unveil.diffusion.solver import Denoise
 from unveil.errors import UnveilError
+from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
-from unveil.risks import SURE
+from unveil.risks import SURE, told
 from unveil.shapes import per_sample
 
 __all__ = ["fit_gain"]
@@ -40,10 +44,12 @@ def fit_gain(
     samples: int = 2,
     probes: int = 8,
     batch: int = 64,
+    problem: Problem | Several = DENOISING,
 ) -> float:
     """c in [0, 0.8] at which the mean variance of posterior samples of y equals the estimated error of f(y).
 
-    y: held-out measurements (B, C, H, W) at level sigma_n, a number or (B,). Some 10^5 pixels or more: the error's
+    denoise: f(y, s), and f(y, s, problem) where the problem has operators.
+    y: held-out measurements (B, *measurement) by `problem`, in its order, at level sigma_n, a number or (B,). Some 10^5 pixels or more: the error's
         estimate deviates by about sigma_n^2 sqrt(2 / pixels).
     steps, schedule, sigma_min, batch: those of the sampler that will use c; sigma_min as in `posterior_samples`.
     samples, probes: draws for the variance, and probes of the divergence.
@@ -55,7 +61,9 @@ def fit_gain(
         return 0.0
     level = per_sample(sigma_n, y, "sigma_n")
     probe = make_generator(y.device, seed, 0)
-    error = float(torch.stack([SURE()(denoise, y, level, probe) for _ in range(probes)]).mean())
+    part = problem.at(torch.arange(len(y), device=y.device))
+    f = told(denoise, part)  # type: ignore[arg-type]
+    error = float(torch.stack([SURE(problem=part)(f, y, level, probe) for _ in range(probes)]).mean())
     if not error > 0:
         raise UnveilError(
             f"the estimated error of f on {len(y)} measurements is {error:.2g}, not > 0: "
@@ -64,11 +72,14 @@ def fit_gain(
 
     def excess(gain: float) -> float:
         """ln (spread / error)."""
-        drawn = posterior_samples(
-            denoise, y, level, samples=samples, steps=steps, solver=DPM2M(gain), schedule=schedule,
-            sigma_min=sigma_min, batch=batch, generator=make_generator(y.device, seed, 1),
+        g = denoise if isinstance(problem, Several) else f
+        draw = partial(posterior_samples, f) if part.operator is None else partial(reconstruction_samples, g, problem)
+        x = draw(
+            y, level, samples=samples, steps=steps, solver=DPM2M(gain), schedule=schedule, sigma_min=sigma_min, batch=batch,
+            generator=make_generator(y.device, seed, 1),
         )  # fmt: skip
-        return math.log(float(drawn.var(0).mean()) / error)
+        drawn = torch.stack([part.predict(sample) for sample in x])
+        return math.log(float(part.inner(drawn.var(0), torch.ones_like(y)).mean()) / error)
 
     low, at_low = 0.0, excess(0.0)
     if at_low >= 0:

@@ -5,11 +5,12 @@ import math
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unveil.data import ImageSource, atomic_write
 from unveil.diffusion import SCHEDULES, fit_gain
 from unveil.errors import UnveilError
+from unveil.problem import DENOISING, Problem, Several
 
 __all__ = ["fit_to_images", "read_gain"]
 
@@ -30,29 +31,28 @@ def fit_to_images(
     record: Path,
     schedule: str = "geometric",
     lowest: float = 0.05,
+    problem: Problem | Several = DENOISING,
 ) -> float:
-    """`fit_gain` on the centres of up to 16 images; the result is kept in record/sampler.json and read from there.
+    """`fit_gain` on up to 16 images, of large ones on their centres; the result is kept in record/sampler.json and read from there.
 
+    images: measurements by `problem`, in its order. With an operator they are taken whole.
     lowest: the sampler's last level as a multiple of sigma_n. 0 when the error cannot be estimated from so few pixels.
     """
     if (record / FILE).is_file():
         return read_gain(record)
     count = min(MOST_IMAGES, len(images))
-    side = min([math.isqrt(PIXELS // count), *(min(images.shape(i)[1:]) for i in range(count))])
-    centres = []
-    for i in range(count):
-        _, height, width = images.shape(i)
-        centres.append(images.read(i, ((height - side) // 2, (width - side) // 2, side, side)))
+    y = _centres(images, count) if problem is DENOISING else torch.stack([images.read(i) for i in range(count)])
     try:
         gain = fit_gain(
             f.to(device).eval(),
-            torch.stack(centres).to(device),
+            y.to(device),
             sigma_n,
             seed=seed,
             steps=steps,
             schedule=SCHEDULES[schedule],
             sigma_min=lowest * sigma_n,
             batch=4,
+            problem=problem.subset(range(count)),
         )
     except UnveilError:  # too few pixels to estimate the error: the exact solver needs no fit
         gain = 0.0
@@ -60,6 +60,16 @@ def fit_to_images(
     values = {"gain": gain, "steps": steps, "schedule": schedule, "lowest": lowest}
     atomic_write(record / FILE, lambda path: path.write_text(json.dumps(values) + "\n"))
     return gain
+
+
+def _centres(images: ImageSource, count: int) -> Tensor:
+    """Windows (count, C, side, side) of PIXELS pixels together, fewer if the images are small."""
+    side = min([math.isqrt(PIXELS // count), *(min(images.shape(i)[1:]) for i in range(count))])
+    centres = []
+    for i in range(count):
+        _, height, width = images.shape(i)
+        centres.append(images.read(i, ((height - side) // 2, (width - side) // 2, side, side)))
+    return torch.stack(centres)
 
 
 def read_gain(folder: Path) -> float:

@@ -222,7 +222,6 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
             device=device,
             stages=stages,
         )
-        fit_sampler(run, estimator, held_out, device, stages)
     else:
         estimator = learn_imaging(
             build_reconstruction(config, problem),
@@ -236,13 +235,22 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
             device=device,
             stages=stages,
         )
+    if run.learns_below:
+        fit_sampler(run, estimator, held_out, problem.subset(indices(held_out)), device, stages)
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
     return estimator
 
 
-def fit_sampler(run: Run, estimator: nn.Module, held_out: ImageSource, device: str, stages: Stages | None) -> None:
-    """Fit the gain of the sampler, where the configuration asks for it; the run folder records it."""
+def fit_sampler(
+    run: Run,
+    estimator: nn.Module,
+    held_out: ImageSource,
+    problem: Problem | Several,
+    device: str,
+    stages: Stages | None,
+) -> None:
+    """Fit the gain of the sampler to measurements by `problem`, where the configuration asks for it; the run folder records it."""
     config = run.config
     if config.sampling.solver == "dpm2m" and config.sampling.gain == "fit":
         progress = None if stages is None else stages("fitting the sampler")
@@ -259,6 +267,7 @@ def fit_sampler(run: Run, estimator: nn.Module, held_out: ImageSource, device: s
                 record=run.folder,
                 schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,
+                problem=problem,
             )
         estimator.cpu()
         if progress is not None:

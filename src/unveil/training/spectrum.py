@@ -1,5 +1,6 @@
 """EM for the spectrum of the stationary prior, from measurements alone."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,8 +13,10 @@ from unveil.training.interrupt import Interrupted, stop_on_interrupt
 
 __all__ = ["learn_spectrum"]
 
-ROUNDS, IMAGES = 16, 64
+ROUNDS = 16
 """Of EM; the gain of PSNR of a later round is below .03 dB with the masks and mosaics of docs/incomplete.md."""
+MOST, LEAST, PIXELS = 64, 4, 2**20
+"""Measurements in a round: as many as have so many pixels together, between these."""
 
 
 @torch.no_grad()
@@ -26,15 +29,17 @@ def learn_spectrum(
     seed: int = 0,
     progress: Callable[[int, int, dict[str, float]], object] | None = None,
 ) -> None:
-    """Learn `prior.spectrum` from measurements by `problem` at level sigma_n: 16 rounds of EM, on 64 measurements each.
+    """Learn `prior.spectrum` from measurements by `problem` at level sigma_n: 16 rounds of EM, on up to 64 measurements each.
 
     measurements: (C, H, W) each, in the order of the problem's. progress: (rounds done, all, {}).
     Raises Interrupted after Ctrl-C; the rounds take seconds, and are not saved.
     """
+    pixels = math.prod((problem.image_shape or measurements.shape(0))[1:])
+    count = min(MOST, max(LEAST, PIXELS // pixels))
     with stop_on_interrupt() as stop:
         for done in range(1, ROUNDS + 1):
             generator = make_generator("cpu", seed, 2, done)
-            which = torch.randperm(len(measurements), generator=generator)[:IMAGES]
+            which = torch.randperm(len(measurements), generator=generator)[:count]
             draws = []
             for part in which.split(16):
                 y = torch.stack([measurements.read(i) for i in part.tolist()])
