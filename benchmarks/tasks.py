@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.cli.examples.interferometry import sources
 from unveil.data import open_images
 from unveil.operators import (
     Optics,
@@ -103,25 +104,6 @@ def undersampled(acceleration: int, several: bool) -> Callable:
         return Task(train, test, problem, mri(mask(0)), 0.03, settings)
 
     return task
-
-
-def sources(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """Rings, crescents and discs (count, 1, side, side) in [0, 1] of total flux about side, at random places near the centre."""
-    axis = torch.linspace(-1, 1, side)
-    drawn = []
-    for r, width, asymmetry, angle, x0, y0, kind in torch.rand(count, 7, generator=generator).tolist():
-        x, y = axis[None] - 0.2 * (x0 - 0.5), axis[:, None] - 0.2 * (y0 - 0.5)
-        radius, phase = (x**2 + y**2).sqrt(), torch.atan2(y, x)
-        r, width = 0.25 + 0.3 * r, 0.06 + 0.1 * width
-        profile = torch.exp(-((radius - r) ** 2) / (2 * width**2))
-        if kind < 1 / 3:
-            image = profile
-        elif kind < 2 / 3:
-            image = profile * (1 + (0.4 + 0.6 * asymmetry) * torch.cos(phase - 2 * torch.pi * angle)) / 2
-        else:
-            image = torch.sigmoid((r - radius) / (0.3 * width))
-        drawn.append(image / image.amax())
-    return torch.stack(drawn)[:, None]
 
 
 def horizon(options) -> Task:
