@@ -9,12 +9,13 @@ __all__ = ["METHODS", "Method"]
 class Method:
     """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised, supervised-above; or pseudo-inverse,
     linear, tv, which train no network.
-    risk: settings over the task's. several: needs an operator of its own for each measurement.
+    risk, estimator: settings over the task's.
     """
 
     label: str
     recipe: str
     risk: dict = field(default_factory=dict)
+    estimator: dict = field(default_factory=dict)
 
 
 METHODS = {
@@ -28,6 +29,7 @@ METHODS = {
     "ei-0.1": Method("EI, weight 0.1", "equivariant", {"equivariance": 0.1}),
     "splitting": Method("measurement splitting (SSDU)", "splitting", {"hidden": 0.4}),
     "ambient": Method("Ambient Diffusion (further corruption)", "ambient"),
+    "ambient-white": Method("Ambient Diffusion, white start (as published)", "ambient", estimator={"prior": "white"}),
     "es": Method("equivariant splitting", "equivariant-splitting"),
     "default": Method("default", "default"),
 }

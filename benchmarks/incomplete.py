@@ -104,6 +104,7 @@ def configuration(task: Task, method: Method, options) -> Config:
     settings = copy.deepcopy(task.settings)
     recipe = "default" if method.recipe in (*LOWEST, *CLASSICAL) else method.recipe
     settings.setdefault("risk", {}).update({"recipe": recipe, **method.risk})
+    settings["estimator"] = {**settings.get("estimator", {}), **method.estimator}
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
     settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
     return parse_config({"seed": options.seed, "data": {"path": "simulated"}, **settings}, "benchmark")
