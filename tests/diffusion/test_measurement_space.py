@@ -18,6 +18,7 @@ from unveil.diffusion import (
     prior_samples,
     reconstruction_prior_samples,
     reconstruction_samples,
+    samples_under_prior,
 )
 from unveil.errors import UnveilError
 from unveil.problem import DENOISING, Problem, Several
@@ -380,6 +381,21 @@ def test_samples_of_the_posterior_by_the_prior(device):
         dtype=torch.float64,
     )  # fmt: skip
     check_law(x.flatten(1), *prior.law(a, y[0].flatten(), sigma[0]))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_samples_under_the_prior_of_each_measurement(several, device):
+    """From a start that is wrong, with one operator for both or each its own; A is not one-to-one."""
+    prior, a = signal(device), random(device, *([2] if several else []), 3, N, key=3)
+    y, sigma = measure(a, prior, device)
+    start = 0.5 + random(device, 2, *IMAGE, key=8)
+    x = samples_under_prior(
+        gaussian_denoiser(prior), Several({"a": a}, matrix_problem) if several else matrix_problem(a), y, sigma, start, 10.0,
+        samples=4000, steps=STEPS, generator=make_generator(device, 4),
+    )  # fmt: skip
+    assert x.shape == (4000, 2, *IMAGE)
+    for b in range(2):
+        check_law(x[:, b].flatten(1), *prior.law(a[b] if several else a, y[b].flatten(), sigma[b]))
 
 
 def test_the_search_ends_where_the_curvature_is_not_positive(device):

@@ -5,13 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from unveil.config import parse_config
 from unveil.data import MemorySource
+from unveil.evaluation import draw_samples
 from unveil.operators import inpainting
-from unveil.training import Interrupted, create_run, train_run
+from unveil.random import make_generator
+from unveil.training import Interrupted, create_run, read_gain, train_run
 from unveil.training.imaging_refine import draw_images
+from unveil.training.setup import open_problem, open_source
 
 MEAN, VARIANCE, SIGMA = 0.4, 0.04, 0.1
 SHRUNK = VARIANCE / (VARIANCE + SIGMA**2)
@@ -98,3 +102,30 @@ def test_a_run_with_a_round_ends_and_resumes_where_it_was_interrupted(folder):
             stops += 1
     assert stops >= 5  # training, two sets of draws, the prior, the last stage
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_run_with_a_round_keeps_the_prior_and_samples_under_it(folder):
+    run = create_run(folder / "run", configuration(folder))
+    train_run(run, device="cpu")
+    source = open_source(run.config)
+    problem = open_problem(run.config, source)
+    prior = run.prior(problem)
+    trained = load_file(folder / "run" / "prior.safetensors")
+    assert all(torch.equal(trained[name], value) for name, value in prior.state_dict().items())
+    assert read_gain(run.folder) == 0, "the gain is that of measurement space"
+    f, part, y = run.estimator(problem), problem.at(torch.tensor([5])), source.read(5)[None]
+    draw = lambda prior: draw_samples(  # noqa: E731
+        f,
+        y,
+        0.1,
+        run.config.sampling.model_copy(update={"samples": 16}),
+        make_generator("cpu", 1),
+        problem=part,
+        prior=prior,
+    )
+    missing = ~part.measured[0]
+    assert float(draw(prior).std(0)[0][missing].mean()) > 0.05, "an untrained prior is a wide one"
+    assert float(draw(None).std(0)[0][missing].mean()) < 0.05
+    without = create_run(folder / "without", configuration(folder, rounds=0))
+    train_run(without, device="cpu")
+    assert without.prior(problem) is None

@@ -13,7 +13,7 @@ from unveil.cli.screen import console, figures_table, progress_bar
 from unveil.config import Config, override, parse_config
 from unveil.data import ImageSource, open_images, save_image
 from unveil.errors import UnveilError
-from unveil.estimators import Tiled
+from unveil.estimators import PreconditionedDenoiser, Tiled
 from unveil.evaluation import draw_samples, evaluate
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
@@ -76,6 +76,7 @@ def run_sample(
             soft_wrap=True,
         )
         return
+    prior = open_run_prior(run, problem, device)
     with progress_bar("sampling") as bar:
         for i in range(len(source)):
             y = source.read(i)[None].to(torch_device(device))
@@ -85,7 +86,7 @@ def run_sample(
                 bar(i * total + done, len(source) * total, source.name(i))
 
             part = problem.at(torch.tensor([i], device=y.device))
-            samples = draw_samples(f, y, level, sampling, generator, show, part)[:, 0].cpu()
+            samples = draw_samples(f, y, level, sampling, generator, show, part, prior)[:, 0].cpu()
             folder = out / source.name(i)
             folder.mkdir(parents=True, exist_ok=True)
             for k, x in enumerate(samples):
@@ -145,6 +146,7 @@ def evaluate_and_report(
             device=torch_device(device),
             progress=bar,
             problem=problem,
+            prior=open_run_prior(run, problem, device),
         )
         rows, means = write_results(run.folder, results)
     page = write_report(run)
@@ -187,6 +189,12 @@ def open_input(
     if problem is DENOISING:
         f = Tiled(f)
     return run, f, problem, source, sigma or run.sigma_n
+
+
+def open_run_prior(run: Run, problem: Problem | Several, device: str) -> PreconditionedDenoiser | None:
+    """The prior of the images under which samples are drawn, on `device`, where the run learned one."""
+    prior = run.prior(problem)
+    return None if prior is None else prior.to(torch_device(device))
 
 
 def with_sets(run: Run, sets: Sequence[str]) -> Config:

@@ -8,7 +8,7 @@
     gain.py        the one number of dpm.py that is fitted to a trained network
     sample.py      posterior samples from y, prior samples from noise
     measurement.py the same for y = A x + sigma_n n, in measurement space, by a reconstruction f(y, s)
-    mmps.py        the same posterior under a learned prior of x: its denoiser, for the solvers above
+    mmps.py        the same posterior under a learned prior of x: its denoiser, and samples
 
 To add a solver: one file, one subclass of `Solver`, one entry in `SOLVERS`; the tests take the registry's
 members.
@@ -19,7 +19,7 @@ from unveil.diffusion.dpm import DPM2M
 from unveil.diffusion.gain import fit_gain
 from unveil.diffusion.heun import Heun
 from unveil.diffusion.measurement import measurement_denoiser, reconstruction_prior_samples, reconstruction_samples
-from unveil.diffusion.mmps import posterior_denoiser
+from unveil.diffusion.mmps import posterior_denoiser, samples_under_prior
 from unveil.diffusion.sample import posterior_samples, prior_samples
 from unveil.diffusion.schedule import SCHEDULES, Schedule, geometric, karras
 from unveil.diffusion.solver import Denoise, Progress, Solver
@@ -43,6 +43,7 @@ __all__ = [
     "prior_samples",
     "reconstruction_prior_samples",
     "reconstruction_samples",
+    "samples_under_prior",
 ]
 
 SOLVERS: dict[str, type[Solver]] = {"ancestral": Ancestral, "heun": Heun, "dpm2m": DPM2M}

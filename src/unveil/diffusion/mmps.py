@@ -18,12 +18,15 @@ a search direction p has p^T (...) p <= 0 the search ends for that sample, and w
 import torch
 from torch import Tensor
 
-from unveil.diffusion.solver import Denoise
+from unveil.diffusion.dpm import DPM2M
+from unveil.diffusion.schedule import Schedule, geometric
+from unveil.diffusion.solver import Denoise, Progress, Solver
 from unveil.errors import UnveilError
-from unveil.problem import Problem
+from unveil.problem import Problem, Several
+from unveil.random import normal
 from unveil.shapes import expand, per_sample
 
-__all__ = ["posterior_denoiser"]
+__all__ = ["posterior_denoiser", "samples_under_prior"]
 
 
 def posterior_denoiser(
@@ -80,6 +83,53 @@ def posterior_denoiser(
         return prior.detach() + correction
 
     return posterior
+
+
+@torch.no_grad()
+def samples_under_prior(
+    denoise: Denoise,
+    problem: Problem | Several,
+    y: Tensor,
+    sigma_n: float | Tensor,
+    start: Tensor,
+    sigma_max: float,
+    *,
+    generator: torch.Generator,
+    samples: int = 16,
+    steps: int = 25,
+    solver: Solver | None = None,
+    schedule: Schedule = geometric,
+    sigma_min: float | Tensor | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Draws of x ~ p(x | y) under the learned prior, what A does not see included, from start + sigma_max w at sigma_max down.
+
+    denoise: D(x, s) of the images, from sigma_max down to sigma_min, differentiable in x.
+    problem: A; or `Several`, of as many operators as there are measurements. y: (B, *measurement) at sigma_n, a number or (B,).
+    start: (B, *image), an estimate of x, such as f(y). sigma_max: several times the deviation of the images, against which
+        p(x | y) is narrow: then where the diffusion starts does not matter.
+    sigma_min: last level above 0; default sigma_n / 100. solver: default DPM2M(). The samples of a measurement are drawn at once.
+    generator, steps, schedule, progress: as `posterior_samples`.
+    Returns (S, B, *image). Raises what `posterior_denoiser`, `Solver.solve` and `schedule` raise.
+    """
+    solver = DPM2M() if solver is None else solver
+    level = per_sample(sigma_n, y, "sigma_n")
+    low = level / 100 if sigma_min is None else per_sample(sigma_min, y, "sigma_min")
+    drawn = []
+    for b in range(len(y)):
+        part = problem.at(torch.tensor([b], device=y.device))
+        given = posterior_denoiser(denoise, part, y[b : b + 1], level[b : b + 1])
+        x = start[b].expand(samples, *start.shape[1:])
+        x = x + sigma_max * normal(x, generator)
+        drawn.append(
+            solver.solve(given, x, schedule(sigma_max, float(low[b]), steps), generator, _share(progress, b, len(y)))
+        )
+    return torch.stack(drawn, 1)
+
+
+def _share(progress: Progress | None, part: int, parts: int) -> Progress | None:
+    """`progress` as seen by the solver of measurement number `part`."""
+    return None if progress is None else lambda done, total: progress(part * total + done, parts * total)
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:

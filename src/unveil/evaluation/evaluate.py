@@ -10,15 +10,24 @@ from torch import Tensor, nn
 
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
-from unveil.diffusion import DPM2M, SCHEDULES, SOLVERS, Solver, posterior_samples, reconstruction_samples
+from unveil.diffusion import (
+    DPM2M,
+    SCHEDULES,
+    SOLVERS,
+    Solver,
+    posterior_samples,
+    reconstruction_samples,
+    samples_under_prior,
+)
 from unveil.errors import UnveilError
-from unveil.estimators import Tiled
+from unveil.estimators import PreconditionedDenoiser, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.risks import told
+from unveil.training.imaging import HIGHEST
 
 __all__ = ["Evaluation", "Figures", "draw_samples", "evaluate", "mean_figures"]
 
@@ -64,13 +73,21 @@ def draw_samples(
     generator: torch.Generator,
     progress: Callable[[int, int], object] | None = None,
     problem: Problem = DENOISING,
+    prior: PreconditionedDenoiser | None = None,
 ) -> Tensor:
     """Posterior samples (S, B, C, H, W) of measurements y (B, *measurement) at level sigma_n, as `config` says.
 
-    A gain that is still to be fitted counts as 0: `Run.gain` is the fitted one.
+    A gain that is still to be fitted counts as 0: `Run.gain` is the fitted one. prior: of the images, learned in rounds; x is then
+    drawn under it, and else by f in measurement space.
     """
-    batch = max(1, PIXELS_AT_ONCE // y[0].numel())
     solver, schedule, sigma_min = make_solver(config), SCHEDULES[config.schedule], config.lowest * sigma_n
+    if prior is not None:
+        start = told(f, problem)(y, torch.full((len(y),), sigma_n, device=y.device)).detach()
+        return samples_under_prior(
+            prior, problem, y, sigma_n, start, HIGHEST * prior.deviation, samples=config.samples, steps=config.steps,
+            solver=solver, schedule=schedule, sigma_min=sigma_min, generator=generator, progress=progress,
+        )  # fmt: skip
+    batch = max(1, PIXELS_AT_ONCE // y[0].numel())
     whole = problem.operator is None
     draw = partial(posterior_samples, f) if whole else partial(reconstruction_samples, told(f, problem), problem)
     return draw(
@@ -109,11 +126,11 @@ def evaluate(
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], object] | None = None,
     problem: Problem | Several = DENOISING,
+    prior: PreconditionedDenoiser | None = None,
 ) -> Iterator[Evaluation]:
     """Evaluate f on each measurement of `source`; posterior samples of the first `sampled` ones.
 
-    problem: of the measurements, in their order; with an operator f is f(y, sigma, problem).
-
+    problem: of the measurements, in their order; with an operator f is f(y, sigma, problem). prior: as in `draw_samples`.
     reference: the clean images, in the same order and of the same shapes. progress: (images done, all).
     Raises UnveilError when the reference does not match.
     """
@@ -130,7 +147,7 @@ def evaluate(
         with torch.no_grad():
             x_hat = told(f, part)(y, torch.full((1,), sigma_n, device=y.device))
         estimated = estimate_error(f, y, sigma_n, generator, problem=part)
-        samples = draw_samples(f, y, sigma_n, sampling, generator, problem=part) if i < sampled else None
+        samples = draw_samples(f, y, sigma_n, sampling, generator, problem=part, prior=prior) if i < sampled else None
         raw = part.pseudo_inverse(y)
         figures = _figures(source.name(i), raw, x_hat, estimated, samples, x, part)
         if part.operator is not None:

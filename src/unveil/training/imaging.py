@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from unveil.config import Config, RiskConfig
-from unveil.data import ImageSource
+from unveil.data import ImageSource, atomic_write
 from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
 from unveil.problem import Problem, Several
 from unveil.risks import Each, LogUniform, Oracle, Risk, Simulated
 from unveil.symmetry import make_symmetry
-from unveil.training.checkpoint import latest_checkpoint
+from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
 from unveil.training.device import sampling_device
 from unveil.training.imaging_recipes import make_imaging_risk, precision
 from unveil.training.imaging_refine import draw_images
@@ -22,7 +22,11 @@ from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
 from unveil.training.validation import measurement_validation
 
-__all__ = ["ImagingRecipe", "learn_imaging", "measurement_batches"]
+__all__ = ["ImagingRecipe", "learn_imaging", "measurement_batches", "open_prior"]
+
+PRIOR = "prior.safetensors"
+HIGHEST = 4
+"""Level at which a learned prior starts, in deviations of the images."""
 
 ImagingRecipe = Callable[[RiskConfig, Problem, Problem], Risk]
 
@@ -41,7 +45,8 @@ def learn_imaging(
     device: str = "auto",
     stages: Stages | None = None,
 ) -> nn.Module:
-    """The reconstruction network trained as `config` says, on the CPU and in evaluation mode.
+    """The reconstruction network trained as `config` says, on the CPU and in evaluation mode; after rounds, also the last
+    round's denoiser of the images, in folder/prior.safetensors (`open_prior`).
 
     estimator: f(y, sigma, problem). problem, held_out_problem: of the measurements, in their order. Others: as `learn`.
     """
@@ -79,7 +84,7 @@ def learn_imaging(
     every = max(1, len(measurements) / config.refine.images)
     chosen = [int(i * every) for i in range(min(config.refine.images, len(measurements)))]
     drawn_from, drawn_problem = measurements.subset(chosen), problem.subset(chosen)
-    highest = 4 * config.estimator.deviation
+    highest = HIGHEST * config.estimator.deviation
 
     def draw(prior: nn.Module | None, stage: str) -> ImageSource:
         with sampling_device(device) as where:
@@ -89,14 +94,16 @@ def learn_imaging(
                 progress=None if stages is None else stages(f"{stage}, drawing"),
             )  # fmt: skip
 
-    draws, prior = draw(None, "round-0"), None
+    draws = draw(None, "round-0")
+    prior: nn.Module = image_denoiser(config, draws.channels, estimator.mean)
     for r in range(1, config.refine.rounds + 1):
         stage = f"round-{r}"
-        prior = image_denoiser(config, draws.channels, estimator.mean) if prior is None else prior
         images = image_batches(draws, config.training.batch)
         level = LogUniform(0.04 * sigma_n, highest)
         prior = fit(prior, Oracle(level), without_numbers(images), f"{stage}/prior", None)
         draws = draw(prior, stage)
+    weights = prior.state_dict()
+    atomic_write(folder / PRIOR, lambda path: save_weights(path, weights))
     levels = LogUniform(0.08 * sigma_n, config.risk.levels[1] * sigma_n)
     symmetry = make_symmetry([name for name in config.risk.symmetry if name != "amplitude"])
 
@@ -135,12 +142,22 @@ def paired_batches(first: Batches, second: Batches) -> Batches:
     return lambda generator: (*first(generator), *second(generator))
 
 
-def image_denoiser(config: Config, channels: int, mean: float) -> nn.Module:
+def image_denoiser(config: Config, channels: int, mean: float) -> PreconditionedDenoiser:
     """D(x, s), weights drawn from the configuration's seed alone."""
     form = config.estimator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return PreconditionedDenoiser(UNet(channels, form.widths, form.blocks), mean, form.deviation)
+
+
+def open_prior(folder: Path, config: Config, channels: int, mean: float) -> PreconditionedDenoiser | None:
+    """D(x, s) of the images (C, H, W) of a run with rounds, on the CPU; None where there were none. Its highest level is
+    HIGHEST times its deviation."""
+    if not (folder / PRIOR).is_file():
+        return None
+    prior = image_denoiser(config, channels, mean)
+    load_weights(folder / PRIOR, prior)
+    return prior.eval()
 
 
 def without_numbers(batches: Batches) -> Batches:

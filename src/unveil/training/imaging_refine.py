@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import DrawStore, ImageSource
-from unveil.diffusion import DPM2M, geometric, posterior_denoiser, reconstruction_samples
+from unveil.diffusion import DPM2M, reconstruction_samples, samples_under_prior
 from unveil.errors import UnveilError
 from unveil.problem import Problem, Several
-from unveil.random import make_generator, normal
+from unveil.random import make_generator
 from unveil.risks import told
 from unveil.training.interrupt import Interrupted, stop_on_interrupt
 from unveil.training.loop import Progress
@@ -116,7 +116,15 @@ def _draw(
         )
         return drawn[0]
     x_hat = estimate(y, torch.full((1,), sigma_n, dtype=y.dtype, device=y.device))
-    start = x_hat + highest * normal(x_hat, generator)
-    return DPM2M().solve(
-        posterior_denoiser(prior, problem, y, sigma_n), start, geometric(highest, 0.05 * sigma_n, 2 * steps), generator
-    )
+    return samples_under_prior(
+        prior,
+        problem,
+        y,
+        sigma_n,
+        x_hat,
+        highest,
+        samples=1,
+        steps=2 * steps,
+        sigma_min=0.05 * sigma_n,
+        generator=generator,
+    )[0]

@@ -7,6 +7,7 @@ round-1/, ...        the same of each round of the iterated recipe, and its draw
 sampler.json         the gain fitted to the trained network
 checkpoints/         the newest two, for resuming
 model.safetensors    the averaged weights, once training is done
+prior.safetensors    of incomplete measurements after rounds: a denoiser of the images, under which samples are drawn
 """
 
 import json
@@ -25,12 +26,13 @@ import unveil
 from unveil.config import Config, load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError
+from unveil.estimators import PreconditionedDenoiser
 from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training.checkpoint import load_weights, save_weights
 from unveil.training.device import sampling_device
 from unveil.training.gain import fit_to_images, read_gain
-from unveil.training.imaging import learn_imaging
+from unveil.training.imaging import learn_imaging, open_prior
 from unveil.training.imaging_recipes import make_imaging_risk
 from unveil.training.learn import learn
 from unveil.training.recipes import make_risk
@@ -41,6 +43,7 @@ from unveil.training.setup import (
     indices,
     open_problem,
     open_source,
+    signal_mean,
     split,
 )
 from unveil.training.stages import Stages
@@ -94,6 +97,12 @@ class Run:
         estimator = build_estimator(self.config, self.channels, problem)
         load_weights(weights, estimator)
         return estimator.eval()
+
+    def prior(self, problem: Problem | Several) -> PreconditionedDenoiser | None:
+        """D(x, s) of the images, on the CPU, where rounds of refinement learned one from measurements by `problem`; else None."""
+        if problem.image_shape is None or not self.config.refine.rounds:
+            return None
+        return open_prior(self.folder, self.config, problem.image_shape[0], signal_mean(self.config))
 
 
 def create_run(folder: Path, config: Config) -> Run:
@@ -235,7 +244,7 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
             device=device,
             stages=stages,
         )
-    if run.learns_below:
+    if run.learns_below and run.prior(problem) is None:  # under a learned prior of the images the exact solver draws
         fit_sampler(run, estimator, held_out, problem.subset(indices(held_out)), device, stages)
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))

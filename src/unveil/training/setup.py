@@ -11,7 +11,7 @@ from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 
 __all__ = [
-    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_problem", "open_source", "split",
+    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_problem", "open_source", "signal_mean", "split",
 ]  # fmt: skip
 
 
@@ -34,13 +34,19 @@ def build_reconstruction(config: Config, problem: Problem | Several) -> Reconstr
     if problem.image_shape is None:
         raise UnveilError("a problem without an operator is denoised, not reconstructed: build_estimator serves it")
     colours = problem.image_shape[0]
-    mean = MEANS.get(config.system.kind, 0.5) if form.mean is None else form.mean
+    mean = signal_mean(config)
     chosen = form.prior or ("white" if config.system.kind in FOURIER else "stationary")
     prior = Stationary(problem.image_shape, mean, form.deviation) if chosen == "stationary" else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         backbone = UNet(2 * colours, form.widths, form.blocks, out_channels=colours)
         return Reconstruction(backbone, problem, mean, form.deviation, form.iterations, prior)
+
+
+def signal_mean(config: Config) -> float:
+    """m, of the images: as stated, or the usual one of the system's."""
+    stated = config.estimator.mean
+    return MEANS.get(config.system.kind, 0.5) if stated is None else stated
 
 
 MEANS = {"mri": 0.0, "interferometry": 0.0, "cryoem": 0.0}
