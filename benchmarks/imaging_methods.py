@@ -9,13 +9,14 @@ __all__ = ["METHODS", "Method"]
 class Method:
     """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised, supervised-above; or pseudo-inverse,
     linear, tv, which train no network.
-    risk, estimator: settings over the task's.
+    risk, estimator, refine: settings over the task's.
     """
 
     label: str
     recipe: str
     risk: dict = field(default_factory=dict)
     estimator: dict = field(default_factory=dict)
+    refine: dict = field(default_factory=dict)
 
 
 METHODS = {
@@ -32,4 +33,7 @@ METHODS = {
     "ambient-white": Method("Ambient Diffusion, white start (as published)", "ambient", estimator={"prior": "white"}),
     "es": Method("equivariant splitting", "equivariant-splitting"),
     "default": Method("default", "default"),
+    "default-em": Method(
+        "default, then a round of EM", "default", refine={"rounds": 1, "steps": 300, "images": 100, "draw_steps": 8}
+    ),
 }

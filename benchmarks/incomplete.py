@@ -22,19 +22,20 @@ from imaging_methods import METHODS, Method
 from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
-from unveil.diffusion import DPM2M, fit_gain, reconstruction_samples
+from unveil.diffusion import DPM2M, fit_gain, reconstruction_samples, samples_under_prior
 from unveil.errors import UnveilError
 from unveil.estimators import Stationary
 from unveil.estimators.reconstruction import largest_singular_value
 from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, ssim
 from unveil.operators import magnitude
-from unveil.problem import Problem
+from unveil.problem import Problem, Several
 from unveil.random import make_generator, normal
 from unveil.risks import Each, LogUniform, Simulated, told
 from unveil.training import build_estimator, train
 from unveil.training.checkpoint import latest_checkpoint
-from unveil.training.imaging import learn_imaging, measurement_batches
+from unveil.training.imaging import HIGHEST, learn_imaging, measurement_batches, open_prior
 from unveil.training.imaging_recipes import make_imaging_risk, precision
+from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 
 TIMED_STEPS = 7
@@ -69,7 +70,7 @@ def main() -> None:
         if isinstance(f, nn.Module):
             table[name]["parameters"] = sum(p.numel() for p in f.parameters())
             if METHODS[name].recipe in ("supervised", "default"):  # the others learn nothing below sigma_n
-                table[name] |= sampled(f, y_test, x_hat, task, options)
+                table[name] |= sampled(f, learned_prior(name, task, options), y_test, x_hat, task, options)
         pictures[name] = x_hat
         print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)
     for name, ratio in step_times([n for n in names if METHODS[n].recipe not in CLASSICAL], task, y, options).items():
@@ -107,7 +108,8 @@ def configuration(task: Task, method: Method, options) -> Config:
     settings["estimator"] = {**settings.get("estimator", {}), **method.estimator}
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
     settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
-    return parse_config({"seed": options.seed, "data": {"path": "simulated"}, **settings}, "benchmark")
+    values = {"seed": options.seed, "data": {"path": "simulated"}, "refine": method.refine, **settings}
+    return parse_config(values, "benchmark")
 
 
 def source(y: Tensor) -> MemorySource:
@@ -130,7 +132,7 @@ def learned(name: str, task: Task, y: Tensor, options):
     if method.recipe in CLASSICAL:
         return CLASSICAL[method.recipe](task, y)
     config = configuration(task, method, options)
-    folder = (options.work or options.json.with_suffix("")) / name
+    folder = folder_of(name, options)
     folder.mkdir(parents=True, exist_ok=True)
     estimator = build_estimator(config, y.shape[1], task.problem)
     start = time.monotonic()
@@ -159,6 +161,16 @@ def learned(name: str, task: Task, y: Tensor, options):
         estimator, source(y), task.problem, held_out, task.problem.subset(range(4)), task.sigma_n, config, folder,
         device="cpu", stages=lambda title: progress,
     )  # fmt: skip
+
+
+def folder_of(name: str, options) -> Path:
+    return (options.work or options.json.with_suffix("")) / name
+
+
+def learned_prior(name: str, task: Task, options):
+    """The denoiser of the images under which x is sampled, of a method with rounds; else None."""
+    config = configuration(task, METHODS[name], options)
+    return open_prior(folder_of(name, options), config, task.train.shape[1], signal_mean(config))
 
 
 def pseudo_inverse(y: Tensor, sigma: float, problem: Problem) -> Tensor:
@@ -241,39 +253,36 @@ def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
     return {f"distance_{name}": frechet_distance(real, found)}
 
 
-def sampled(f: nn.Module, y: Tensor, x_hat: Tensor, task: Task, options) -> dict[str, float]:
-    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the truth.
-
-    The sampler's gain is fitted to their measurements, as a user would.
-    """
-    count, low = min(SAMPLED, len(y)), 0.05 * task.sigma_n
-    try:
-        problem = task.test_problem.subset(range(count))
-        gain = fit_gain(f, y[:count], task.sigma_n, steps=25, sigma_min=low, batch=8, problem=problem)
-    except UnveilError:  # the error is too small a part of the noise to be estimated
-        gain = 0.0
-    draws = []
-    for i in range(count):
-        part = task.test_problem.at(torch.tensor([i]))
-        draws.append(
-            reconstruction_samples(
-                told(f, part), part, y[i : i + 1], task.sigma_n, samples=options.samples, steps=25, solver=DPM2M(gain),
-                sigma_min=low, generator=make_generator("cpu", options.seed, 30, i),
-            )[:, 0]
-        )  # fmt: skip
-    samples = torch.stack(draws, 1)
-    x, x_hat = task.test[: samples.shape[1]], x_hat[: samples.shape[1]]
-    error = mean_square_error(x_hat, x).mean()
-    part = task.test_problem.at(torch.arange(len(x)))
-    u = torch.stack([part.predict(s) for s in samples])
-    measured_error = part.inner(part.predict(x_hat - x), part.predict(x_hat - x)).mean()
+def sampled(f: nn.Module, prior, y: Tensor, x_hat: Tensor, task: Task, options) -> dict[str, float]:
+    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the truth."""
+    y, x_hat, x = y[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
+    problem = task.test_problem.subset(range(len(y)))
+    samples = draw(f, prior, y, x_hat, problem, task.sigma_n, options)
+    part = problem.at(torch.arange(len(y)))
+    spread = torch.stack([part.predict(one) for one in samples]).var(0)
+    missed = part.predict(x_hat - x)
     result = {
-        "gain": gain,
         "psnr_sample": statistics.mean(psnr(float(e)) for e in mean_square_error(samples[0], x)),
-        "spread_over_error": float(samples.var(0).mean() / error),
-        "spread_over_error_measured": float(part.inner(u.var(0), torch.ones_like(u[0])).mean() / measured_error),
+        "spread_over_error": float(samples.var(0).mean() / mean_square_error(x_hat, x).mean()),
+        "spread_over_error_measured": float(
+            part.inner(spread, torch.ones_like(spread)).mean() / part.inner(missed, missed).mean()
+        ),
     }
     return result | distance("samples", samples.flatten(0, 1), x)
+
+
+def draw(f: nn.Module, prior, y: Tensor, x_hat: Tensor, problem, sigma_n: float, options) -> Tensor:
+    """Samples (S, B, C, H, W): under the learned prior of the images, or in measurement space with the gain fitted to y."""
+    generator, low = make_generator("cpu", options.seed, 30), 0.05 * sigma_n
+    how = {"samples": options.samples, "steps": 25, "sigma_min": low, "generator": generator}
+    if prior is not None:
+        return samples_under_prior(prior, problem, y, sigma_n, x_hat, HIGHEST * prior.deviation, **how)
+    try:
+        gain = fit_gain(f, y, sigma_n, steps=25, sigma_min=low, batch=8, problem=problem)
+    except UnveilError:  # the error is too small a part of the noise to be estimated
+        gain = 0.0
+    g = f if isinstance(problem, Several) else told(f, problem)
+    return reconstruction_samples(g, problem, y, sigma_n, solver=DPM2M(gain), batch=8, **how)
 
 
 def step_times(names: list[str], task: Task, y: Tensor, options) -> dict[str, float]:
