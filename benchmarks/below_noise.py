@@ -83,6 +83,7 @@ def network_options(options) -> None:
     options.add_argument("--levels", default="0.01,0.02,0.05,0.075,0.1,0.15", help="noise levels of the test")
     options.add_argument("--steps", type=int, default=2000, help="gradient steps, all rounds included")
     options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
+    options.add_argument("--batch", type=int, default=32, help="crops a step")
     options.add_argument("--dilation", default="", help="block sizes of the default recipe, e.g. 1 or 1,2,4")
     options.add_argument(
         "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
@@ -121,7 +122,7 @@ def configuration(method: Method, seed: int, options) -> Config:
         "estimator": {"form": method.form},
         "risk": {"levels": [1.0, highest_level(options) / options.sigma_n], **dilation},
         "training": {
-            "steps": steps, "crop": options.crop, "checkpoint_every": 250, "validate_every": options.steps,
+            "steps": steps, "crop": options.crop, "batch": options.batch, "checkpoint_every": 250, "validate_every": options.steps,
             "warmup": min(100, steps), **method.training,
         },
         "refine": {"steps": steps, "images": 100, "draw_steps": 8, **method.refine},

@@ -29,9 +29,11 @@ METHODS = {
     "ei": Method("equivariant imaging (EI)", "equivariant", {"equivariance": 1.0}),
     "ei-0.1": Method("EI, weight 0.1", "equivariant", {"equivariance": 0.1}),
     "splitting": Method("measurement splitting (SSDU)", "splitting", {"hidden": 0.4}),
-    "ambient": Method("Ambient Diffusion (further corruption)", "ambient"),
-    "ambient-white": Method("Ambient Diffusion, white start (as published)", "ambient", estimator={"prior": "white"}),
-    "es": Method("equivariant splitting", "equivariant-splitting"),
+    "ambient": Method("Ambient Diffusion (further corruption)", "ambient", {"hidden": 0.2}),
+    "ambient-white": Method(
+        "Ambient Diffusion, white start (as published)", "ambient", {"hidden": 0.2}, estimator={"prior": "white"}
+    ),
+    "es": Method("equivariant splitting", "equivariant-splitting", {"hidden": 0.2}),
     "default": Method("default", "default"),
     "default-em": Method(
         "default, then a round of EM", "default", refine={"rounds": 1, "steps": 300, "images": 100, "draw_steps": 8}

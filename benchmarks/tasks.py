@@ -68,7 +68,7 @@ def colour_mosaic(options) -> Task:
     """Colour photographs through a Bayer filter."""
     train, test = windows(options.train, 64, 60, 1), windows(options.test, 64, 12, 2)
     problem = demosaicing(64, 64)
-    return Task(train, test, problem, problem, 0.1, {"risk": {"symmetry": ["shift"]}})
+    return Task(train, test, problem, problem, 0.1, {"risk": {"symmetry": ["shift"], "equivariance": 1.0}})
 
 
 def slices(path: str, side: int) -> Tensor:
@@ -97,7 +97,7 @@ def undersampled(acceleration: int, several: bool) -> Callable:
 
         problem = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
         settings = {
-            "risk": {"symmetry": ["rotate", "flip"]},
+            "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
             "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2, "prior": "white"},
             "training": {"batch": 2},
         }

@@ -101,6 +101,11 @@ class RiskConfig(Section):
     equivariance: float = Field(
         0.3, ge=0, description="weight of equivariant imaging in the recipes for incomplete measurements"
     )
+    seen: bool = Field(
+        False,
+        description="judge equivariant imaging in the default recipe only along what the system saw of each image: for those that see "
+        "a small part (MRI), with a weight of about 3",
+    )
     hidden: float = Field(
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"
     )

@@ -14,6 +14,7 @@ from risk_statistics import (
 )
 
 from unveil.errors import UnveilError
+from unveil.operators import inpainting
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator, normal
 from unveil.risks import (
@@ -358,6 +359,68 @@ def check_equivariance(risk, case, symmetry, repeats=200):
 def test_equivariance_of_a_linear_estimator(detach, symmetry, device):
     case = LinearCase(device)
     check_equivariance(Equivariance(symmetry, case.problem, detach), case, symmetry)
+
+
+def seen_in_expectation(case, symmetry):
+    """E |A T_g^T (z - F (A z + s w))|^2 / m (B,) of z = T_g u, over all elements, by dense matrices."""
+    t = case.actions(symmetry)
+    judge = case.a @ t.mT  # (|G|, M, N)
+    error = judge @ (torch.eye(N).to(t) - case.f_matrix @ case.a) @ t
+    mean = case.x.flatten(1) @ (case.f_matrix @ case.a).mT
+    kept = case.f_matrix[:, case.measured]
+    signal = (error @ mean.mT).square().sum(1).mean(0)
+    noise = (error @ kept).square().sum((1, 2)).mean() + (judge @ kept).square().sum((1, 2)).mean()
+    return (signal + case.sigma**2 * noise) / case.measured.sum()
+
+
+@pytest.mark.parametrize("symmetry", [Flip(), Shift()], ids=["flip", "shift"])
+def test_equivariance_judged_where_it_was_seen(symmetry, device):
+    case = LinearCase(device)
+    expected = seen_in_expectation(case, symmetry)
+    ratio = expected / equivariance_in_expectation(case, symmetry)
+    assert float((ratio - 1).abs().min()) > 0.1, "the other formula is another number"
+
+    def value(risk):
+        def of(r):
+            y = case.measure(make_generator(device, 11, r, 1))
+            return risk(case.f, y, case.sigma, make_generator(device, 11, r, 2))
+
+        return of
+
+    check_ratio(value(Equivariance(symmetry, case.problem, seen=True)), lambda r: expected, 200, "seen part")
+    with pytest.raises(Biased):
+        check_ratio(value(Equivariance(symmetry, case.problem)), lambda r: expected, 200, "seen part")
+
+
+def test_equivariance_where_it_was_seen_says_nothing_of_the_rest(device):
+    """An f that errs only where A saw nothing of T_g^-1 x has no error, and a gradient of zero."""
+    keep = torch.zeros(4, 6, dtype=torch.float64, device=device)
+    keep[:, :3] = 1  # the left half; a flip turns it into the right one
+    problem = inpainting(keep)
+    x_hat = torch.rand(5, 1, 4, 6, generator=make_generator(device, 1), dtype=torch.float64, device=device)
+    shift = torch.ones((), dtype=torch.float64, device=device, requires_grad=True)
+
+    class Mirror(Flip):
+        def draw(self, x, generator):
+            g = super().draw(x, generator)
+            return self.elements(x.shape[1:]).to(g)[-1].expand_as(g)
+
+    mirror = Mirror()
+    unseen = 1 - mirror.apply(keep.expand(5, 1, 4, 6), mirror.draw(x_hat, make_generator(device, 2)))
+    calls = []
+
+    def f(y, sigma):
+        calls.append(y)
+        g = mirror.draw(x_hat, make_generator(device, 2))
+        return x_hat if len(calls) % 2 else mirror.apply(x_hat, g) + shift * unseen
+
+    none = torch.zeros(5, dtype=torch.float64, device=device)
+    y = problem.predict(x_hat)
+    value = Equivariance(mirror, problem, seen=True)(f, y, none, make_generator(device, 3))
+    assert float(value.detach().abs().max()) < 1e-24
+    (gradient,) = torch.autograd.grad(value.sum(), shift)
+    assert float(gradient.abs()) < 1e-12
+    assert float(Equivariance(mirror, problem)(f, y, none, make_generator(device, 3)).detach().min()) > 0.4
 
 
 class WrongEquivariance(Equivariance):

@@ -30,7 +30,10 @@ KINDS = tuple(kind for kind in systems() if kind != "identity")
 SETTINGS: dict[str, dict[str, Any]] = {
     "inpainting": {"risk": {"symmetry": ["shift"]}},
     "demosaicing": {"risk": {"symmetry": ["shift"]}},
-    "mri": {"risk": {"symmetry": ["rotate", "flip"]}, "estimator": {"iterations": 3}},
+    "mri": {
+        "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
+        "estimator": {"iterations": 3},
+    },
     "interferometry": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2, "deviation": 0.3}},
     "cryoem": {"risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0}, "estimator": {"iterations": 2}},
     "tomography": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
@@ -39,7 +42,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """A symmetry teaches where it does not commute with A. Missing pixels are seen in shifted images. Shifts commute with all that
 acts on each frequency by itself, but turns do not where the frequencies that are seen, the rays, the pixels or the kernel have
-directions. Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
+directions. Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized. Of what an
+accelerated scan leaves out, only what other turns saw is taught, and all columns are shown (docs/incomplete.md). What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
 (Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned."""
 
 PIXELS_A_STEP = 32**3

@@ -8,6 +8,13 @@ If T_g x is as likely a signal as x, then f must reconstruct it as well as x. Wi
 https://arxiv.org/abs/2111.12855). Where each measurement has an operator of its own, another one's A can measure T_g x_hat: any
 operator of the data set is as likely (multi-operator imaging, Tachella, Chen and Davies 2022, https://arxiv.org/abs/2201.12151). It supplements a risk, and is none itself: f = 0 has none. x_hat is an average over the
 posterior, smoother than a signal, so this term pulls towards smooth images; its weight and the path of its gradient matter.
+
+Where A saw nothing of x, x_hat is the network's own guess, and teaching it to f only confirms it: of an eighth of k-space each pass
+learns the truth about an eighth of what was unseen, and the present guess about the rest. Judged by
+
+    |A T_g^-1 (T_g x_hat - f(A T_g x_hat + sigma w, sigma))|^2 / m
+
+f learns from those directions of T_g x_hat alone that A did see before they were turned away from it. (ours)
 """
 
 import torch
@@ -23,16 +30,23 @@ __all__ = ["Equivariance"]
 
 
 class Equivariance(Risk):
-    """The squared error of f on virtual measurements of T_g f(y), (B,) in squared units of x.
+    """The squared error of f on virtual measurements of T_g f(y), (B,) in squared units of x, or of y where only the seen part counts.
 
     symmetry: T_g. detach: x_hat is a fixed target, and only the second pass learns; otherwise the gradient flows through both.
     virtual: A of the virtual measurements, which f is told as a third argument; None: the problem's own.
+    seen: judge f by the second formula, along what A saw of f(y); T_g^T stands for T_g^-1.
     """
 
     def __init__(
-        self, symmetry: Symmetry, problem: Problem = DENOISING, detach: bool = True, virtual: Problem | None = None
+        self,
+        symmetry: Symmetry,
+        problem: Problem = DENOISING,
+        detach: bool = True,
+        virtual: Problem | None = None,
+        seen: bool = False,
     ) -> None:
         super().__init__(problem)
+        self.seen = seen
         self.virtual = virtual
         self.symmetry = symmetry
         self.detach = detach
@@ -40,9 +54,14 @@ class Equivariance(Risk):
 
     def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
-            x = self.symmetry.transform(f(y, sigma), generator)
+            x_hat = f(y, sigma)
+            g = self.symmetry.draw(x_hat, generator)
+            x = self.symmetry.apply(x_hat, g)
         virtual = self.virtual or self.problem
         u = virtual.predict(x)
         u = u + virtual.project(expand(sigma, u) * normal(u, generator))
         again = f(u, sigma) if self.virtual is None else f(u, sigma, virtual)  # type: ignore[call-arg]
-        return (again - x).square().flatten(1).mean(1)
+        error = again - x
+        if not self.seen:
+            return error.square().flatten(1).mean(1)
+        return self.mean_square(self.problem.predict(self.symmetry.adjoint(error, g)))

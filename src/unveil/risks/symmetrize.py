@@ -53,9 +53,4 @@ class Turned:
         return self.problem.predict(self.symmetry.apply(x, self.g))
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        back = self.problem.adjoint(y)
-        learning = torch.is_grad_enabled() and back.requires_grad
-        with torch.enable_grad():
-            x = torch.zeros_like(back, requires_grad=True)
-            (turned,) = torch.autograd.grad(self.symmetry.apply(x, self.g), x, back, create_graph=learning)
-        return turned
+        return self.symmetry.adjoint(self.problem.adjoint(y), self.g)

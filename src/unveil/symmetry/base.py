@@ -55,10 +55,11 @@ class Symmetry(ABC):
         return self.apply(x, g) if self.linear else self.apply(x, g) - self.apply(torch.zeros_like(x), g)
 
     def adjoint(self, v: Tensor, g: Tensor) -> Tensor:
-        """T_g^T v (B, C, H, W) of v (B, C, H, W), T_g its linear part, by automatic differentiation. Itself not differentiable."""
+        """T_g^T v (B, C, H, W) of v (B, C, H, W), T_g its linear part, by automatic differentiation; differentiable in v."""
+        learning = torch.is_grad_enabled() and v.requires_grad
         with torch.enable_grad():
             x = torch.zeros_like(v, requires_grad=True)
-            (back,) = torch.autograd.grad(self.apply(x, g), x, v.detach())
+            (back,) = torch.autograd.grad(self.apply(x, g), x, v, create_graph=learning)
         return back
 
     def cover(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:

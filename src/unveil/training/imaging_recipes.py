@@ -96,7 +96,8 @@ def default(config: RiskConfig, problem: Problem, virtual: Problem) -> Risk:
     base = hidden(base, config)
     if not config.equivariance or not config.symmetry:
         return base
-    term = Weighted(Equivariance(make_symmetry(config.symmetry), problem, virtual=virtual), precision)
+    symmetry = make_symmetry(config.symmetry)
+    term = Weighted(Equivariance(symmetry, problem, virtual=virtual, seen=config.seen), precision)
     return Sum([(1.0, base), (config.equivariance, term)])
 
 
