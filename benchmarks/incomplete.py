@@ -39,7 +39,8 @@ from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 
 TIMED_STEPS = 7
-SAMPLED = 16
+SAMPLED, FITTED = 16, 4
+"""Test measurements that are sampled, and of these, those that the sampler's gain is fitted to."""
 
 
 def main() -> None:
@@ -272,13 +273,14 @@ def sampled(f: nn.Module, prior, y: Tensor, x_hat: Tensor, task: Task, options) 
 
 
 def draw(f: nn.Module, prior, y: Tensor, x_hat: Tensor, problem, sigma_n: float, options) -> Tensor:
-    """Samples (S, B, C, H, W): under the learned prior of the images, or in measurement space with the gain fitted to y."""
+    """Samples (S, B, C, H, W): under the learned prior of the images, or in measurement space with a gain fitted to some y."""
     generator, low = make_generator("cpu", options.seed, 30), 0.05 * sigma_n
     how = {"samples": options.samples, "steps": 25, "sigma_min": low, "generator": generator}
     if prior is not None:
         return samples_under_prior(prior, problem, y, sigma_n, x_hat, HIGHEST * prior.deviation, **how)
     try:
-        gain = fit_gain(f, y, sigma_n, steps=25, sigma_min=low, batch=8, problem=problem)
+        few = problem.subset(range(min(FITTED, len(y))))
+        gain = fit_gain(f, y[:FITTED], sigma_n, steps=25, sigma_min=low, batch=8, problem=few)
     except UnveilError:  # the error is too small a part of the noise to be estimated
         gain = 0.0
     g = f if isinstance(problem, Several) else told(f, problem)
