@@ -35,16 +35,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "estimator": {"iterations": 3},
     },
     "interferometry": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2, "deviation": 0.3}},
-    "cryoem": {"risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0}, "estimator": {"iterations": 2}},
+    "cryoem": {
+        "risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0, "equivariance": 0.0},
+        "estimator": {"iterations": 2},
+    },
     "tomography": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
     "blur": {"risk": {"symmetry": ["rotate", "dilation"]}},
     "super_resolution": {"risk": {"symmetry": ["rotate", "dilation"]}},
 }
 """A symmetry teaches where it does not commute with A. Missing pixels are seen in shifted images. Shifts commute with all that
 acts on each frequency by itself, but turns do not where the frequencies that are seen, the rays, the pixels or the kernel have
-directions. Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized. Of what an
-accelerated scan leaves out, only what other turns saw is taught, and all columns are shown (docs/incomplete.md). What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
-(Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned."""
+directions. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
+(Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned.
+
+Of what an accelerated scan leaves out only what other turns saw is taught, and f is shown all columns. Particles have one
+contrast, and a fraction of it drowns in their noise: they are not renormalized; and in noise so strong the agreement among
+smooth guesses (equivariant imaging) drowns the data, while several defoci see everything without it. See docs/incomplete.md."""
 
 PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
