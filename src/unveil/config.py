@@ -68,7 +68,7 @@ class EstimatorConfig(Section):
     prior: Literal["white", "stationary"] | None = Field(
         None,
         description="of a system other than identity: the images for which f's linear part is best; stationary learns their "
-        "spectrum from the measurements; null: white where the system measures Fourier coefficients, else stationary",
+        "spectrum from the measurements; null: white where the system measures Fourier coefficients or rays, else stationary",
     )
 
     @field_validator("widths")

@@ -14,7 +14,15 @@ from unveil.config import load_config, systems
 from unveil.data import open_images
 from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
-TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1"]
+TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",
+        "sampling.steps=4"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The spectrum is tested elsewhere."""
+    monkeypatch.setattr("unveil.training.spectrum.ROUNDS", 2)
+    monkeypatch.setattr("unveil.training.spectrum.MOST", 8)
 
 
 def call(*words):

@@ -18,8 +18,8 @@ FILE = "sampler.json"
 MOST_IMAGES = 16
 PIXELS = 150_000
 """Together in the windows: Stein's estimate then deviates by 0.4% of sigma_n^2, a few percent of the error."""
-WHOLE = 2**16
-"""Pixels of incomplete measurements together, which cost more to sample: at 128x128 four, some minutes on a CPU."""
+WHOLE = 2**14
+"""Pixels of incomplete measurements together, which cost more to sample: at 128x128 one, a minute on a CPU."""
 
 
 def fit_to_images(

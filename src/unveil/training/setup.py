@@ -35,7 +35,7 @@ def build_reconstruction(config: Config, problem: Problem | Several) -> Reconstr
         raise UnveilError("a problem without an operator is denoised, not reconstructed: build_estimator serves it")
     colours = problem.image_shape[0]
     mean = signal_mean(config)
-    chosen = form.prior or ("white" if config.system.kind in FOURIER else "stationary")
+    chosen = form.prior or ("white" if config.system.kind in WHITE else "stationary")
     prior = Stationary(problem.image_shape, mean, form.deviation) if chosen == "stationary" else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -52,8 +52,8 @@ def signal_mean(config: Config) -> float:
 MEANS = {"mri": 0.0, "interferometry": 0.0, "cryoem": 0.0}
 """Of images whose zero is their background."""
 
-FOURIER = ("mri", "interferometry")
-"""Systems that measure Fourier coefficients, of which a stationary prior cannot tell one from another."""
+WHITE = ("mri", "interferometry", "tomography")
+"""Systems that measure Fourier coefficients, of which a stationary prior cannot tell one from another, or that are slow to apply."""
 
 WITHOUT_ESTIMATE = ("inpainting", "demosaicing", "mri", "interferometry")
 """Systems whose measurements do not look like images with noise: their level cannot be estimated from them."""
