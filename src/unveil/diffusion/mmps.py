@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from unveil.diffusion.dpm import DPM2M
+from unveil.diffusion.sample import share
 from unveil.diffusion.schedule import Schedule, geometric
 from unveil.diffusion.solver import Denoise, Progress, Solver
 from unveil.errors import UnveilError
@@ -122,14 +123,9 @@ def samples_under_prior(
         x = start[b].expand(samples, *start.shape[1:])
         x = x + sigma_max * normal(x, generator)
         drawn.append(
-            solver.solve(given, x, schedule(sigma_max, float(low[b]), steps), generator, _share(progress, b, len(y)))
+            solver.solve(given, x, schedule(sigma_max, float(low[b]), steps), generator, share(progress, b, len(y)))
         )
     return torch.stack(drawn, 1)
-
-
-def _share(progress: Progress | None, part: int, parts: int) -> Progress | None:
-    """`progress` as seen by the solver of measurement number `part`."""
-    return None if progress is None else lambda done, total: progress(part * total + done, parts * total)
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:

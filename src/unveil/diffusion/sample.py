@@ -71,7 +71,7 @@ def posterior_samples(
     parts = which.split(batch)
     out = torch.empty(samples * len(y), *y.shape[1:], dtype=y.dtype, device=y.device)
     for i, (part, slot) in enumerate(zip(parts, out.split(batch))):
-        slot.copy_(solver.solve(denoise, y[part], levels[:, part], generator, _share(progress, i, len(parts))))
+        slot.copy_(solver.solve(denoise, y[part], levels[:, part], generator, share(progress, i, len(parts))))
     return out.reshape(samples, *y.shape)
 
 
@@ -118,7 +118,7 @@ def prior_samples(
     slots = out.split(batch)
     for i, slot in enumerate(slots):
         x = mean + sigma_max * normal(slot, generator)
-        slot.copy_(solver.solve(denoise, x, levels, generator, _share(progress, i, len(slots))))
+        slot.copy_(solver.solve(denoise, x, levels, generator, share(progress, i, len(slots))))
     return out
 
 
@@ -128,7 +128,7 @@ def _at_least_one(**counts: int) -> None:
             raise UnveilError(f"{name} is {count}: it must be at least 1")
 
 
-def _share(progress: Progress | None, part: int, parts: int) -> Progress | None:
+def share(progress: Progress | None, part: int, parts: int) -> Progress | None:
     """`progress` as seen by the solver of batch number `part`: its steps count among those of all batches."""
     if progress is None:
         return None

@@ -19,7 +19,7 @@ MOST_IMAGES = 16
 PIXELS = 150_000
 """Together in the windows: Stein's estimate then deviates by 0.4% of sigma_n^2, a few percent of the error."""
 WHOLE = 2**14
-"""Pixels of incomplete measurements together, which cost more to sample: at 128x128 one, a minute on a CPU."""
+"""Pixels of incomplete measurements together, which cost more to sample: at 128x128 one."""
 
 
 def fit_to_images(
