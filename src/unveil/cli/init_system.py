@@ -49,8 +49,8 @@ directions. What a round blur or coarse pixels remove is seen in smaller images 
 (Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned.
 
 Of what an accelerated scan leaves out only what other turns saw is taught, and f is shown all columns. Particles have one
-contrast, and a fraction of it drowns in their noise: they are not renormalized; and in noise so strong the agreement among
-smooth guesses (equivariant imaging) drowns the data, while several defoci see everything without it. See docs/incomplete.md."""
+contrast, and a fraction of it drowns in their noise: they are not renormalized; and their background, which the CTF hardly
+lets through, drifts under equivariant imaging, while several defoci see everything without it. See docs/incomplete.md."""
 
 PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
