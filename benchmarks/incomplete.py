@@ -35,7 +35,7 @@ from unveil.training import build_estimator, train
 from unveil.training.checkpoint import latest_checkpoint
 from unveil.training.imaging import HIGHEST, learn_imaging, measurement_batches, open_prior
 from unveil.training.imaging_recipes import make_imaging_risk, precision
-from unveil.training.setup import signal_mean
+from unveil.training.setup import possible_coarsening, signal_mean
 from unveil.training.spectrum import learn_spectrum
 
 TIMED_STEPS = 7
@@ -105,7 +105,7 @@ def measure(problem, x: Tensor, sigma: float, key: int) -> Tensor:
 def configuration(task: Task, method: Method, options) -> Config:
     settings = copy.deepcopy(task.settings)
     recipe = "default" if method.recipe in (*LOWEST, *CLASSICAL) else method.recipe
-    settings.setdefault("risk", {}).update({"recipe": recipe, **method.risk})
+    settings["risk"] = {"dilation": [1], **settings.get("risk", {}), "recipe": recipe, **method.risk}
     settings["estimator"] = {**settings.get("estimator", {}), **method.estimator}
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
     settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
@@ -309,7 +309,8 @@ def timed_step(method: Method, task: Task, y: Tensor, options):
     if method.recipe in LOWEST:
         objective, data, level = supervised_objective(task, config, LOWEST[method.recipe]), task.train, 0.0
     else:
-        objective = Each(task.problem, lambda *problems: make_imaging_risk(config.risk, *problems))
+        dilation = possible_coarsening(config, task.problem)
+        objective = Each(task.problem, lambda *problems: make_imaging_risk(config.risk, *problems), dilation)
         data, level = y, task.sigma_n
     batches = measurement_batches(source(data), level, config.training.batch)
 

@@ -89,7 +89,10 @@ class RiskConfig(Section):
         "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md"
     )  # fmt: skip
     dilation: tuple[int, ...] = Field(
-        (1, 2, 4), min_length=1, description="block sizes; [1] for signals with a scale of their own (text, cells)"
+        (1, 2, 4),
+        min_length=1,
+        description="block sizes, of Fourier coefficients (mri, interferometry) the factors by which the highest frequency is lowered; "
+        "[1] for signals with a scale of their own (text, cells)",
     )
     levels: tuple[float, float] = Field(
         (1.0, 3.0), description="training levels, lowest and highest, as multiples of the measured level"

@@ -7,7 +7,7 @@ measured would shift every risk by sigma^2 (1 - m / n).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,15 +15,24 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.random import normal
 
-__all__ = ["DENOISING", "Operator", "Problem", "Several"]
+__all__ = ["DENOISING", "Coarser", "Inverting", "Operator", "Problem", "Several"]
 
 
 class Operator(Protocol):
-    """What deepinv's `LinearPhysics` offers of A (https://deepinv.github.io)."""
+    """What deepinv's `LinearPhysics` offers of A (https://deepinv.github.io); and, where an operator has it, `Inverting`."""
 
     def A(self, x: Tensor) -> Tensor: ...
 
     def A_adjoint(self, y: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Inverting(Protocol):
+    """What an operator offers whose normal equations conjugate gradients solve badly."""
+
+    def regularised_inverse(self, b: Tensor, lambda_: Tensor, measured: Tensor | None) -> Tensor:
+        """(A^T M A + lambda I)^-1 b (B, *image), lambda (B,) > 0, M the projection to the `measured` entries, None for all."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Problem:
     image_shape: shape of x without its batch axis; None when A is the identity (x then has the shape of y).
     measurement_shape: shape of y without its batch axis; None when A is the identity. Complex entries are two real channels.
     level:       sigma, in the units of y, where the instrument's description tells it; else None.
+    coarsen:     of systems that measure Fourier coefficients, for `coarser`; None where there is no such thing.
     """
 
     operator: Operator | None = None
@@ -43,6 +53,7 @@ class Problem:
     image_shape: tuple[int, ...] | None = None
     measurement_shape: tuple[int, ...] | None = None
     level: float | None = None
+    coarsen: "Callable[[int], Coarser] | None" = None
 
     def __post_init__(self) -> None:
         if self.operator is not None and self.image_shape is None:
@@ -92,6 +103,19 @@ class Problem:
         """<u, v> / m (B,) over the measured entries of u and v (B, *measurement)."""
         return (self.project(u) * v).flatten(1).sum(1) / self.count(u)
 
+    def coarser(self, k: int) -> "Coarser":
+        """What y tells of the image with pixels k times as large. Raises UnveilError where A does not measure Fourier coefficients,
+        or k does not divide the image's sides, or none is coarse enough.
+        """
+        if self.coarsen is None:
+            raise UnveilError("only measurements of Fourier coefficients can be dilated: use dilation [1] here")
+        _, height, width = self.image_shape or (0, 0, 0)
+        if k < 1 or height % k or width % k:
+            raise UnveilError(
+                f"an image of {height}x{width} pixels cannot be dilated by {k}: use a factor of its sides"
+            )
+        return self.coarsen(k)
+
     def restrict(self, shown: Tensor) -> "Problem":
         """The problem of the measured entries that `shown` (boolean, broadcastable to y) selects too."""
         measured = shown if self.measured is None else self.measured.to(shown.device) & shown
@@ -123,6 +147,18 @@ class Problem:
             raise UnveilError(
                 f"the operator's adjoint is wrong: <A x, y> and <x, A^T y> differ by {gap:.2g}; mend A_adjoint"
             )
+
+
+@dataclass(frozen=True)
+class Coarser:
+    """The low frequencies of y as measurements of an image of fewer and larger pixels, free of aliasing.
+
+    problem: of that image x_k (B, C, H / k, W / k), whose values are in the units of x.
+    take:    y (B, *measurement) -> y_k, whose noise has the level sigma / k, where that of y is sigma.
+    """
+
+    problem: Problem
+    take: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

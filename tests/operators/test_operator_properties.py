@@ -9,9 +9,10 @@ import torch
 from cases import CASES
 
 from unveil.errors import UnveilError
+from unveil.estimators.reconstruction import regularised_inverse
 from unveil.noise import Gaussian
 from unveil.operators.build import BUILDERS
-from unveil.problem import Problem, Several
+from unveil.problem import Inverting, Problem, Several
 from unveil.random import make_generator, normal
 from unveil.systems import System
 
@@ -223,3 +224,25 @@ def test_every_kind_of_the_configuration_has_a_builder_and_a_case():
 
 def test_the_exceptions_are_cases():
     assert {*NO_PSEUDO_INVERSE, *EMPTY_ROWS} <= set(CASES)
+
+
+INVERTING = [
+    name for name in CASES if isinstance(CASES[name]().at(torch.zeros(1, dtype=torch.long)).operator, Inverting)
+]
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("name", INVERTING)
+def test_an_operator_that_solves_its_normal_equations_does(name, hidden, device):
+    """(A^T M A + lambda I) x = b with lambda far below and above A^T A, also with entries hidden, others in each sample."""
+    problem, x, v = make(name, device)
+    if hidden:
+        problem = problem.restrict(torch.rand(v.shape[:1] + v[0].shape, generator=make_generator(device, 9)) < 0.6)
+    lambda_ = torch.tensor([1e-4, 0.1, 50.0], dtype=DOUBLE, device=device)
+    b = problem.adjoint(v) + 0.1 * x
+    solved = regularised_inverse(problem, b, lambda_)
+    back = problem.adjoint(problem.predict(solved)) + lambda_.reshape(-1, 1, 1, 1) * solved
+    close(back, b, 1e-8)
+    assert torch.autograd.gradcheck(
+        lambda b, lambda_: regularised_inverse(problem, b, lambda_), (b.requires_grad_(), lambda_.requires_grad_())
+    )

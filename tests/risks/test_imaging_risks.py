@@ -14,7 +14,7 @@ from risk_statistics import (
 )
 
 from unveil.errors import UnveilError
-from unveil.operators import inpainting
+from unveil.operators import cartesian_mask, inpainting, mri
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator, normal
 from unveil.risks import (
@@ -854,3 +854,34 @@ def test_whole_columns_are_hidden_where_whole_columns_are_missed(device):
 def test_an_affine_symmetry_cannot_turn_an_operator():
     with pytest.raises(UnveilError, match="affine"):
         Symmetrize(SURE(), make_symmetry(["amplitude"]))
+
+
+def test_each_dilates_the_measurements_of_fourier_coefficients():
+    """With k the risk is the recipe's of the low frequencies, at level sigma / k; k is drawn with equal odds."""
+    masks = torch.stack([cartesian_mask(8, 8, 2, 0.3, make_generator("cpu", 5, i)) for i in range(5)])
+    problem, which = mri(masks), torch.tensor([3, 0, 4], dtype=torch.long)
+    y, sigma = torch.randn(3, 2, 8, 8, generator=make_generator("cpu", 3)), torch.tensor([0.1, 0.2, 0.3])
+    heard = []
+
+    def recipe(part, virtual):
+        heard.append((part.image_shape, virtual.measured))
+        return MeasurementConsistency(part)
+
+    def f(y, sigma, part):
+        return part.adjoint(y) * sigma.reshape(-1, 1, 1, 1)
+
+    def value(dilation, key):
+        return Each(problem, recipe, dilation)(f, y, sigma, which, make_generator("cpu", key))
+
+    part = problem.at(which)
+    coarser = part.coarser(2)
+    coarse = MeasurementConsistency(coarser.problem)(
+        lambda y, s: f(y, s, coarser.problem), coarser.take(y), sigma / 2, make_generator("cpu", 0)
+    )
+    fine = MeasurementConsistency(part)(lambda y, s: f(y, s, part), y, sigma, make_generator("cpu", 0))
+    torch.testing.assert_close(value((2,), 0), coarse)
+    assert heard[-1][0] == (2, 4, 4)
+    assert torch.equal(heard[-1][1], problem.at(which.roll(1)).coarser(2).problem.measured)
+    drawn = [torch.allclose(value((1, 2), key), coarse) for key in range(200)]
+    assert abs(sum(drawn) / 200 - 0.5) < 4 * 0.5 / 200**0.5
+    assert not torch.allclose(fine, coarse)

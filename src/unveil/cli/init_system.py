@@ -31,10 +31,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "inpainting": {"risk": {"symmetry": ["shift"]}},
     "demosaicing": {"risk": {"symmetry": ["shift"]}},
     "mri": {
-        "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
+        "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "dilation": [1]},
         "estimator": {"iterations": 3},
     },
-    "interferometry": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2, "deviation": 0.3}},
+    "interferometry": {
+        "risk": {"symmetry": ["rotate"], "dilation": [1]},
+        "estimator": {"iterations": 2, "deviation": 0.3},
+    },
     "cryoem": {
         "risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0, "equivariance": 0.0, "hidden": 0.0},
         "estimator": {"iterations": 2},

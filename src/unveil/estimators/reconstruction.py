@@ -29,7 +29,7 @@ from unveil.errors import UnveilError
 from unveil.estimators.conjugate_gradients import conjugate_gradients
 from unveil.estimators.precondition import LOWEST_RATIO
 from unveil.estimators.stationary import Stationary
-from unveil.problem import Problem, Several
+from unveil.problem import Inverting, Problem, Several
 from unveil.random import make_generator
 from unveil.shapes import expand, per_sample
 
@@ -127,11 +127,13 @@ def largest_singular_value(problem: Problem | Several, iterations: int = 20) -> 
 
 
 def regularised_inverse(problem: Problem, b: Tensor, lambda_: Tensor, iterations: int = 6) -> Tensor:
-    """(A^T A + lambda I)^-1 b (B, *image) by conjugate gradients, lambda (B,) > 0, differentiable in b and lambda.
+    """(A^T A + lambda I)^-1 b (B, *image), lambda (B,) > 0, differentiable in b and lambda.
 
-    Exact after two iterations where A^T A is a projector (masks of pixels or of Fourier coefficients), since it then has two
+    By the operator itself where it can (`Inverting`), else by conjugate gradients. These are exact after two iterations where A^T A is a projector (masks of pixels or of Fourier coefficients), since it then has two
     eigenvalues; and after one, without an operator.
     """
+    if isinstance(problem.operator, Inverting):
+        return problem.operator.to(b.device).regularised_inverse(b, lambda_, problem.measured)
 
     def apply(x: Tensor) -> Tensor:
         return problem.adjoint(problem.predict(x)) + expand(lambda_, x) * x

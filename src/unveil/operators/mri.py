@@ -19,7 +19,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.operators.mri_coils import MultiCoil, check_coils, read_coils
 from unveil.operators.mri_masks import check_mask, read_mask
-from unveil.problem import Problem, Several
+from unveil.problem import Coarser, Problem, Several
 from unveil.systems import MRISystem
 
 __all__ = ["build_mri", "magnitude", "mri"]
@@ -82,7 +82,22 @@ def _problem(mask: Tensor, sensitivities: Tensor | None = None) -> Problem:
     """mask (1 or B, H, W), sensitivities (1 or B, coils, H, W)."""
     image = (2, *mask.shape[-2:])
     measured = mask[:, None] != 0
+    coarsen = partial(_coarser, mask, sensitivities)
     if sensitivities is None:
-        return Problem(MRI(measured.float(), device=mask.device), measured, image, image)
+        return Problem(MRI(measured.float(), device=mask.device), measured, image, image, coarsen=coarsen)
     operator = MultiCoil(measured.float(), sensitivities.to(mask.device), device=mask.device)
-    return Problem(operator, measured, image, (2 * sensitivities.shape[1], *mask.shape[-2:]))
+    return Problem(operator, measured, image, (2 * sensitivities.shape[1], *mask.shape[-2:]), coarsen=coarsen)
+
+
+def _coarser(mask: Tensor, sensitivities: Tensor | None, k: int) -> Coarser:
+    """The middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
+    coarse = None if sensitivities is None else sensitivities[..., ::k, ::k]
+    # F is unitary: of an image with k^2 times fewer pixels of the same values each coefficient is k times smaller
+    return Coarser(_problem(_middle(mask, k), coarse), lambda y: _middle(y, k) / k)
+
+
+def _middle(kspace: Tensor, k: int) -> Tensor:
+    """(..., H, W) -> (..., H / k, W / k), the zero frequency at H // 2, W // 2 before and at half the sides afterwards."""
+    height, width = (side // k for side in kspace.shape[-2:])
+    top, left = kspace.shape[-2] // 2 - height // 2, kspace.shape[-1] // 2 - width // 2
+    return kspace[..., top : top + height, left : left + width]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from unveil.config import Config, RiskConfig
 from unveil.data import ImageSource, atomic_write
 from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
-from unveil.problem import Problem, Several
-from unveil.risks import Each, LogUniform, Oracle, Risk, Simulated
+from unveil.problem import DENOISING, Problem, Several
+from unveil.risks import Each, LogUniform, Risk, Simulated
 from unveil.symmetry import make_symmetry
 from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
 from unveil.training.device import sampling_device
@@ -18,6 +18,7 @@ from unveil.training.imaging_recipes import make_imaging_risk, precision
 from unveil.training.imaging_refine import draw_images
 from unveil.training.learn import derived_seed, later
 from unveil.training.loop import Batches, Objective, Validation, train
+from unveil.training.setup import possible_coarsening
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
 from unveil.training.validation import measurement_validation
@@ -77,7 +78,8 @@ def learn_imaging(
         return recipe(config.risk, part, virtual)
 
     batches = measurement_batches(measurements, sigma_n, config.training.batch)
-    f = fit(estimator, Each(problem, on_measurements), batches, "training", validation)
+    measured = Each(problem, on_measurements, possible_coarsening(config, problem))
+    f = fit(estimator, measured, batches, "training", validation)
     if not config.refine.rounds:
         return f
 
@@ -95,12 +97,16 @@ def learn_imaging(
             )  # fmt: skip
 
     draws = draw(None, "round-0")
+    # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
+    # convolutional network knows
+    turned = make_symmetry([name for name in config.risk.symmetry if name not in ("amplitude", "shift")])
     prior: nn.Module = image_denoiser(config, draws.channels, estimator.mean)
     for r in range(1, config.refine.rounds + 1):
         stage = f"round-{r}"
         images = image_batches(draws, config.training.batch)
         level = LogUniform(0.04 * sigma_n, highest)
-        prior = fit(prior, Oracle(level), without_numbers(images), f"{stage}/prior", None)
+        of_images = Simulated(DENOISING, level, lambda s: 1 / s**2, turned)
+        prior = fit(prior, of_images, without_numbers(images), f"{stage}/prior", None)
         draws = draw(prior, stage)
     weights = prior.state_dict()
     atomic_write(folder / PRIOR, lambda path: save_weights(path, weights))
@@ -110,7 +116,7 @@ def learn_imaging(
     def on_draws(part: Problem, _: Problem) -> Risk:
         return Simulated(part, levels, precision, symmetry)
 
-    objective = WithDraws(Each(problem, on_measurements), Each(drawn_problem, on_draws))
+    objective = WithDraws(measured, Each(drawn_problem, on_draws))
     both = paired_batches(batches, image_batches(draws, config.training.batch))
     return fit(f, objective, both, "last", validation)
 

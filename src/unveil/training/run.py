@@ -43,6 +43,7 @@ from unveil.training.setup import (
     indices,
     open_problem,
     open_source,
+    possible_coarsening,
     signal_mean,
     split,
 )
@@ -126,7 +127,7 @@ def create_run(folder: Path, config: Config) -> Run:
     else:
         first = problem.at(torch.zeros(1, dtype=torch.long))
         make_imaging_risk(config.risk, first, first)
-    dilation = possible_dilation(config, source) if config.system.kind == "identity" else (1,)
+    dilation = possible_dilation(config, source) if problem is DENOISING else possible_coarsening(config, problem)
     sigma = noise_level(config, source, problem)
     record = {
         "format": FORMAT,

@@ -11,7 +11,7 @@ from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 
 __all__ = [
-    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_problem", "open_source", "signal_mean", "split",
+    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_problem", "open_source", "possible_coarsening", "signal_mean", "split",
 ]  # fmt: skip
 
 
@@ -57,6 +57,24 @@ WHITE = ("mri", "interferometry", "tomography")
 
 WITHOUT_ESTIMATE = ("inpainting", "demosaicing", "mri", "interferometry")
 """Systems whose measurements do not look like images with noise: their level cannot be estimated from them."""
+
+
+SMALLEST_DILATED = 16
+"""Pixels across the coarsest image that a network is trained on."""
+
+
+def possible_coarsening(config: Config, problem: Problem | Several) -> tuple[int, ...]:
+    """The factors of `risk.dilation` by which measurements of Fourier coefficients can be dilated; 1 for other systems."""
+    first = problem.at(torch.zeros(1, dtype=torch.long))
+    if first.coarsen is None or first.image_shape is None:
+        return (1,)
+    _, height, width = first.image_shape
+    fit = [
+        k for k in config.risk.dilation if height % k == width % k == 0 and min(height, width) >= k * SMALLEST_DILATED
+    ]
+    for k in fit:
+        first.coarser(k)
+    return tuple(fit) or (1,)
 
 
 def open_problem(config: Config, source: ImageSource) -> Problem | Several:
