@@ -10,7 +10,7 @@ from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
 from unveil.estimators.conjugate_gradients import conjugate_gradients
 from unveil.estimators.reconstruction import largest_singular_value, regularised_inverse
-from unveil.operators import cartesian_mask, inpainting, mri, random_mask
+from unveil.operators import Coverage, cartesian_mask, inpainting, interferometry, mri, random_mask
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.shapes import expand
@@ -410,3 +410,17 @@ def test_the_result_has_the_dtype_of_the_input_whatever_the_networks(other, devi
     problem = make_problem("mask", device)
     y = torch.rand(2, 2, SIDE, SIDE, device=device)
     assert Reconstruction(Other(0.5), problem, iterations=2)(y, 0.1).dtype == y.dtype
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_single_precision_keeps_what_an_interferometer_sees_weakly(value):
+    """Singular values span four decades down to the noise: A^T A in single precision would lose the lowest of them."""
+    u = torch.linspace(1e9, 6e9, 40, dtype=torch.float64)
+    sigma = 10 ** torch.linspace(-3, 0, 40, dtype=torch.float64)
+    problem, level = interferometry(Coverage(u, u.flip(0).sin() * 3e9, sigma), 16, 80.0)
+    x = torch.rand(3, 1, 16, 16, generator=make_generator("cpu", 2), dtype=torch.float64)
+    y = problem.predict(x)
+    f = Reconstruction(Fixed(value), problem, MEAN, V)
+    single, double = f(y.float(), level), f.double()(y, level)
+    assert float((single - double).abs().max()) < 0.01
+    assert float((double - MEAN).abs().max()) > 0.1

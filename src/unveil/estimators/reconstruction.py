@@ -33,7 +33,7 @@ from unveil.problem import Inverting, Problem, Several
 from unveil.random import make_generator
 from unveil.shapes import expand, per_sample
 
-__all__ = ["Reconstruction", "regularised_inverse"]
+__all__ = ["Reconstruction", "least_squares", "regularised_inverse"]
 
 
 class Reconstruction(nn.Module):
@@ -82,26 +82,28 @@ class Reconstruction(nn.Module):
         c = ratio.log() / 4
         shape = (len(y), *(problem.image_shape or y.shape[1:]))
         m = torch.full(shape, self.mean, dtype=y.dtype, device=y.device)
-        back = problem.adjoint(y - problem.predict(m))
+        residual = y - problem.predict(m)
+        back = problem.adjoint(residual)
         seen = back / expand(self.scale**2 * v * (1 + ratio**2).sqrt(), back)
         if self.prior is None:
-            x = m + regularised_inverse(problem, back, lambda_)
+            x = m + least_squares(problem, residual, lambda_)
             x_in = (x - m) * expand((1 + ratio**2).sqrt() / v, x)
         else:
             x = self.prior.estimate(problem, y, s)
             x_in = (x - m) / v
         x = x + self._error(problem, self.backbone(torch.cat([x_in, seen], 1), c).to(y.dtype), lambda_, q)
         for log_weight in self.log_weights:
-            residual = problem.adjoint(y - problem.predict(x))
-            x = x + regularised_inverse(problem, residual, lambda_ * (3 + log_weight).exp())
+            x = x + least_squares(problem, y - problem.predict(x), lambda_ * (3 + log_weight).exp())
             u = torch.cat([(x - m) / v, seen], 1)
             x = x + self._error(problem, self.backbone(u, c).to(y.dtype), lambda_, q)
         return x
 
     def _error(self, problem: Problem, g: Tensor, lambda_: Tensor, q: Tensor) -> Tensor:
         """E g (B, C, H, W)."""
-        # N = I - (A^T A + lambda I)^-1 A^T A: so written, few steps of conjugate gradients leave what A does not see untouched
-        unseen = g - regularised_inverse(problem, problem.adjoint(problem.predict(g)), lambda_)
+        if isinstance(problem.operator, Inverting):
+            unseen = expand(lambda_, g) * regularised_inverse(problem, g, lambda_)
+        else:  # N = I - (A^T A + lambda I)^-1 A^T A: so written, few steps leave what A does not see untouched
+            unseen = g - least_squares(problem, problem.predict(g), lambda_)
         return self.deviation * (expand(q, g) * g + expand(1 - q, g) * unseen)
 
 
@@ -124,6 +126,15 @@ def largest_singular_value(problem: Problem | Several, iterations: int = 20) -> 
         x = part.adjoint(part.predict(x / x.norm()))
         square = float(x.norm())
     return math.sqrt(square)
+
+
+def least_squares(problem: Problem, residual: Tensor, lambda_: Tensor) -> Tensor:
+    """(A^T A + lambda I)^-1 A^T r (B, *image) of r (B, *measurement), lambda (B,) > 0, differentiable in both."""
+    if not isinstance(problem.operator, Inverting):
+        return regularised_inverse(problem, problem.adjoint(residual), lambda_)
+    # A^T r loses in single precision what A sees weakly: its error of 1e-7 of the whole is then divided by lambda
+    x = regularised_inverse(problem, problem.adjoint(residual.double()), lambda_)
+    return x.to(residual.dtype)
 
 
 def regularised_inverse(problem: Problem, b: Tensor, lambda_: Tensor, iterations: int = 6) -> Tensor:
