@@ -13,7 +13,7 @@ from unveil.data import MemorySource
 from unveil.evaluation import draw_samples
 from unveil.operators import inpainting
 from unveil.random import make_generator
-from unveil.training import Interrupted, create_run, read_gain, train_run
+from unveil.training import Interrupted, create_run, imaging, read_gain, train_run
 from unveil.training.imaging_refine import draw_images
 from unveil.training.setup import open_problem, open_source
 
@@ -129,3 +129,31 @@ def test_a_run_with_a_round_keeps_the_prior_and_samples_under_it(folder):
     without = create_run(folder / "without", configuration(folder, rounds=0))
     train_run(without, device="cpu")
     assert without.prior(problem) is None
+
+
+def test_the_prior_learns_from_turned_draws(folder, monkeypatch):
+    """By the symmetries but shifts, which a convolutional network knows, and amplitudes, which no draw has another of."""
+    objectives = {}
+
+    def keep(f, objective, batches, training, stage, **options):
+        objectives[stage.name] = objective
+        return train(f, objective, batches, training, stage, **options)
+
+    train = imaging.train
+    monkeypatch.setattr(imaging, "train", keep)
+    config = configuration(folder)
+    risk = config.risk.model_copy(update={"symmetry": ("shift", "flip", "amplitude"), "equivariance": 0.0})
+    train_run(create_run(folder / "run", config.model_copy(update={"risk": risk})), device="cpu")
+    ramp = torch.arange(8.0).expand(400, 1, 8, 8)
+    seen = []
+
+    def f(x, s):
+        seen.append((x, s))
+        return x
+
+    value = objectives["prior"](f, ramp, torch.zeros(400), make_generator("cpu", 0))
+    ((x, s),) = seen
+    rising = (x[..., 7] > x[..., 0]).float().mean(dim=(1, 2)) > 0.5
+    assert abs(float(rising.float().mean()) - 0.5) < 4 * 0.5 / 400**0.5
+    target = torch.where(rising[:, None, None, None], ramp, 7 - ramp)
+    torch.testing.assert_close(value, ((x - target) ** 2).mean(dim=(1, 2, 3)) / s**2, rtol=1e-4, atol=0)
