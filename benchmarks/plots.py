@@ -1,6 +1,7 @@
 """The pictures of the documentation, from the results of the benchmarks."""
 
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -61,6 +62,6 @@ def plot_reconstructions(
             axis.imshow(image.numpy(), cmap="gray", vmin=low, vmax=top, interpolation="nearest")
             axis.set_axis_off()
             if row == 0:
-                axis.set_title(label, fontsize=7, wrap=True)
+                axis.set_title(fill(label, 24), fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "interferometry": {
         "risk": {"symmetry": ["rotate"], "dilation": [1]},
-        "estimator": {"iterations": 2, "deviation": 0.3},
+        "estimator": {"deviation": 0.3},
     },
     "cryoem": {
         "risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0, "equivariance": 0.0, "hidden": 0.0},
