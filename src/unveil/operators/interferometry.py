@@ -36,6 +36,9 @@ __all__ = ["CUTOFF", "MICROARCSECOND", "Visibilities", "build_interferometry", "
 
 MICROARCSECOND = math.pi / 180 / 3600 * 1e-6
 """In radians."""
+AT_ONCE = 1024
+FEW = 2048
+"""The smaller of 2 M and the number of pixels, up to which singular vectors take seconds and megabytes."""
 SMALLEST = 1e-6
 """Singular values below this share of the largest count as 0; from eigenvalues in float64 they are known to 1e-8 of it."""
 CUTOFF = 0.003
@@ -90,6 +93,38 @@ class Visibilities(LinearPhysics):
         x = (b.flatten(1) @ basis[:, kept]) / squares[kept] @ basis[:, kept].T
         return x.reshape(b.shape).to(y.dtype)
 
+    def _decomposition(self) -> tuple[Tensor, Tensor]:
+        """Right singular vectors (H W, r) of A and the squares (r,) of its singular values, the largest first, in float64.
+
+        Found once, from the smaller of A A^T and A^T A: seconds and 100 MB up to M of a thousand, 64 x 64 pixels.
+        """
+        if self.basis is None:
+            self.basis, self.squares = self._decompose()
+        return self.basis, self.squares
+
+    @torch.no_grad()
+    def _decompose(self) -> tuple[Tensor, Tensor]:
+        points = torch.arange(len(self.cos_u), device=self.cos_u.device).split(AT_ONCE)
+        wide = 2 * len(self.cos_u) <= self.cos_v.shape[1] ** 2
+        if wide:
+            matrix = torch.cat([self._rows(which) for which in points])
+            squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
+        else:  # A itself may be too large to be kept
+            squares, vectors = torch.linalg.eigh(sum((a := self._rows(which)).T @ a for which in points))
+        kept = (squares > SMALLEST**2 * squares[-1]).nonzero().flatten().flip(0)
+        squares, vectors = squares[kept], vectors[:, kept]
+        return (matrix.T @ vectors / squares.sqrt() if wide else vectors), squares
+
+    def _rows(self, which: Tensor) -> Tensor:
+        """(2 k, H W): what A has for k of the points, real parts and then imaginary ones."""
+        cos_u, sin_u = (t[which, None] for t in (self.cos_u, self.sin_u))  # (k, 1, W)
+        cos_v, sin_v = (t[which, :, None] for t in (self.cos_v, self.sin_v))  # (k, H, 1)
+        return torch.cat([cos_v * cos_u - sin_v * sin_u, -(cos_v * sin_u + sin_v * cos_u)]).flatten(1)
+
+
+class FewVisibilities(Visibilities):
+    """Those whose singular vectors are few enough to solve the normal equations by them at each step of training."""
+
     def regularised_inverse(self, b: Tensor, lambda_: Tensor, measured: Tensor | None = None) -> Tensor:
         """(A^T M A + lambda I)^-1 b (B, 1, H, W), lambda (B,) > 0, M the `measured` entries, boolean (1 or B, 2 or 1, 1, M).
 
@@ -108,26 +143,6 @@ class Visibilities(LinearPhysics):
             system = (columns * mask[:, None]) @ columns.T + torch.diag_embed(w.expand_as(seen))
             solved = torch.linalg.solve(system, seen)
         return (flat / w + (solved - seen / w) @ basis.T).reshape(b.shape).to(b.dtype)
-
-    def _decomposition(self) -> tuple[Tensor, Tensor]:
-        """Right singular vectors (H W, r) of A and the squares (r,) of its singular values, the largest first, in float64.
-
-        Found once, from the smaller of A A^T and A^T A: seconds and 100 MB up to M of a thousand, 64 x 64 pixels.
-        """
-        if self.basis is None:
-            self.basis, self.squares = self._decompose()
-        return self.basis, self.squares
-
-    @torch.no_grad()
-    def _decompose(self) -> tuple[Tensor, Tensor]:
-        cos_u, sin_u, cos_v, sin_v = (t[:, None] for t in (self.cos_u, self.sin_u, self.cos_v, self.sin_v))
-        cos_v, sin_v = cos_v.mT, sin_v.mT  # (M, H, 1)
-        matrix = torch.cat([cos_v * cos_u - sin_v * sin_u, -(cos_v * sin_u + sin_v * cos_u)]).flatten(1)  # (2 M, H W)
-        wide = matrix.shape[0] <= matrix.shape[1]
-        squares, vectors = torch.linalg.eigh(matrix @ matrix.T if wide else matrix.T @ matrix)
-        kept = (squares > SMALLEST**2 * squares[-1]).nonzero().flatten().flip(0)
-        squares, vectors = squares[kept], vectors[:, kept]
-        return (matrix.T @ vectors / squares.sqrt() if wide else vectors), squares
 
 
 def interferometry(
@@ -157,7 +172,8 @@ def interferometry(
 
 def _problem(u: Tensor, v: Tensor, weight: Tensor, pixels: int, level: float) -> Problem:
     """u, v: cycles per pixel."""
-    operator = Visibilities(u, v, weight, pixels)
+    few = min(2 * len(u), pixels**2) <= FEW
+    operator = (FewVisibilities if few else Visibilities)(u, v, weight, pixels)
     coarsen = partial(_coarser, u, v, weight, pixels, level)
     return Problem(operator, None, (1, pixels, pixels), (2, 1, len(u)), level, coarsen)
 
