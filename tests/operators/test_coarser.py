@@ -91,3 +91,7 @@ def test_what_cannot_be_coarser_is_refused():
         CASES["mri, one coil"]().coarser(4)
     with pytest.raises(UnveilError, match="no baseline is short enough"):
         CASES["interferometry"]().coarser(8)
+    edge = torch.zeros(8, 8)
+    edge[:, 0] = 1
+    with pytest.raises(UnveilError, match="misses all of the middle 1 / 2"):
+        mri(edge).coarser(2)

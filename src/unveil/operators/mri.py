@@ -91,9 +91,11 @@ def _problem(mask: Tensor, sensitivities: Tensor | None = None) -> Problem:
 
 def _coarser(mask: Tensor, sensitivities: Tensor | None, k: int) -> Coarser:
     """The middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
-    coarse = None if sensitivities is None else sensitivities[..., ::k, ::k]
+    middle, coarse = _middle(mask, k), None if sensitivities is None else sensitivities[..., ::k, ::k]
+    if not bool((middle != 0).flatten(-2).any(-1).all()):
+        raise UnveilError(f"a mask misses all of the middle 1 / {k} of k-space: leave {k} out of the dilation")
     # F is unitary: of an image with k^2 times fewer pixels of the same values each coefficient is k times smaller
-    return Coarser(_problem(_middle(mask, k), coarse), lambda y: _middle(y, k) / k)
+    return Coarser(_problem(middle, coarse), lambda y: _middle(y, k) / k)
 
 
 def _middle(kspace: Tensor, k: int) -> Tensor:
