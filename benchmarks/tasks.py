@@ -68,7 +68,8 @@ def colour_mosaic(options) -> Task:
     """Colour photographs through a Bayer filter."""
     train, test = windows(options.train, 64, 60, 1), windows(options.test, 64, 12, 2)
     problem = demosaicing(64, 64)
-    return Task(train, test, problem, problem, 0.1, {"risk": {"symmetry": ["shift"]}})
+    settings = {"risk": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}}
+    return Task(train, test, problem, problem, 0.1, settings)
 
 
 def slices(path: str, side: int) -> Tensor:

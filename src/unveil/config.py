@@ -107,7 +107,7 @@ class RiskConfig(Section):
     seen: bool = Field(
         False,
         description="judge equivariant imaging in the default recipe only along what the system saw of each image: for those that see "
-        "a small part (MRI), with a weight of about 3",
+        "a small part (MRI, raw mosaics), with a weight of about 3",
     )
     hidden: float = Field(
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"

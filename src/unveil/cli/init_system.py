@@ -29,7 +29,7 @@ KINDS = tuple(kind for kind in systems() if kind != "identity")
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "inpainting": {"risk": {"symmetry": ["shift"]}},
-    "demosaicing": {"risk": {"symmetry": ["shift"]}},
+    "demosaicing": {"risk": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}},
     "mri": {
         "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "dilation": [1]},
         "estimator": {"iterations": 3},
@@ -51,9 +51,10 @@ acts on each frequency by itself, but turns do not where the frequencies that ar
 directions. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
 (Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned.
 
-Of what an accelerated scan leaves out only what other turns saw is taught, and f is shown all columns. Particles have one
-contrast, and a fraction of it drowns in their noise: they are not renormalized; and their background, which the CTF hardly
-lets through, drifts under equivariant imaging, while several defoci see everything without it. See docs/incomplete.md."""
+Of what an accelerated scan or a colour filter leaves out only what other turns or shifts saw is taught, and of a scan f is
+shown all columns. Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized; and their
+background, which the CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything without it.
+See docs/incomplete.md."""
 
 PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
