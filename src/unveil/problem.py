@@ -73,12 +73,12 @@ class Problem:
 
     def predict(self, x: Tensor) -> Tensor:
         """A x (B, *measurement) of the image x (B, *image), zero where nothing is measured."""
-        return self.project(x if self.operator is None else self._on(x).A(x))
+        return self.project(x if self.operator is None else self.operator_on(x).A(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """A^T y (B, *image) of y (B, *measurement), by the measured entries alone."""
         y = self.project(y)
-        return y if self.operator is None else self._on(y).A_adjoint(y)
+        return y if self.operator is None else self.operator_on(y).A_adjoint(y)
 
     def pseudo_inverse(self, y: Tensor) -> Tensor:
         """A^+ y (B, *image): the image of least norm among those that predict y best; or what the operator has in its place
@@ -88,10 +88,10 @@ class Problem:
         y = self.project(y)
         if self.operator is None:
             return y
-        operator = self._on(y)
+        operator = self.operator_on(y)
         return operator.A_dagger(y) if hasattr(operator, "A_dagger") else operator.A_adjoint(y)
 
-    def _on(self, like: Tensor) -> "Operator":
+    def operator_on(self, like: Tensor) -> "Operator":
         """The operator, its tensors on the device of `like`."""
         return self.operator.to(like.device) if isinstance(self.operator, torch.nn.Module) else self.operator  # type: ignore[return-value]
 
@@ -132,7 +132,7 @@ class Problem:
             return
         shape = self.image_shape or tuple(y.shape[1:])
         x = normal(torch.empty(y.shape[0], *shape, dtype=y.dtype, device=y.device), generator)
-        operator = self._on(x)
+        operator = self.operator_on(x)
         forward, v = operator.A(x), normal(y, generator)
         if forward.shape == y.shape:  # were v independent of A x, both products could be small by chance
             v = v + forward * (v.norm() / forward.norm().clamp_min(torch.finfo(y.dtype).tiny))

@@ -140,11 +140,12 @@ def least_squares(problem: Problem, residual: Tensor, lambda_: Tensor) -> Tensor
 def regularised_inverse(problem: Problem, b: Tensor, lambda_: Tensor, iterations: int = 6) -> Tensor:
     """(A^T A + lambda I)^-1 b (B, *image), lambda (B,) > 0, differentiable in b and lambda.
 
-    By the operator itself where it can (`Inverting`), else by conjugate gradients. These are exact after two iterations where A^T A is a projector (masks of pixels or of Fourier coefficients), since it then has two
-    eigenvalues; and after one, without an operator.
+    By the operator itself where it can (`Inverting`), else by conjugate gradients. These are exact after two iterations where
+    A^T A is a projector (masks of pixels or of Fourier coefficients), since it then has two eigenvalues; and after one, without
+    an operator.
     """
     if isinstance(problem.operator, Inverting):
-        return problem.operator.to(b.device).regularised_inverse(b, lambda_, problem.measured)
+        return problem.operator_on(b).regularised_inverse(b, lambda_, problem.measured)
 
     def apply(x: Tensor) -> Tensor:
         return problem.adjoint(problem.predict(x)) + expand(lambda_, x) * x
