@@ -1,7 +1,23 @@
-"""What the user can mend: every such error is one line that says what was wrong, where, and what to do."""
+"""What the user can mend: every such error or warning is one line: what was wrong, where, and what to do."""
 
-__all__ = ["UnveilError"]
+import warnings
+
+__all__ = ["UnveilError", "UnveilWarning", "plain", "warn"]
 
 
 class UnveilError(ValueError):
     """An input that cannot be used. The command line prints it as one line and exits with code 2."""
+
+
+class UnveilWarning(UserWarning):
+    """Something that does not fit, though the work goes on. The command line prints it as one line on stderr."""
+
+
+def warn(message: str) -> None:
+    """Warn of `message`, one line: what does not fit, where, and what to do."""
+    warnings.warn(message, UnveilWarning, stacklevel=3)
+
+
+def plain(text: str) -> str:
+    """`text` with its control characters, and what is not Unicode (names that are not UTF-8), as escapes: \\x1b, \\udcff."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unveil.cli.screen import console
+from unveil.cli.screen import console, say
 from unveil.config import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.identify import Verdict, check_problem
@@ -41,9 +41,9 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
             noise=config.noise.kind,
         )
     system = config.system.kind
-    console.print(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}", soft_wrap=True)
+    say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
     for line in verdict_lines(verdict):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
     if out is None:
         return verdict
     out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
     if verdict.seen is not None:
         picture = draw_spectrum(verdict.seen)
         atomic_write(out / "check.png", lambda path: path.write_bytes(picture))
-    console.print(f"open {out / 'check.png'}", soft_wrap=True)
+    say(f"open {out / 'check.png'}")
     return verdict
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unveil.cli.device import torch_device
-from unveil.cli.screen import console
+from unveil.cli.screen import say
 from unveil.cli.train import train_with_bar
 from unveil.cli.use import evaluate_and_report, with_sets
 from unveil.config import override, parse_config, to_yaml
@@ -36,8 +36,8 @@ def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bo
     }
     config = parse_config(override(defaults, sets), "--set")
     if dry_run:
-        console.print(to_yaml(config), markup=False, highlight=False, soft_wrap=True)
-        console.print(f"would measure photographs with noise of deviation {SIGMA_N}, train on those and write {out}")
+        say(to_yaml(config))
+        say(f"would measure photographs with noise of deviation {SIGMA_N}, train on those and write {out}")
         return
     measure(out, seed)
     run = create_run(out / "run", config)
@@ -59,8 +59,7 @@ def measure(out: Path, seed: int) -> None:
     (out / "reference").mkdir(exist_ok=True)
     for name, x in photographs["heldout"].items():
         save_image(out / "reference" / f"{name}.tif", x)
-    console.print(
+    say(
         f"measured {len(photographs['training'])} photographs for training and {len(photographs['heldout'])} to test on, "
         f"with noise of deviation {SIGMA_N}",
-        soft_wrap=True,
     )

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from unveil.cli.init_system import KINDS, check_free, init_measurements
-from unveil.cli.screen import console
+from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, Window, atomic_write
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.identify import scale_invariance
 from unveil.noise import estimate_common_sigma
 from unveil.risks import Dilate
@@ -39,7 +39,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
         )
     if config.data.value_range is None and (found := unusual_range(config)) is not None:
         config = parse_config(override(values, [f"data.value_range=[{found[0]:.4g}, {found[1]:.4g}]"]), data)
-        console.print(f"values lie between {found[0]:.4g} and {found[1]:.4g}: data.value_range maps these to [0, 1]")
+        say(f"values lie between {found[0]:.4g} and {found[1]:.4g}: data.value_range maps these to [0, 1]")
     source = open_source(config)
     shapes = [source.shape(i) for i in range(len(source))]
     smallest = min(min(shape[1:]) for shape in shapes)
@@ -53,20 +53,18 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first images;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     largest = max(max(shape[1:]) for shape in shapes)
-    console.print(
+    say(
         f"{len(source)} images, {source.channels} channel(s), sides from {smallest} to {largest} pixels; "
         f"noise level about {sigma:.4g} on the [0, 1] scale",
-        soft_wrap=True,
     )
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
-        console.print(
-            "warning: JPEG compression removes noise unevenly: the model of white noise does not hold, and the level is "
+        warn(
+            "JPEG compression removes noise unevenly: the model of white noise does not hold, and the level is "
             "underestimated; use raw or lossless images if there are any",
-            soft_wrap=True,
         )
     if warning is not None:
-        console.print(f"{warning}, so risk.dilation is [1]; --set risk.dilation=[1,2,4] overrides", soft_wrap=True)
-    console.print(f"wrote {out}; next: unveil train {out}", soft_wrap=True)
+        say(f"{warning}, so risk.dilation is [1]; --set risk.dilation=[1,2,4] overrides")
+    say(f"wrote {out}; next: unveil train {out}")
 
 
 def own_scale(config: Config, source: ImageSource, smallest: int, sigma: float) -> str | None:

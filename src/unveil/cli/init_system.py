@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.cli.screen import console
+from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, systems, to_yaml
 from unveil.data import ImageSource, atomic_write
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.estimators.reconstruction import largest_singular_value
 from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
@@ -95,19 +95,17 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
             "  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the measurements or the system;"
         )
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
-    console.print(
+    say(
         f"{len(source)} measurements by {kind}, of shape {source.shape(0)}; images of shape {problem.image_shape}",
-        soft_wrap=True,
     )
     low, high = USUAL_DEVIATION
     if config.data.value_range is None and not low <= (found := deviation(problem, source)) <= high:
-        console.print(
-            f"warning: the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
+        warn(
+            f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
             f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "
             "that of the quotients",
-            soft_wrap=True,
         )
-    console.print(f"wrote {out}; next: unveil check {out}, unveil train {out}", soft_wrap=True)
+    say(f"wrote {out}; next: unveil check {out}, unveil train {out}")
 
 
 def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None:
@@ -138,9 +136,9 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     text = heading(kind, folder, out, example) + to_yaml(config)
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     heldout = f"{folder / 'heldout.npy'} --reference {folder / 'heldout_reference.npy'}"
-    console.print(f"simulated {example.about}: {folder}", soft_wrap=True)
-    console.print(f"wrote {out}; next: unveil train {out}", soft_wrap=True)
-    console.print(f"and then: unveil evaluate runs/{out.stem} {heldout}", soft_wrap=True)
+    say(f"simulated {example.about}: {folder}")
+    say(f"wrote {out}; next: unveil train {out}")
+    say(f"and then: unveil evaluate runs/{out.stem} {heldout}")
 
 
 def measured(config: Config) -> tuple[Any, ...]:

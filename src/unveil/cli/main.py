@@ -4,6 +4,10 @@ Kept free of heavy imports, so that `unveil --help` answers at once.
 """
 
 import sys
+import warnings
+from typing import Any
+
+from unveil.errors import UnveilError, UnveilWarning, plain
 
 __all__ = ["main"]
 
@@ -14,9 +18,13 @@ CTRL_C = 130
 def main() -> None:
     """Run the command line on sys.argv. With --debug, anywhere, errors show their traceback."""
     from unveil.cli.app import app
-    from unveil.errors import UnveilError
 
     debug = "--debug" in sys.argv
+    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows escapes of what it cannot print
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if not debug:  # what other libraries warn of is for developers
+        warnings.showwarning = _show_warning
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     if len(sys.argv) == 1:
         sys.argv.append("--help")
@@ -39,6 +47,11 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UnveilWarning):
+        print(f"unveil: warning: {plain(str(message))}", file=sys.stderr)
+
+
 def _interrupted() -> None:
     print("unveil: interrupted; files already written are whole, run it again for the rest", file=sys.stderr)
     sys.exit(2)
@@ -53,5 +66,5 @@ def _fail(debug: bool, message: str, code: int = 2) -> None:
     if debug:
         raise
     first, *more = message.strip().splitlines() or [""]
-    print(f"unveil: {first}", *more[:1], file=sys.stderr)
+    print(*map(plain, (f"unveil: {first}", *more[:1])), file=sys.stderr)
     sys.exit(code)

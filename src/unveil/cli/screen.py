@@ -1,4 +1,8 @@
-"""What the commands print: progress with time left, and tables."""
+"""What the commands print: lines, progress with time left, and tables.
+
+Text from files and names is printed as it is: rich would take [red] for a colour, and a terminal would obey control
+characters.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,11 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from unveil.errors import plain
 from unveil.evaluation import Figures
 
-__all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars"]
+__all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars", "say"]
 
 console = Console()
+
+
+def say(text: str) -> None:
+    """Print `text` as it is, on a line of its own, whatever it contains and however long it is."""
+    console.print(plain(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class Bar:

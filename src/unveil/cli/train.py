@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from unveil.cli.device import torch_device
-from unveil.cli.screen import console, progress_bars
+from unveil.cli.screen import progress_bars, say
 from unveil.config import Config, load_config, to_yaml
 from unveil.errors import UnveilError
 from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
@@ -34,10 +34,10 @@ def run_train(
         return
     run = create_run(folder, config)
     if (folder / "model.safetensors").is_file():
-        console.print(f"{folder} is trained already; next: unveil evaluate {folder}", soft_wrap=True)
+        say(f"{folder} is trained already; next: unveil evaluate {folder}")
         return
     train_with_bar(run, device)
-    console.print(f"trained; next: unveil evaluate {folder}", soft_wrap=True)
+    say(f"trained; next: unveil evaluate {folder}")
 
 
 def describe(config: Config, folder: Path) -> None:
@@ -46,11 +46,10 @@ def describe(config: Config, folder: Path) -> None:
     training, held_out = split(source, config)
     estimator = build_estimator(config, source.channels, open_problem(config, source))
     parameters = sum(p.numel() for p in estimator.parameters())
-    console.print(to_yaml(config), markup=False, highlight=False, soft_wrap=True)
-    console.print(
+    say(to_yaml(config))
+    say(
         f"would train {parameters:,} parameters on {len(training)} images of {source.channels} channel(s), validate on "
         f"{len(held_out)}, and write {folder}; nothing written",
-        soft_wrap=True,
     )
 
 
@@ -58,9 +57,9 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     """Train or resume with a progress bar for each stage; Ctrl-C says how to go on."""
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
-        console.print(f"resuming {run.folder} from {newest.name}", soft_wrap=True)
+        say(f"resuming {run.folder} from {newest.name}")
     if run.config.system.kind == "identity" and run.dilation != run.config.risk.dilation:
-        console.print(f"the images are small: block means of sides {list(run.dilation)} only", soft_wrap=True)
+        say(f"the images are small: block means of sides {list(run.dilation)} only")
     with progress_bars() as start:
 
         def stage(name: str) -> Progress:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unveil.cli.device import torch_device
-from unveil.cli.screen import console, figures_table, progress_bar
+from unveil.cli.screen import console, figures_table, progress_bar, say
 from unveil.config import Config, override, parse_config
 from unveil.data import ImageSource, open_images, save_image
 from unveil.errors import UnveilError
@@ -42,7 +42,7 @@ def run_denoise(
 ) -> None:
     run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
     if dry_run:
-        console.print(f"would denoise {len(source)} images at sigma {level:.4g} into {out}", soft_wrap=True)
+        say(f"would denoise {len(source)} images at sigma {level:.4g} into {out}")
         return
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar("denoising") as bar, torch.no_grad():
@@ -52,7 +52,7 @@ def run_denoise(
             x_hat = told(f, part)(y, torch.full((1,), level, device=y.device))[0].cpu()
             save_both(out / source.name(i), x_hat, run)
             bar(i + 1, len(source))
-    console.print(f"open {out}", soft_wrap=True)
+    say(f"open {out}")
 
 
 def run_sample(
@@ -70,10 +70,9 @@ def run_sample(
         raise UnveilError(f"{run_folder}: {NOT_BELOW}")
     sampling = with_sets(run, sets).sampling
     if dry_run:
-        console.print(
+        say(
             f"would draw {sampling.samples} samples of each of {len(source)} images at sigma {level:.4g} by "
             f"{sampling.solver} in {sampling.steps} steps into {out}",
-            soft_wrap=True,
         )
         return
     prior = open_run_prior(run, problem, device)
@@ -95,7 +94,7 @@ def run_sample(
             if len(samples) > 1:
                 low, high = value_range(run)
                 save_image(folder / "deviation.tif", samples.std(0) * (high - low))
-    console.print(f"open {out}", soft_wrap=True)
+    say(f"open {out}")
 
 
 def run_evaluate(
@@ -111,12 +110,12 @@ def run_evaluate(
 ) -> None:
     run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
     if sampled and not run.learns_below:
-        console.print(f"no samples: {NOT_BELOW}", soft_wrap=True)
+        say(f"no samples: {NOT_BELOW}")
         sampled = 0
     options = run.config.data
     clean = None if reference is None else open_images(reference, axes=options.axes, value_range=options.value_range)
     if dry_run:
-        console.print(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}", soft_wrap=True)
+        say(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}")
         return
     evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem)
 
@@ -153,16 +152,15 @@ def evaluate_and_report(
     console.print(figures_table(rows, means))
     unknown = sum(math.isnan(row.psnr_estimate) for row in rows)
     if unknown:
-        console.print(
+        say(
             f"of {unknown} image(s) the estimated error is not positive: the noise is weaker than noise.sigma, or not white "
             "(detectors blur it: see unveil whiten; resampling and demosaicing do too), or the image has too few pixels",
-            soft_wrap=True,
         )
-    console.print(f"open {page}", soft_wrap=True)
+    say(f"open {page}")
 
 
 def run_report(run_folder: Path) -> None:
-    console.print(f"open {write_report(open_run(run_folder))}", soft_wrap=True)
+    say(f"open {write_report(open_run(run_folder))}")
 
 
 def open_input(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from unveil.cli.init import check_free
-from unveil.cli.screen import console, progress_bar
+from unveil.cli.screen import progress_bar, say
 from unveil.data import atomic_write, open_images, save_image
 from unveil.noise import fit_noise_spectrum, ring_power
 from unveil.report.noise_spectrum import draw_noise_spectrum
@@ -30,9 +30,8 @@ def run_whiten(data: str, out: Path, force: bool) -> None:
     before, after = ring_power(first), ring_power(spectrum.whiten(image) for image in first)
     picture, path = draw_noise_spectrum(spectrum, before, after), out.with_name(out.name + ".png")
     atomic_write(path, lambda partial: partial.write_bytes(picture))
-    console.print(
+    say(
         f"{len(source)} images; white noise of level {spectrum.level:.4g} in the data's units; look at {path}: the fit must "
         "follow the power at high frequencies",
-        soft_wrap=True,
     )
-    console.print(f"wrote {out}; next: unveil init {out}", soft_wrap=True)
+    say(f"wrote {out}; next: unveil init {out}")

@@ -1,0 +1,52 @@
+"""What a file declares is held against what a machine can hold, before memory is asked for.
+
+A few bytes of a header can declare terabytes. A limit that is met by mistake is raised by the environment variable
+UNVEIL_LIMIT_GIB; nothing in a file can raise it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+from unveil.errors import UnveilError
+
+__all__ = ["check_count", "check_size"]
+
+LIMIT = "UNVEIL_LIMIT_GIB"
+DEFAULT = 4.0
+"""GiB that one image, or one array that can only be decoded whole, may fill."""
+MOST_IMAGES = 10**6
+"""Of one file."""
+
+
+def check_size(where: str, nbytes: int) -> None:
+    """Raise UnveilError if what lies at `where` would fill more memory than the limit.
+
+    nbytes: of one image, or of the whole array where no part of it can be decoded alone.
+    """
+    limit = _limit()
+    if nbytes > limit * 2**30:
+        raise UnveilError(
+            f"{where} declares {nbytes / 2**30:.3g} GiB, and the limit is {limit:g} GiB at once: check that it is the right "
+            f"file, or allow more with the environment variable {LIMIT}={math.ceil(nbytes / 2**30)}"
+        )
+
+
+def check_count(where: str, images: int) -> None:
+    """Raise UnveilError if the file at `where` declares more images than any instrument writes to one."""
+    if images > MOST_IMAGES:
+        raise UnveilError(
+            f"{where} declares {images:,} images, and a file may hold {MOST_IMAGES:,}: check axes and the file, or split it"
+        )
+
+
+def _limit() -> float:
+    stated = os.environ.get(LIMIT, "")
+    try:
+        limit = float(stated) if stated else DEFAULT
+    except ValueError:
+        limit = math.nan
+    if not limit > 0:
+        raise UnveilError(f"{LIMIT}={stated}: must be a number of GiB > 0")
+    return limit
