@@ -18,6 +18,7 @@ import yaml
 from unveil.cli import main
 from unveil.data import open_images, save_image
 from unveil.random import make_generator, normal
+from unveil.training import loop
 
 TINY = ["training.steps=6", "training.warmup=2", "training.batch=4", "training.crop=16", "estimator.widths=[8,8]",
         "training.validate_every=3", "training.checkpoint_every=3"]  # fmt: skip
@@ -66,11 +67,11 @@ def call(*words):
     raise AssertionError("main returned without an exit code")
 
 
-def refused(*words):
+def refused(*words, code=2):
     """The one line that `unveil *words` answers with; checks the exit code, and that there is no traceback."""
-    code, text = call(*words)
+    answer, text = call(*words)
     lines = [line for line in text.splitlines() if line.strip()]
-    assert code == 2, text
+    assert answer == code, text
     assert len(lines) == 1, text
     assert lines[0].startswith("unveil: ")
     assert "Traceback" not in text
@@ -317,7 +318,34 @@ def test_ctrl_c_elsewhere_is_one_line(workspace, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("unveil.cli.use.save_both", interrupt)
-    assert "interrupted" in refused("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
+    words = ("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
+    assert "interrupted" in refused(*words, code=130)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_elsewhere_are_one_line_and_their_own_exit_code(number, workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr("unveil.cli.use.save_both", lambda *words: signal.raise_signal(number))
+    words = ("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
+    assert f"stopped by {number.name}" in refused(*words, code=128 + number)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_training_saves_resumes_and_has_its_own_exit_code(number, workspace, tmp_path, monkeypatch):
+    def in_the_second(step, config, rate=loop.learning_rate):
+        if step == 1 and "asked" not in patched:
+            patched.append("asked")
+            signal.raise_signal(number)
+        return rate(step, config)
+
+    patched: list[str] = []
+    words = ("train", workspace / "unveil.yaml", "--out", tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "learning_rate", in_the_second)
+        assert "stopped at step 2 of 6, saved" in refused(*words, code=128 + number)
+    assert call("train", tmp_path / "run")[0] == 0
+    ours, theirs = ((folder / "model.safetensors").read_bytes() for folder in (tmp_path / "run", workspace / "run"))
+    assert ours == theirs
 
 
 def test_debug_shows_the_traceback(workspace, tmp_path):
@@ -355,7 +383,7 @@ def test_interrupted_training_resumes_to_the_same_bits(workspace, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 2, stderr
+    assert process.returncode == 130, stderr
     assert "resume" in stderr
     assert "Traceback" not in stderr
     assert call("train", broken)[0] == 0

@@ -244,6 +244,30 @@ def test_non_finite_steps_stop_and_leave_the_last_checkpoint_intact(gradient_onl
     assert losses(tmp_path) == losses(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_the_step_and_says_which_it_was(number, tmp_path):
+    def once(done, total, metrics):
+        if done == 2:
+            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGINT if number != signal.SIGINT else signal.SIGTERM)  # launchers send both
+
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(Interrupted, match="stopped at step 2 of 12, saved") as caught:
+        run(tmp_path, progress=once)
+    assert caught.value.signum == number
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000002"
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+
+
+def test_signals_that_are_ignored_stay_ignored(tmp_path):
+    """As nohup starts a program; Ctrl-C is heard."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run(tmp_path, settings(steps=2), progress=lambda *now: signal.raise_signal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 def test_ctrl_c_handler_is_restored_and_a_second_one_stops_at_once(tmp_path):
     def twice(done, total, metrics):
         if done == 2:

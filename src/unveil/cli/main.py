@@ -1,10 +1,14 @@
-"""Entry point: turns every error a user can mend into one line and exit code 2.
+"""Entry point: turns every error a user can mend into one line and exit code 2, and every signal into one line and 128 + it.
 
 Kept free of heavy imports, so that `unveil --help` answers at once.
 """
 
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from unveil.errors import UnveilError, UnveilWarning, plain
@@ -29,9 +33,13 @@ def main() -> None:
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
-        code = app(standalone_mode=False)
+        with _signals():
+            code = app(standalone_mode=False)
+    except Terminated as stop:
+        _interrupted(stop.signum)
     except UnveilError as error:
-        _fail(debug, str(error))
+        signum = getattr(error, "signum", None)  # of work that was saved when a signal asked for its end
+        _fail(debug, str(error), code=2 if signum is None else 128 + signum)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(debug, f"{where}{error.strerror or error}; check the path, its permissions and the free space")
@@ -52,9 +60,36 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
         print(f"unveil: warning: {plain(str(message))}", file=sys.stderr)
 
 
-def _interrupted() -> None:
-    print("unveil: interrupted; files already written are whole, run it again for the rest", file=sys.stderr)
-    sys.exit(2)
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP where nothing is under way that is saved; like KeyboardInterrupt no `except Exception` holds it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP end the work as Ctrl-C does, with clean-up; where they are ignored (nohup) they stay so."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in changed:
+            signal.signal(number, terminate)
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupted(signum: int = signal.SIGINT) -> None:
+    name = "interrupted" if signum == signal.SIGINT else f"stopped by {signal.Signals(signum).name}"
+    print(f"unveil: {name}; files already written are whole, run it again for the rest", file=sys.stderr)
+    sys.exit(128 + signum)
 
 
 def _is_usage_error(error: Exception) -> bool:

@@ -74,4 +74,4 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
         try:
             return train_run(run, device=device, stages=stage)
         except Interrupted as stop:
-            raise Interrupted(f"{stop}; resume with unveil train {run.folder}") from None
+            raise Interrupted(f"{stop}; resume with unveil train {run.folder}", stop.signum) from None

@@ -19,7 +19,7 @@ from unveil.errors import UnveilError
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
 from unveil.risks import told
-from unveil.training.interrupt import Interrupted, stop_on_interrupt
+from unveil.training.interrupt import stop_on_interrupt
 from unveil.training.loop import Progress
 
 __all__ = ["Shaped", "draw_images"]
@@ -86,7 +86,7 @@ def draw_images(
             if progress is not None:
                 progress(i + 1, len(store), {})
             if stop.requested:
-                raise Interrupted(f"stopped after {i + 1} of {len(store)} draws, saved in {path}")
+                raise stop.interrupted(f"stopped after {i + 1} of {len(store)} draws, saved in {path}")
     return store
 
 

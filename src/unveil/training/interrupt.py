@@ -1,40 +1,69 @@
-"""Ctrl-C as a request: the step under way is finished and saved, then the run stops."""
+"""Ctrl-C and the signals by which a job is ended, as a request: the step under way is finished and saved, then the run stops."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from unveil.errors import UnveilError
 
 __all__ = ["Interrupted", "Stop", "stop_on_interrupt"]
 
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Ctrl-C; a cluster's preemption, time limit or cancellation; the end of the terminal."""
+
 
 class Interrupted(UnveilError):
-    """Raised after an interrupted piece of work has been saved; its text says how to go on."""
+    """Raised after an interrupted piece of work has been saved; its text says how to go on.
+
+    signum: of the signal that asked for it; the command line exits with 128 + signum.
+    """
+
+    def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signum = int(signum)
 
 
 class Stop:
-    """Whether Ctrl-C has been pressed."""
+    """Whether a signal has asked for the end, and which: None before."""
 
-    requested = False
+    signum: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        return self.signum is not None
+
+    def interrupted(self, message: str) -> Interrupted:
+        """The exception to raise once what is under way has been saved, as `message` says."""
+        return Interrupted(message, signal.SIGINT if self.signum is None else self.signum)
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """Within the block the first Ctrl-C sets `requested`; a second one interrupts at once."""
+    """Within the block the first SIGINT, SIGTERM or SIGHUP sets `requested`; a second one of its kind acts as outside: at once.
+
+    One of another kind does not: launchers of several processes turn Ctrl-C into SIGINT and SIGTERM. Where SIGTERM or
+    SIGHUP is ignored (nohup) it stays ignored.
+    """
     stop = Stop()
+    previous: dict[int, Any] = {}
 
     def request(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop.signum = number if stop.signum is None else stop.signum
+        signal.signal(number, previous[number])
 
     try:
-        previous = signal.signal(signal.SIGINT, request)
+        for number in SIGNALS:
+            before = signal.getsignal(number)
+            if before is not None and (number == signal.SIGINT or before is not signal.SIG_IGN):
+                previous[number] = before  # first: the signal may come as soon as it is handled
+                signal.signal(number, request)
     except ValueError:  # not the main thread, where Python delivers no signals
         yield stop
         return
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, before in previous.items():
+            signal.signal(number, before)

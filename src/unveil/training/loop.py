@@ -22,7 +22,7 @@ from unveil.errors import UnveilError
 from unveil.random import make_generator
 from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from unveil.training.ema import averaged
-from unveil.training.interrupt import Interrupted, stop_on_interrupt
+from unveil.training.interrupt import stop_on_interrupt
 from unveil.training.logs import MetricsLog
 
 __all__ = ["Batches", "Objective", "Progress", "Validation", "learning_rate", "train"]
@@ -65,7 +65,7 @@ def train(
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
     device:    auto (accelerate's choice), cpu, or the type of that choice, such as cuda.
     Raises UnveilError when the loss or its gradient is no longer finite, a checkpoint cannot be read or written, or
-    the device lacks the precision, and Interrupted after Ctrl-C, the last step saved.
+    the device lacks the precision, and Interrupted after Ctrl-C, SIGTERM or SIGHUP, the last step saved.
     """
     accelerator = _accelerator(device, config.precision)
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=config.learning_rate, weight_decay=0.0)
@@ -98,7 +98,7 @@ def train(
             if done % config.checkpoint_every == 0 or last or stop.requested:
                 checkpoint(done)
             if stop.requested and not last:
-                raise Interrupted(f"stopped at step {done} of {config.steps}, saved in {folder}")
+                raise stop.interrupted(f"stopped at step {done} of {config.steps}, saved in {folder}")
     return ema.module.cpu().eval()
 
 

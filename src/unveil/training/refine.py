@@ -21,7 +21,7 @@ from unveil.data import DrawStore, ImageSource
 from unveil.diffusion import DPM2M, posterior_samples
 from unveil.estimators import Tiled
 from unveil.random import make_generator
-from unveil.training.interrupt import Interrupted, stop_on_interrupt
+from unveil.training.interrupt import stop_on_interrupt
 
 __all__ = ["draw_training_set", "round_levels"]
 
@@ -71,7 +71,7 @@ def draw_training_set(
             if progress is not None:
                 progress(i + 1, len(chosen))
             if stop.requested:
-                raise Interrupted(f"stopped after {i + 1} of {len(chosen)} draws, saved in {path}")
+                raise stop.interrupted(f"stopped after {i + 1} of {len(chosen)} draws, saved in {path}")
     return store
 
 

@@ -9,7 +9,7 @@ from unveil.data import ImageSource
 from unveil.estimators import Stationary
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
-from unveil.training.interrupt import Interrupted, stop_on_interrupt
+from unveil.training.interrupt import stop_on_interrupt
 
 __all__ = ["learn_spectrum"]
 
@@ -48,4 +48,4 @@ def learn_spectrum(
             if progress is not None:
                 progress(done, ROUNDS, {})
             if stop.requested:
-                raise Interrupted(f"stopped after {done} of {ROUNDS} rounds of the spectrum, which start again")
+                raise stop.interrupted(f"stopped after {done} of {ROUNDS} rounds of the spectrum, which start again")
