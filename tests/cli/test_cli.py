@@ -317,14 +317,14 @@ def test_ctrl_c_elsewhere_is_one_line(workspace, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unveil.cli.use.save_both", interrupt)
+    monkeypatch.setattr("unveil.cli.denoise.save_both", interrupt)
     words = ("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
     assert "interrupted" in refused(*words, code=130)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_elsewhere_are_one_line_and_their_own_exit_code(number, workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("unveil.cli.use.save_both", lambda *words: signal.raise_signal(number))
+    monkeypatch.setattr("unveil.cli.denoise.save_both", lambda *words: signal.raise_signal(number))
     words = ("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
     assert f"stopped by {number.name}" in refused(*words, code=128 + number)
     assert signal.getsignal(number) is signal.SIG_DFL

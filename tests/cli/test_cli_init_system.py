@@ -258,7 +258,7 @@ def test_a_system_wins_over_a_path_of_its_name(tmp_path, monkeypatch):
 
 def test_reconstruct_does_what_denoise_does(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("unveil.cli.use.run_denoise", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr("unveil.cli.denoise.run_denoise", lambda *arguments: seen.append(arguments))
     for command in ("denoise", "reconstruct"):
         assert call(command, tmp_path, "y.npy", "--sigma", "0.1", "--out", tmp_path / "out", "--dry-run") == 0
     assert seen[1] == (*seen[0], [])

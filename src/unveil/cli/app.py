@@ -143,7 +143,7 @@ def denoise(
 
     TIFF values are in the units of data.value_range if it is set, and on the [0, 1] scale otherwise.
     """
-    from unveil.cli.use import run_denoise
+    from unveil.cli.denoise import run_denoise
 
     run_denoise(run, data, out, sigma, device, dry_run)
 
@@ -163,7 +163,7 @@ def reconstruct(
     Where each measurement has its own mask or defocus, --set system.mask=... names those of INPUT.
     A complex image is a TIFF of two channels, real and imaginary part.
     """
-    from unveil.cli.use import run_denoise
+    from unveil.cli.denoise import run_denoise
 
     run_denoise(run, data, out, sigma, device, dry_run, sets or [])
 
@@ -183,7 +183,7 @@ def sample(
 
     --set sampling.steps=50, sampling.samples=16, sampling.solver=heun and the like change how.
     """
-    from unveil.cli.use import run_sample
+    from unveil.cli.sample import run_sample
 
     run_sample(run, data, out, sets or [], sigma, seed or 0, device, dry_run)
 
@@ -205,7 +205,7 @@ def evaluate(
     dry_run: DryRun = False,
 ) -> None:
     """Estimate the error without a reference (and with one, if given), and the calibration of samples."""
-    from unveil.cli.use import run_evaluate
+    from unveil.cli.evaluate import run_evaluate
 
     run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
 
@@ -213,6 +213,6 @@ def evaluate(
 @app.command()
 def report(run: RunFolder) -> None:
     """Write RUN/report.html from what evaluate found: one self-contained page to look at and to send."""
-    from unveil.cli.use import run_report
+    from unveil.cli.evaluate import run_report
 
     run_report(run)

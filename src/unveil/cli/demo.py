@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unveil.cli.device import torch_device
+from unveil.cli.evaluate import evaluate_and_report
 from unveil.cli.screen import say
 from unveil.cli.train import train_with_bar
-from unveil.cli.use import evaluate_and_report, with_sets
+from unveil.cli.use import with_sets
 from unveil.config import override, parse_config, to_yaml
 from unveil.data import heldout_photographs, open_images, save_image, training_photographs
 from unveil.errors import UnveilError
