@@ -31,12 +31,16 @@ def cube(stokes, ifs=1, channels=1):
     return data
 
 
-def write(path, data, first_stokes=-1, names=("UU---SIN", "VV---SIN"), without=(), axes=None, frqsel=None):
-    """A random-groups file as AIPS lays it out; `axes` renames the CTYPEs of the FITS axes 2, 3, ..."""
+def write(path, data, first_stokes=-1, names=("UU---SIN", "VV---SIN"), without=(), axes=None, frqsel=None, extra=None):
+    """A random-groups file as AIPS lays it out; `axes` renames the CTYPEs of the FITS axes 2, 3, ...
+
+    extra: further parameters, or others than usual.
+    """
     fits = pytest.importorskip("astropy.io.fits")
     parameters = {names[0]: U, names[1]: V, "WW---SIN": 0 * U, "BASELINE": BASELINES, "DATE": 2457850.0 + 0 * U}
     if frqsel is not None:
         parameters["FREQSEL"] = frqsel
+    parameters.update(extra or {})
     parameters = {name: value for name, value in parameters.items() if name not in without}
     groups = fits.GroupData(data, bitpix=-64, parnames=list(parameters), pardata=list(parameters.values()))
     hdu = fits.GroupsHDU(groups)
@@ -105,7 +109,7 @@ def test_the_names_of_u_and_v(names, tmp_path):
 
 
 def test_a_file_without_an_axis_of_ifs_and_without_baselines(tmp_path):
-    """The groups are then all taken for pairs of stations, whose names are unknown."""
+    """The names of the stations are then unknown, and a station alone is known by u = v = 0."""
     data = cube(stokes=2, channels=2)
     path = write(
         tmp_path / "a.uvfits",
@@ -115,7 +119,39 @@ def test_a_file_without_an_axis_of_ifs_and_without_baselines(tmp_path):
     )
     coverage, visibilities = read_uvfits(path)
     assert coverage.pairs == ()
-    assert np.array_equal(visibilities.numpy(), (complex_part(data, 0) + complex_part(data, 1)).ravel() / 2)
+    assert np.array_equal(visibilities.numpy(), (complex_part(data, 0) + complex_part(data, 1))[:3].ravel() / 2)
+
+
+FROM_ONE = [(1, 2), (1, 3), (3, 2), (2, 2)]
+FROM_ZERO = [(0, 1), (0, 2), (2, 1), (0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("stations", "code"),
+    [
+        (FROM_ONE, None),
+        (FROM_ZERO, None),
+        (FROM_ZERO, lambda i, j: 256 * i + j),
+        (FROM_ONE, lambda i, j: 2048 * i + j + 65536),
+        ([(300, 2), (300, 301), (3, 302), (299, 299)], lambda i, j: 2048 * i + j + 65536),
+        (FROM_ZERO, lambda i, j: 2048 * i + j + 65536),
+    ],
+    ids=["columns", "columns from 0", "from 0", "2048", "more than 255", "2048 from 0"],
+)
+def test_stations_alone_are_dropped_however_they_are_numbered(stations, code, tmp_path):
+    """What a station measures with itself is its total power, a hundred times the source: never a visibility."""
+    data = cube(stokes=2)
+    data[3, ..., :2] *= 100
+    first, second = np.array(stations, float).T
+    extra = {"BASELINE": code(first, second)} if code else {"ANTENNA1": first, "ANTENNA2": second}
+    path = write(tmp_path / "a.uvfits", data, without=[] if code else ["BASELINE"], extra=extra)
+    coverage, visibilities = read_uvfits(path)
+    assert np.array_equal(visibilities.numpy(), (complex_part(data, 0) + complex_part(data, 1))[:3].ravel() / 2)
+    assert len(coverage.pairs) == 3
+    if stations == FROM_ONE:
+        assert coverage.pairs == (("ALMA", "LMT"), ("ALMA", "SMA"), ("SMA", "LMT"))
+    else:
+        assert coverage.pairs[0] != coverage.pairs[1]
 
 
 def test_flagged_data_are_dropped(tmp_path):
@@ -234,3 +270,15 @@ def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
     assert noise_level(scaled, source, problem) == coverage.level / 4, "that of the quotients"
     with pytest.raises(UnveilError, match="leave axes out"):
         open_images(path, axes="NHW").read(0)
+
+
+def test_other_extensions_of_the_same_files(tmp_path):
+    """CASA and Difmap write .uvf, others .fits, which may hold an image as well."""
+    fits = pytest.importorskip("astropy.io.fits")
+    whole = open_images(write(tmp_path / "a.uvfits", cube(stokes=2))).read(0)
+    for name in ("a.uvf", "a.UVF", "a.fits"):
+        (tmp_path / name).write_bytes((tmp_path / "a.uvfits").read_bytes())
+        assert torch.equal(open_images(tmp_path / name).read(0), whole)
+    fits.PrimaryHDU(np.zeros((4, 4))).writeto(tmp_path / "image.fits")
+    with pytest.raises(UnveilError, match=r"image\.fits is FITS without random groups"):
+        open_images(tmp_path / "image.fits")

@@ -19,7 +19,7 @@ _RASTER = (".png", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _HDF5 = (".h5", ".hdf5")
 _MRC = (".mrc", ".mrcs")
-_UVFITS = (".uvfits",)
+_UVFITS = (".uvfits", ".uvf", ".fits")
 EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC, *_UVFITS)
 
 
@@ -32,7 +32,7 @@ def open_images(
 ) -> ImageSource:
     """The images at `path`, opened without reading their pixels.
 
-    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5 .mrc .mrcs .uvfits), a .zarr folder, or a folder of these: in
+    path: one file (.png .jpg .jpeg .tif .tiff .npy .h5 .hdf5 .mrc .mrcs .uvfits .uvf .fits), a .zarr folder, or a folder of these: in
         natural order (2 before 10), not recursive, hidden files and other extensions skipped. Formats may be
         mixed and sizes may differ; the number of channels may not.
     dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace.

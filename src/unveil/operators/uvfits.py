@@ -8,7 +8,8 @@ weight). Layout: E. Greisen, AIPS Memo 117 (http://www.aips.nrao.edu/aipsmemo.ht
 - Stokes I, or (RR + LL) / 2, or (XX + YY) / 2, with sigma = sqrt(sigma_1^2 + sigma_2^2) / 2. Where one of RR and LL is
   flagged or absent the other stands for I, as for an unpolarized source.
 - weight = 1 / sigma^2, sigma of real and imaginary part each. Not > 0, or not finite: flagged, and dropped.
-- A station paired with itself measures no visibility: dropped.
+- A station paired with itself measures no visibility: dropped. The stations are the parameters ANTENNA1 and ANTENNA2, or else
+  BASELINE = 256 i + j (2048 i + j + 65536 from 256 stations on); where there are neither, u = v = 0 is a station alone.
 """
 
 import re
@@ -45,7 +46,7 @@ def read_uvfits(path: str | Path) -> tuple[Coverage, Tensor]:
             tables = {hdu.name.strip(): hdu.data for hdu in reversed(hdus[1:])}  # the first of each name
             if not isinstance(hdus[0], fits.GroupsHDU):
                 raise UnveilError(
-                    f"{path} is FITS without random groups, not UVFITS; export the visibilities as UVFITS"
+                    f"{path} is FITS without random groups, not UVFITS; export visibilities as UVFITS, and images as TIFF or .npy"
                 )
             return _read(hdus[0].header, hdus[0].data, tables, str(path))
     except UnveilError:
@@ -65,13 +66,18 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
     intensity, sigma = _stokes_i(cube, _coordinates(header, axes["STOKES"]), path)
     frequency = _coordinates(header, axes["FREQ"]) + _offsets(groups, tables, cube.shape)[..., None]
     u, v = (-_seconds(groups, name, path)[:, None, None] * frequency for name in ("UU", "VV"))  # (G, IF, FREQ)
-    first, second = _stations(groups)
-    cross = (first != second) | (first == 0)
+    stations = _stations(groups)
+    cross = (u[:, 0, 0] != 0) | (v[:, 0, 0] != 0) if stations is None else stations[0] != stations[1]
     kept = np.isfinite(intensity) & np.isfinite(sigma) & np.isfinite(u) & np.isfinite(v) & cross[:, None, None]
     if not kept.any():
-        raise UnveilError(f"{path} has no unflagged visibility of Stokes I: all weights are <= 0 or not finite")
-    names, group = _names(tables), np.nonzero(kept)[0]
-    pairs = tuple((names.get(i, str(i)), names.get(j, str(j))) for i, j in zip(first[group], second[group]) if i)
+        raise UnveilError(
+            f"{path} has no unflagged visibility of Stokes I: all weights are <= 0 or not finite, or the stations are paired with "
+            "themselves"
+        )
+    pairs: tuple[tuple[str, str], ...] = ()
+    if stations is not None:
+        names, group = _names(tables), np.nonzero(kept)[0]
+        pairs = tuple((names.get(i, str(i)), names.get(j, str(j))) for i, j in zip(*(s[group] for s in stations)))
     coverage = Coverage(torch.from_numpy(u[kept]), torch.from_numpy(v[kept]), torch.from_numpy(sigma[kept]), pairs)
     return coverage, torch.from_numpy(intensity[kept])
 
@@ -98,10 +104,16 @@ def _coordinates(header: Any, axis: int) -> np.ndarray:
 
 def _seconds(groups: Any, name: str, path: str) -> np.ndarray:
     """The parameter UU or VV (G,); UU-L is in wavelengths, and AIPS' own disk format."""
-    found = [n for n in groups.parnames if re.fullmatch(rf"{name}(-+(?!L)\w*)?", n.strip().upper())]
-    if not found:
+    found = _parameter(groups, rf"{name}(-+(?!L)\w*)?")
+    if found is None:
         raise UnveilError(f"{path} has no parameter {name}, only {', '.join(groups.parnames)}; export it as UVFITS")
-    return np.asarray(groups.par(found[0]), dtype=np.float64)
+    return found
+
+
+def _parameter(groups: Any, pattern: str) -> np.ndarray | None:
+    """The first parameter (G,) whose name is of the pattern; None without one."""
+    found = [name for name in groups.parnames if re.fullmatch(pattern, name.strip().upper())]
+    return np.asarray(groups.par(found[0]), dtype=np.float64) if found else None
 
 
 def _offsets(groups: Any, tables: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
@@ -157,16 +169,19 @@ def _first(*estimates: Estimate) -> Estimate:
     return value, sigma
 
 
-def _stations(groups: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the two stations of each group, zeros when the file does not say.
+def _stations(groups: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Numbers of the two stations of each group, from 0 or from 1; None when the file does not say.
 
-    BASELINE is 256 i + j, or 2048 i + j + 65536 from 256 stations on, plus a hundredth for each further subarray.
+    A hundredth is added to BASELINE for each further subarray.
     """
-    if "BASELINE" not in groups.parnames:
-        nothing = np.zeros(len(groups), dtype=int)
-        return nothing, nothing
-    code = np.floor(np.asarray(groups.par("BASELINE"), dtype=np.float64) + 1e-3).astype(int)
-    many = code > 65536
+    first, second = (_parameter(groups, name) for name in ("ANTENNA1", "ANTENNA2"))
+    if first is not None and second is not None:
+        return first.round().astype(int), second.round().astype(int)
+    baseline = _parameter(groups, "BASELINE")
+    if baseline is None:
+        return None
+    code = np.floor(baseline + 1e-3).astype(int)
+    many = code >= 65536
     code, base = np.where(many, code - 65536, code), np.where(many, 2048, 256)
     return code // base, code % base
 
