@@ -14,7 +14,7 @@ from unveil.identify import Verdict, check_problem
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
 from unveil.symmetry import make_symmetry
-from unveil.training.setup import open_problem, open_source
+from unveil.training.setup import open_measurements
 
 __all__ = ["run_check"]
 
@@ -25,8 +25,7 @@ FIRST_MEASUREMENTS = 16
 def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdict:
     """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that folder."""
     config = load_config(config_path, sets)
-    source = open_source(config)
-    problem = open_problem(config, source)
+    source, problem = open_measurements(config)
     names = config.risk.symmetry
     stated = config.noise.sigma
     y = first_measurements(source)

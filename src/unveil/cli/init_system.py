@@ -17,7 +17,7 @@ from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
 from unveil.training.run import noise_level
-from unveil.training.setup import open_problem, open_source
+from unveil.training.setup import open_measurements
 
 if TYPE_CHECKING:
     from unveil.cli.examples import Example
@@ -85,8 +85,7 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         raise UnveilError(
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
         )
-    source = open_source(config)
-    problem = open_problem(config, source)
+    source, problem = open_measurements(config)
     config = with_batch(values, problem, PIXELS_A_STEP, data)
     text = to_yaml(config)
     if isinstance(config.noise.sigma, str):
@@ -132,7 +131,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
         )
     config = with_batch(values, example.problem, EXAMPLE_PIXELS, "--set")
     write_example(folder, example)
-    open_problem(config, open_source(config))
+    open_measurements(config)
     text = heading(kind, folder, out, example) + to_yaml(config)
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     heldout = f"{folder / 'heldout.npy'} --reference {folder / 'heldout_reference.npy'}"

@@ -11,7 +11,7 @@ from unveil.config import Config, load_config, to_yaml
 from unveil.errors import UnveilError
 from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
 from unveil.training.loop import Progress
-from unveil.training.setup import open_problem, open_source, split
+from unveil.training.setup import open_measurements, split
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -42,9 +42,9 @@ def run_train(
 
 def describe(config: Config, folder: Path) -> None:
     """What a run would do, on the screen."""
-    source = open_source(config)
+    source, problem = open_measurements(config)
     training, held_out = split(source, config)
-    estimator = build_estimator(config, source.channels, open_problem(config, source))
+    estimator = build_estimator(config, source.channels, problem)
     parameters = sum(p.numel() for p in estimator.parameters())
     say(to_yaml(config))
     say(

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from unveil.cli.device import torch_device
 from unveil.config import Config, override, parse_config
-from unveil.data import ImageSource, open_images, save_image
+from unveil.data import ImageSource, save_image
 from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Tiled
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training import Run, open_run
-from unveil.training.setup import indices, open_problem, open_source, split
+from unveil.training.setup import indices, open_measurements, split
 
 __all__ = ["NOT_BELOW", "open_input", "open_run_prior", "save_both", "value_range", "with_sets"]
 
@@ -31,13 +31,11 @@ def open_input(
         raise UnveilError(f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale")
     run = open_run(run_folder)
     if data is None:
-        whole = open_source(run.config)
+        whole, problem = open_measurements(run.config)
         source = split(whole, run.config)[1]
-        problem = open_problem(run.config, whole).subset(indices(source))
+        problem = problem.subset(indices(source))
     else:
-        options = run.config.data
-        source = open_images(data, dataset=options.dataset, axes=options.axes, value_range=options.value_range)
-        problem = open_problem(with_sets(run, sets), source)
+        source, problem = open_measurements(with_sets(run, sets), data)
     if source.channels != run.channels:
         raise UnveilError(
             f"{data}: has {source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "

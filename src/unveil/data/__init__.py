@@ -8,6 +8,7 @@ is opened.
 from unveil.data.atomic import atomic_write
 from unveil.data.crops import crops
 from unveil.data.draws import DrawStore
+from unveil.data.measured import Measured
 from unveil.data.memory import MemorySource
 from unveil.data.open import open_images
 from unveil.data.photographs import heldout_photographs, training_photographs
@@ -17,6 +18,7 @@ from unveil.data.write import save_image
 __all__ = [
     "DrawStore",
     "ImageSource",
+    "Measured",
     "MemorySource",
     "Subset",
     "Window",

@@ -24,7 +24,7 @@ from torch import nn
 
 import unveil
 from unveil.config import Config, load_config, to_yaml
-from unveil.data import ImageSource, atomic_write
+from unveil.data import ImageSource, Measured, atomic_write
 from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser
 from unveil.noise import estimate_common_sigma
@@ -41,6 +41,7 @@ from unveil.training.setup import (
     build_estimator,
     build_reconstruction,
     indices,
+    open_measurements,
     open_problem,
     open_source,
     possible_coarsening,
@@ -120,8 +121,7 @@ def create_run(folder: Path, config: Config) -> Run:
             )
         return run
     _check_free(folder)
-    source = open_source(config)
-    problem = open_problem(config, source)
+    source, problem = open_measurements(config)
     if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
         make_risk(config.risk)
     else:
@@ -218,8 +218,8 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
     recorded = json.loads((run.folder / "run.json").read_text())["data"]
     if source.fingerprint() != recorded:
         raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
-    training, held_out = split(source, config)
     problem = open_problem(config, source)
+    training, held_out = split(Measured(source, problem), config)
     if problem is DENOISING:
         risk = config.risk.model_copy(update={"dilation": run.dilation})
         estimator = learn(

@@ -4,14 +4,15 @@ import torch
 from torch import nn
 
 from unveil.config import Config
-from unveil.data import ImageSource, Subset, open_images
+from unveil.data import ImageSource, Measured, Subset, open_images
 from unveil.errors import UnveilError
 from unveil.estimators import ESTIMATORS, Reconstruction, Stationary, UNet
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 
 __all__ = [
-    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_problem", "open_source", "possible_coarsening", "signal_mean", "split",
+    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_measurements", "open_problem", "open_source",
+    "possible_coarsening", "signal_mean", "split",
 ]  # fmt: skip
 
 
@@ -94,14 +95,26 @@ def open_problem(config: Config, source: ImageSource) -> Problem | Several:
                 "have one shape; leave the others out"
             )
     problem = build_problem(config.system, shape, len(source))
-    problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(source.read(0)[None], make_generator("cpu", 0))
+    problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
     return problem
 
 
 def open_source(config: Config) -> ImageSource:
-    """The measurements that the configuration names."""
+    """The images that the configuration names, as they are stored."""
     data = config.data
     return open_images(data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range)
+
+
+def open_measurements(config: Config, path: str | None = None) -> tuple[ImageSource, Problem | Several]:
+    """The measurements that the configuration names, or those at `path`, and the problem that they are of.
+
+    Entries that are not measured are zero, whatever the files hold there. Raises UnveilError where `open_problem` does.
+    """
+    if path is not None:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+    source = open_source(config)
+    problem = open_problem(config, source)
+    return Measured(source, problem), problem
 
 
 def split(source: ImageSource, config: Config) -> tuple[ImageSource, ImageSource]:

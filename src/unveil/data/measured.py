@@ -1,0 +1,33 @@
+"""Measurements as their system measured them: what lies where nothing was measured is not read, NaN or not.
+
+Detectors mark their gaps, and registration its borders, by NaN, infinity or a number of their own.
+"""
+
+import torch
+from torch import Tensor
+
+from unveil.data.source import ImageSource, Subset, Window
+from unveil.problem import Problem, Several
+
+__all__ = ["Measured"]
+
+
+class Measured(Subset):
+    """The measurements of `source`, zero at the entries that their `problem` (in the same order) does not measure."""
+
+    def __init__(self, source: ImageSource, problem: Problem | Several) -> None:
+        super().__init__(source, range(len(source)))
+        self._problem = problem
+
+    def _read(self, i: int, window: Window) -> Tensor:
+        y = super()._read(i, window)
+        if bool(
+            y.isfinite().all()
+        ):  # the rest the problem projects away itself, without an operator made for each image
+            return y
+        measured = self._problem.at(torch.tensor([i])).measured
+        if measured is None:
+            return y
+        top, left, height, width = window
+        measured = measured.expand(1, *self.shape(i))[0, :, top : top + height, left : left + width]
+        return torch.where(measured, y, 0)
