@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from unveil.data import hdf5, mrc, npy, raster, tiff, uvfits, zarrs
+from unveil.data.faults import unreadable
 from unveil.data.source import ImageSource
-from unveil.data.stored import StoredArray, StoredImages, unreadable
+from unveil.data.stored import StoredArray, StoredImages
 from unveil.data.values import check_value_range
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 
 __all__ = ["EXTENSIONS", "open_images"]
 
@@ -20,6 +22,7 @@ _TIFF = (".tif", ".tiff")
 _HDF5 = (".h5", ".hdf5")
 _MRC = (".mrc", ".mrcs")
 _UVFITS = (".uvfits", ".uvf", ".fits")
+_FETCH = "fetch what they point to (git annex get, datalad get), or mount the drive"
 EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC, *_UVFITS)
 
 
@@ -49,9 +52,14 @@ def open_images(
     """
     path = Path(path)
     limits = check_value_range(value_range)
-    if not path.exists():
+    if _is_file(path) or zarrs.is_zarr(path):
+        files = [path]
+    elif path.is_dir():
+        files = _folder(path)
+    elif path.is_symlink():
+        raise UnveilError(f"{path} is a link to nothing: {_FETCH}")
+    else:
         raise UnveilError(f"{path} does not exist: check the path")
-    files = [path] if path.is_file() or zarrs.is_zarr(path) else _folder(path)
     return StoredImages([a for file in files for a in _scan(file, dataset, axes)], limits)
 
 
@@ -60,12 +68,31 @@ def _folder(path: Path) -> list[Path]:
         entries = [p for p in path.iterdir() if not p.name.startswith(".")]
     except OSError as error:
         raise UnveilError(f"{path} cannot be listed ({error.strerror}): check its permissions") from error
-    files = [p for p in entries if p.suffix.lower() in EXTENSIONS and (p.is_file() or zarrs.is_zarr(p))]
     if not entries:
         raise UnveilError(f"{path} is empty: put images there ({' '.join(EXTENSIONS)})")
+    named = [p for p in entries if p.suffix.lower() in EXTENSIONS]
+    dead = sorted((p for p in named if p.is_symlink() and not _is_file(p) and not p.exists()), key=_natural)
+    files = [p for p in named if _is_file(p) or zarrs.is_zarr(p)]
+    if dead:
+        which = (
+            f"{len(dead)} of {len(dead) + len(files)} images in {path} are links to nothing, {dead[0].name} the first"
+        )
+        if not files:
+            raise UnveilError(f"{which}: {_FETCH}")
+        warn(f"{which}: they are left out; {_FETCH}")
     if not files:
         raise UnveilError(f"{path} holds no image at its top level: put files there that end in {' '.join(EXTENSIONS)}")
     return sorted(files, key=_natural)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether `path` is a file, links followed. One that may not be looked at counts: opening it says so."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):  # nothing there, links in a circle, a NUL in the name
+        return False
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unveil.data.axes import check_axes
 from unveil.data.cache import Cache
+from unveil.data.faults import unreadable
 from unveil.data.source import ImageSource, Window
 from unveil.data.values import check_dtype, to_float32
 from unveil.errors import UnveilError
@@ -153,15 +154,6 @@ class StoredImages(ImageSource):
     def _identity(self, i: int) -> str:
         a = self._arrays[self._locate(i)[0]]
         return f"{self.name(i)} {a.image_shape} {a.dtype} {self._bytes[a.path]} {self._range}"
-
-
-def unreadable(where: str, error: Exception) -> UnveilError:
-    """The one line that says a file cannot be decoded."""
-    reason = " ".join(str(error).split())[:160] or "no reason given"
-    return UnveilError(
-        f"{where} cannot be read ({type(error).__name__}: {reason}): "
-        "it may be corrupt or truncated; remove it or write it again"
-    )
 
 
 def _names(arrays: Sequence[StoredArray]) -> list[str]:

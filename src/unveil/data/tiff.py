@@ -54,6 +54,7 @@ def _series(path: Path, number: int, series: Any, axes: str | None) -> list[Stor
         axes = axes.upper().replace("N", "")
     axes = check_axes(axes, shape, where)
     if series.dataoffset is not None:
+        dtype = dtype.newbyteorder(series.keyframe.parent.byteorder)  # Fiji and some cameras write big-endian
         return [StoredArray(path, "", shape, dtype, axes, partial(_memmap, path, number))]
     return _pages(path, number, series, shape, dtype, axes)
 

@@ -43,7 +43,7 @@ def to_float32(v: np.ndarray, value_range: tuple[float, float] | None) -> np.nda
     """The stored values v (C, h, w) as new contiguous float32 (C, h, w), complex ones as (2C, h, w)."""
     if v.dtype.kind == "c":
         v = np.concatenate([v.real, v.imag])
-    exact = v.dtype.itemsize <= 2 or v.dtype == np.float32  # float32 holds these without rounding
+    exact = v.dtype.itemsize <= 2 or v.dtype.newbyteorder("=") == np.float32  # float32 holds these without rounding
     if value_range is None and v.dtype.kind in "iu":
         value_range = (0.0, float(np.iinfo(v.dtype).max))
     out = np.array(v, dtype=np.float32 if exact else np.float64, order="C")
