@@ -2,11 +2,19 @@
 
 import warnings
 
-__all__ = ["UnveilError", "UnveilWarning", "plain", "warn"]
+__all__ = ["Elsewhere", "UnveilError", "UnveilWarning", "plain", "warn"]
 
 
 class UnveilError(ValueError):
-    """An input that cannot be used. The command line prints it as one line and exits with code 2."""
+    """An input that cannot be used. The command line prints it as one line and exits with `code`."""
+
+    def __init__(self, message: str, *, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Elsewhere(UnveilError):
+    """What stopped another process of the same training, which says it: the command line exits without a word."""
 
 
 class UnveilWarning(UserWarning):

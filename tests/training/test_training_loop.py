@@ -314,13 +314,6 @@ def losses_of(folder, precision):
     return losses(folder)
 
 
-def test_only_the_main_process_writes(tmp_path, monkeypatch):
-    """The others would cut the log that the first has begun."""
-    monkeypatch.setattr("accelerate.Accelerator.is_main_process", False)
-    run(tmp_path / "run", settings(steps=4), progress=lambda *now: pytest.fail("called"))
-    assert not (tmp_path / "run").exists()
-
-
 def test_loss_decreases_on_real_images(tmp_path):
     """The default recipe on a noisy photograph, judged by its loss and by the clean one it never saw."""
     from skimage.data import camera

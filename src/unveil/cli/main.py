@@ -3,6 +3,7 @@
 Kept free of heavy imports, so that `unveil --help` answers at once.
 """
 
+import os
 import signal
 import sys
 import warnings
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from unveil.errors import UnveilError, UnveilWarning, plain
+from unveil.errors import Elsewhere, UnveilError, UnveilWarning, plain
 
 __all__ = ["main"]
 
@@ -34,12 +35,14 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         with _signals():
+            _check_processes()
             code = app(standalone_mode=False)
     except Terminated as stop:
         _interrupted(stop.signum)
+    except Elsewhere as error:
+        sys.exit(error.code)
     except UnveilError as error:
-        signum = getattr(error, "signum", None)  # of work that was saved when a signal asked for its end
-        _fail(debug, str(error), code=2 if signum is None else 128 + signum)
+        _fail(debug, str(error), error.code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(debug, f"{where}{error.strerror or error}; check the path, its permissions and the free space")
@@ -47,6 +50,8 @@ def main() -> None:
         if type(error).__name__ == "Abort":  # what other releases of Typer make of an interrupt
             _interrupted()
         if _is_usage_error(error):
+            if not _is_first():
+                sys.exit(2)
             message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
             _fail(debug, f"{message} See unveil --help.")
         _fail(debug, f"unexpected {type(error).__name__}: {error}; --debug shows where: please report it", code=1)
@@ -55,8 +60,21 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _is_first() -> bool:
+    """Whether this process speaks, of those that torchrun or accelerate started: all read the same command line."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _check_processes() -> None:
+    """Raises UnveilError in one of several processes, for a command that each would run by itself."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and words and words[0] != "train":
+        message = f"unveil {words[0]} runs in one process: start it without torchrun or accelerate"
+        raise UnveilError(message) if _is_first() else Elsewhere(message)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UnveilWarning):
+    if issubclass(category, UnveilWarning) and _is_first():
         print(f"unveil: warning: {plain(str(message))}", file=sys.stderr)
 
 
@@ -88,7 +106,8 @@ def _signals() -> Iterator[None]:
 
 def _interrupted(signum: int = signal.SIGINT) -> None:
     name = "interrupted" if signum == signal.SIGINT else f"stopped by {signal.Signals(signum).name}"
-    print(f"unveil: {name}; files already written are whole, run it again for the rest", file=sys.stderr)
+    if _is_first():
+        print(f"unveil: {name}; files already written are whole, run it again for the rest", file=sys.stderr)
     sys.exit(128 + signum)
 
 

@@ -4,6 +4,7 @@ Text from files and names is printed as it is: rich would take [red] for a colou
 characters.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from unveil.evaluation import Figures
 
 __all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars", "say"]
 
-console = Console()
+console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first speaks
 
 
 def say(text: str) -> None:

@@ -8,9 +8,11 @@ from torch import nn
 from unveil.cli.device import torch_device
 from unveil.cli.screen import progress_bars, say
 from unveil.config import Config, load_config, to_yaml
-from unveil.errors import UnveilError
+from unveil.errors import Elsewhere, UnveilError
 from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
+from unveil.training.device import join
 from unveil.training.loop import Progress
+from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.setup import open_measurements, split
 
 __all__ = ["run_train", "train_with_bar"]
@@ -19,25 +21,32 @@ __all__ = ["run_train", "train_with_bar"]
 def run_train(
     config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None, device: str, dry_run: bool
 ) -> None:
+    join(device)
+    with together():
+        folder, config = _read(config_or_run, out, sets, seed)
+        torch_device(device)
+    if dry_run:
+        if is_first():
+            describe(config, folder)
+        return
+    run = create_run(folder, config)
+    if from_first(lambda: (folder / "model.safetensors").is_file()):
+        say(f"{folder} is trained already; next: unveil evaluate {folder}")
+        return
+    train_with_bar(run, device)
+    leave()
+    say(f"trained; next: unveil evaluate {folder}")
+
+
+def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None) -> tuple[Path, Config]:
+    """The run's folder, and its configuration."""
     if config_or_run.is_dir():
         if sets or seed is not None or out is not None:
             raise UnveilError(f"{config_or_run}: a run resumes as it began; for other settings train its config.yaml")
         run = open_run(config_or_run)
-        folder, config = run.folder, run.config
-    else:
-        seeds = [] if seed is None else [f"seed={seed}"]
-        config = load_config(config_or_run, [*sets, *seeds])
-        folder = out or Path("runs") / config_or_run.stem
-    torch_device(device)
-    if dry_run:
-        describe(config, folder)
-        return
-    run = create_run(folder, config)
-    if (folder / "model.safetensors").is_file():
-        say(f"{folder} is trained already; next: unveil evaluate {folder}")
-        return
-    train_with_bar(run, device)
-    say(f"trained; next: unveil evaluate {folder}")
+        return run.folder, run.config
+    seeds = [] if seed is None else [f"seed={seed}"]
+    return out or Path("runs") / config_or_run.stem, load_config(config_or_run, [*sets, *seeds])
 
 
 def describe(config: Config, folder: Path) -> None:
@@ -74,4 +83,6 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
         try:
             return train_run(run, device=device, stages=stage)
         except Interrupted as stop:
+            if not is_first():
+                raise Elsewhere(str(stop), code=stop.code) from None
             raise Interrupted(f"{stop}; resume with unveil train {run.folder}", stop.signum) from None

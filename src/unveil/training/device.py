@@ -1,20 +1,26 @@
-"""Where a run samples between its trainings: on accelerate's device, in the first process first."""
+"""Where this process trains and samples: its place among those that torchrun or accelerate started, and its device."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 
-import torch
-from accelerate import PartialState
+import torch.distributed as dist
+from accelerate.state import AcceleratorState, PartialState
 
-__all__ = ["sampling_device"]
+__all__ = ["join"]
 
 
-@contextmanager
-def sampling_device(device: str) -> Iterator[torch.device]:
-    """The device that training on `device` (auto, cpu, or a type) runs on.
+def join(device: str = "auto") -> PartialState:
+    """This process' place and device (`.device`), for a training on `device` (auto, cpu, or a type).
 
-    Among several processes the first goes through the block alone; the others follow, and find what it wrote.
+    Every process of a training calls it, before anything is shared. What earlier trainings in this process asked for
+    is forgotten.
     """
+    AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
     state = PartialState(cpu=device == "cpu")
-    with state.main_process_first():
-        yield state.device
+    if state.num_processes < int(
+        os.environ.get("WORLD_SIZE", "1")
+    ):  # accelerate lets processes talk by CUDA and its like
+        AcceleratorState._reset_state(
+            reset_partial_state=True
+        )  # only, or by the CPU if told so: else each would train alone
+        state = PartialState(cpu=True)
+    return state

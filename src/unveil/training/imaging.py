@@ -13,11 +13,12 @@ from unveil.problem import DENOISING, Problem, Several
 from unveil.risks import Each, LogUniform, Risk, Simulated
 from unveil.symmetry import make_symmetry
 from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
-from unveil.training.device import sampling_device
+from unveil.training.device import join
 from unveil.training.imaging_recipes import make_imaging_risk, precision
 from unveil.training.imaging_refine import draw_images
 from unveil.training.learn import derived_seed, later
 from unveil.training.loop import Batches, Objective, Validation, train
+from unveil.training.ranks import from_first
 from unveil.training.setup import possible_coarsening
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
@@ -52,11 +53,18 @@ def learn_imaging(
     estimator: f(y, sigma, problem). problem, held_out_problem: of the measurements, in their order. Others: as `learn`.
     """
     validation = measurement_validation(held_out, held_out_problem, sigma_n, config.seed)
-    if estimator.prior is not None and latest_checkpoint(folder / "checkpoints") is None:  # which holds the spectrum
-        learn_spectrum(
-            estimator.prior, measurements, problem, sigma_n, seed=config.seed,
-            progress=None if stages is None else stages("spectrum"),
-        )  # fmt: skip
+    stationary = estimator.prior
+    if stationary is not None:
+
+        def spectrum() -> Tensor:
+            if latest_checkpoint(folder / "checkpoints") is None:  # which holds the spectrum
+                learn_spectrum(
+                    stationary, measurements, problem, sigma_n, seed=config.seed,
+                    progress=None if stages is None else stages("spectrum"),
+                )  # fmt: skip
+            return stationary.spectrum
+
+        stationary.spectrum = from_first(spectrum)
 
     def fit(
         f: nn.Module, objective: Objective, batches: Batches, stage: str, validation: Validation | None
@@ -89,12 +97,11 @@ def learn_imaging(
     highest = HIGHEST * config.estimator.deviation
 
     def draw(prior: nn.Module | None, stage: str) -> ImageSource:
-        with sampling_device(device) as where:
-            return draw_images(
-                f, prior, drawn_from, drawn_problem, sigma_n, folder / stage / "draws.zarr", highest=highest,
-                steps=config.refine.draw_steps, seed=derived_seed(config.seed, stage), device=where,
-                progress=None if stages is None else stages(f"{stage}, drawing"),
-            )  # fmt: skip
+        return draw_images(
+            f, prior, drawn_from, drawn_problem, sigma_n, folder / stage / "draws.zarr", highest=highest,
+            steps=config.refine.draw_steps, seed=derived_seed(config.seed, stage), device=join(device).device,
+            progress=None if stages is None else stages(f"{stage}, drawing"),
+        )  # fmt: skip
 
     draws = draw(None, "round-0")
     # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
@@ -109,7 +116,7 @@ def learn_imaging(
         prior = fit(prior, of_images, without_numbers(images), f"{stage}/prior", None)
         draws = draw(prior, stage)
     weights = prior.state_dict()
-    atomic_write(folder / PRIOR, lambda path: save_weights(path, weights))
+    from_first(lambda: atomic_write(folder / PRIOR, lambda path: save_weights(path, weights)))
     levels = LogUniform(0.08 * sigma_n, config.risk.levels[1] * sigma_n)
     symmetry = make_symmetry([name for name in config.risk.symmetry if name != "amplitude"])
 

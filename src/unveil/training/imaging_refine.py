@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unveil.data import DrawStore, ImageSource
+from unveil.data import ImageSource
 from unveil.diffusion import DPM2M, reconstruction_samples, samples_under_prior
 from unveil.errors import UnveilError
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
 from unveil.risks import told
-from unveil.training.interrupt import stop_on_interrupt
+from unveil.training.draws import make_draws
 from unveil.training.loop import Progress
 
 __all__ = ["Shaped", "draw_images"]
@@ -72,22 +72,17 @@ def draw_images(
     Raises UnveilError when the draws cannot be written, and Interrupted after Ctrl-C, the last image saved.
     """
     shape = problem.at(torch.zeros(1, dtype=torch.long)).image_shape or measurements.shape(0)
-    store = DrawStore(path, Shaped(measurements, shape))
     f.to(device).eval()
     if prior is not None:
         prior.to(device).eval()
-    with stop_on_interrupt() as stop:
-        for i in range(len(store)):
-            if not store.has(i):
-                y = measurements.read(i)[None].to(device)
-                part = problem.at(torch.tensor([i], device=y.device))
-                generator = make_generator(device, seed, i)
-                store.write(i, _draw(f, prior, y, part, sigma_n, highest, steps, generator)[0])
-            if progress is not None:
-                progress(i + 1, len(store), {})
-            if stop.requested:
-                raise stop.interrupted(f"stopped after {i + 1} of {len(store)} draws, saved in {path}")
-    return store
+
+    def draw(i: int) -> Tensor:
+        y = measurements.read(i)[None].to(device)
+        part = problem.at(torch.tensor([i], device=y.device))
+        return _draw(f, prior, y, part, sigma_n, highest, steps, make_generator(device, seed, i))[0]
+
+    shown = None if progress is None else lambda done, total: progress(done, total, {})
+    return make_draws(path, Shaped(measurements, shape), draw, shown)
 
 
 def _draw(

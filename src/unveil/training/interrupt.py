@@ -21,7 +21,7 @@ class Interrupted(UnveilError):
     """
 
     def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
-        super().__init__(message)
+        super().__init__(message, code=128 + signum)
         self.signum = int(signum)
 
 

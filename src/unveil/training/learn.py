@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from unveil.config import Config, RiskConfig, TrainingConfig
 from unveil.data import ImageSource, crops
 from unveil.risks import Dilate, LogUniform, Mix, Oracle, Risk
-from unveil.training.device import sampling_device
+from unveil.training.device import join
 from unveil.training.gain import fit_to_images
 from unveil.training.loop import Batches, train
+from unveil.training.ranks import from_first
 from unveil.training.recipes import make_risk
 from unveil.training.refine import draw_training_set, round_levels
 from unveil.training.stages import Stages
@@ -86,20 +87,22 @@ def draw(
 ) -> ImageSource:
     """The training set of a round, at the noise level `level`."""
     progress = None if stages is None else stages(f"{folder.name}, drawing")
-    with sampling_device(device) as where:
-        gain = fit_to_images(f, held_out, sigma_n, config.refine.draw_steps, config.seed, where, record=folder)
-        return draw_training_set(
-            f,
-            measurements,
-            sigma_n,
-            level,
-            folder / "draws.zarr",
-            config=config.refine,
-            gain=gain,
-            seed=derived_seed(config.seed, folder.name),
-            device=where,
-            progress=None if progress is None else lambda done, total: progress(done, total, {}),
-        )
+    where = join(device).device
+    gain = from_first(
+        lambda: fit_to_images(f, held_out, sigma_n, config.refine.draw_steps, config.seed, where, record=folder)
+    )
+    return draw_training_set(
+        f,
+        measurements,
+        sigma_n,
+        level,
+        folder / "draws.zarr",
+        config=config.refine,
+        gain=gain,
+        seed=derived_seed(config.seed, folder.name),
+        device=where,
+        progress=None if progress is None else lambda done, total: progress(done, total, {}),
+    )
 
 
 def batches(source: ImageSource, risk: Risk, level: float, config: Config) -> Batches:

@@ -3,24 +3,29 @@
     theta <- AdamW step on  mean over the batch of  risk(f_theta, y, sigma)
 
 Everything random at step t is drawn from the generator of (seed, t, process), so a run that resumes from its
-checkpoint continues as if it had never stopped: on a CPU, to the bit.
+checkpoint continues as if it had never stopped: on a CPU, to the bit. Several processes (`unveil.training.ranks`) average
+their gradients, each over a batch of its own; the first validates and writes.
 """
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from unveil.config import TrainingConfig
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.random import make_generator
+from unveil.training import ranks
 from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from unveil.training.device import join
 from unveil.training.ema import averaged
 from unveil.training.interrupt import stop_on_interrupt
 from unveil.training.logs import MetricsLog
@@ -72,31 +77,37 @@ def train(
     ema = averaged(estimator, config.ema).to(accelerator.device)
     estimator.to(accelerator.device)
     modules, checkpoints, start = {"model": estimator, "ema": ema}, folder / "checkpoints", 0
-    newest = latest_checkpoint(checkpoints)
+    newest = ranks.from_first(lambda: latest_checkpoint(checkpoints))
     if newest is not None:
-        start = load_checkpoint(newest, modules, optimizer)["step"]
+        with ranks.together():
+            state = load_checkpoint(newest, modules, optimizer)
+            start = state["step"]
+            _compare_processes(newest, state)
     model, optimizer = accelerator.prepare(estimator, optimizer)
     model.train()
 
     def checkpoint(step: int) -> None:
-        if accelerator.is_main_process:
-            save_checkpoint(checkpoints, step, modules, optimizer.optimizer, {"seed": seed})
+        save_checkpoint(checkpoints, step, modules, optimizer.optimizer, {"seed": seed, "processes": ranks.count()})
 
-    writer = MetricsLog(folder, start) if accelerator.is_main_process else nullcontext()
-    with writer as log, stop_on_interrupt() as stop:
+    with ExitStack() as stack:
+        with ranks.together():
+            log = stack.enter_context(MetricsLog(folder, start)) if ranks.is_first() else None
+        stop = stack.enter_context(stop_on_interrupt())
         for step in range(start, config.steps):
             metrics = _step(accelerator, model, optimizer, risk, batches, config, seed, step)
             ema.update_parameters(estimator)
             done = step + 1
             last = done == config.steps
-            if log is not None:
-                if validation is not None and (done % config.validate_every == 0 or last):
-                    metrics |= _validate(ema, validation)
-                log.write(done, metrics)
-                if progress is not None:
-                    progress(done, config.steps, metrics)
+            with ranks.together():
+                if log is not None:
+                    if validation is not None and (done % config.validate_every == 0 or last):
+                        metrics |= _validate(ema, validation)
+                    log.write(done, metrics)
+                    if progress is not None:
+                        progress(done, config.steps, metrics)
+            ranks.agree(stop)
             if done % config.checkpoint_every == 0 or last or stop.requested:
-                checkpoint(done)
+                ranks.from_first(partial(checkpoint, done))
             if stop.requested and not last:
                 raise stop.interrupted(f"stopped at step {done} of {config.steps}, saved in {folder}")
     return ema.module.cpu().eval()
@@ -113,27 +124,30 @@ def _step(
     step: int,
 ) -> dict[str, float]:
     """One gradient step; the loss, the gradient's norm before clipping, and the learning rate."""
-    rank, device = accelerator.process_index, accelerator.device
+    rank, device = ranks.index(), accelerator.device
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
-    batch = batches(make_generator("cpu", seed, step, rank))
-    generator = make_generator(device, seed, step, rank, 1)
-    loss = risk(model, *(part.to(device) for part in batch), generator).mean()
-    _check_finite("loss", loss.item(), step)
+    with ranks.together():
+        batch = batches(make_generator("cpu", seed, step, rank))
+        generator = make_generator(device, seed, step, rank, 1)
+        loss = risk(model, *(part.to(device) for part in batch), generator).mean()
+        _check_finite("loss", loss.item(), step)
     optimizer.zero_grad(set_to_none=True)
-    accelerator.backward(loss)
+    with ranks.connected():
+        accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
-    _check_finite("gradient's norm", float(norm), step)
+    with ranks.together():
+        _check_finite("gradient's norm", float(norm), step)
     optimizer.step()
     return {"loss": loss.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
 
 
 def _accelerator(device: str, precision: str) -> Accelerator:
-    """accelerate's view of the machine, forgetting what earlier trainings in this process asked for."""
-    if not torch.distributed.is_initialized():
-        AcceleratorState._reset_state(reset_partial_state=True)
+    """accelerate's view of the machine."""
+    chosen = join(device).device.type
+    same_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)  # no network changes its buffers
     try:
-        accelerator = Accelerator(cpu=device == "cpu", mixed_precision=precision)
+        accelerator = Accelerator(cpu=chosen == "cpu", mixed_precision=precision, kwargs_handlers=[same_buffers])
     except ValueError as error:
         raise UnveilError(f"training.precision = {precision} cannot be used here ({error}); set it to no") from None
     if device not in ("auto", "cpu", accelerator.device.type):
@@ -142,6 +156,16 @@ def _accelerator(device: str, precision: str) -> Accelerator:
             "CUDA_VISIBLE_DEVICES or accelerate launch"
         )
     return accelerator
+
+
+def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Warns where a training goes on with a joint batch of another size."""
+    before, now = state.get("processes", 1), ranks.count()
+    if before != now:
+        warn(
+            f"{checkpoint} is of {before} process(es), and {now} go on: each step's joint batch has another size, so the run "
+            f"ends elsewhere; for the run that was begun start it with {before}"
+        )
 
 
 def _check_finite(name: str, value: float, step: int) -> None:

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from unveil.config import RefineConfig
-from unveil.data import DrawStore, ImageSource
+from unveil.data import ImageSource
 from unveil.diffusion import DPM2M, posterior_samples
 from unveil.estimators import Tiled
 from unveil.random import make_generator
-from unveil.training.interrupt import stop_on_interrupt
+from unveil.training.draws import make_draws
 
 __all__ = ["draw_training_set", "round_levels"]
 
@@ -54,25 +54,18 @@ def draw_training_set(
 
     f: f(y, sigma), on any device; moved to `device`. level: 0 <= level < sigma_n. gain: of `DPM2M`.
     Draws that `path` holds already are kept. Image i has a generator of its own, (seed, i), so an interrupted round
-    ends as an uninterrupted one would. progress: (images done, all).
+    ends as an uninterrupted one would, and several processes draw what one would. progress: (images done, all).
     Raises UnveilError when the draws cannot be written, and Interrupted after Ctrl-C, the last image saved.
     """
     every = max(1, len(source) / config.images)
     chosen = source.subset([int(i * every) for i in range(min(config.images, len(source)))])
-    store = DrawStore(path, chosen)
     estimator = Tiled(f.to(device).eval())
-    with stop_on_interrupt() as stop:
-        for i in range(len(chosen)):
-            if not store.has(i):
-                y = chosen.read(i)[None].to(device)
-                store.write(
-                    i, _draw(estimator, y, sigma_n, level, config.draw_steps, gain, make_generator(device, seed, i))
-                )
-            if progress is not None:
-                progress(i + 1, len(chosen))
-            if stop.requested:
-                raise stop.interrupted(f"stopped after {i + 1} of {len(chosen)} draws, saved in {path}")
-    return store
+
+    def draw(i: int) -> torch.Tensor:
+        y = chosen.read(i)[None].to(device)
+        return _draw(estimator, y, sigma_n, level, config.draw_steps, gain, make_generator(device, seed, i))
+
+    return make_draws(path, chosen, draw, progress)
 
 
 def _draw(

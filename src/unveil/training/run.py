@@ -30,11 +30,12 @@ from unveil.estimators import PreconditionedDenoiser
 from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training.checkpoint import load_weights, save_weights
-from unveil.training.device import sampling_device
+from unveil.training.device import join
 from unveil.training.gain import fit_to_images, read_gain
 from unveil.training.imaging import learn_imaging, open_prior
 from unveil.training.imaging_recipes import make_imaging_risk
 from unveil.training.learn import learn
+from unveil.training.ranks import from_first, together
 from unveil.training.recipes import make_risk
 from unveil.training.setup import (
     WITHOUT_ESTIMATE,
@@ -110,8 +111,13 @@ class Run:
 def create_run(folder: Path, config: Config) -> Run:
     """Make the run folder, or open it again when it holds the same configuration; reads the data once for sigma_n.
 
+    Of several processes the first does it, once they have been joined (`unveil.training.device`).
     Raises UnveilError when the folder holds another run or other files, or the data cannot be used.
     """
+    return from_first(lambda: _create_run(folder, config))
+
+
+def _create_run(folder: Path, config: Config) -> Run:
     if (folder / "run.json").is_file():
         run = open_run(folder)
         if run.config != config:
@@ -214,12 +220,14 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
     Raises UnveilError when the data are not those that the run began with, and what `learn` raises.
     """
     config = run.config
-    source = open_source(config)
-    recorded = json.loads((run.folder / "run.json").read_text())["data"]
-    if source.fingerprint() != recorded:
-        raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
-    problem = open_problem(config, source)
-    training, held_out = split(Measured(source, problem), config)
+    join(device)
+    with together():
+        source = open_source(config)
+        recorded = json.loads((run.folder / "run.json").read_text())["data"]
+        if source.fingerprint() != recorded:
+            raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
+        problem = open_problem(config, source)
+        training, held_out = split(Measured(source, problem), config)
     if problem is DENOISING:
         risk = config.risk.model_copy(update={"dilation": run.dilation})
         estimator = learn(
@@ -246,9 +254,10 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
             stages=stages,
         )
     if run.learns_below and run.prior(problem) is None:  # under a learned prior of the images the exact solver draws
-        fit_sampler(run, estimator, held_out, problem.subset(indices(held_out)), device, stages)
+        held_out_problem = problem.subset(indices(held_out))
+        from_first(lambda: fit_sampler(run, estimator, held_out, held_out_problem, device, stages))
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
-    atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights))
+    from_first(lambda: atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights)))
     return estimator
 
 
@@ -266,19 +275,18 @@ def fit_sampler(
         progress = None if stages is None else stages("fitting the sampler")
         if progress is not None:
             progress(0, 1, {})
-        with sampling_device(device) as where:
-            fit_to_images(
-                estimator,
-                held_out,
-                run.sigma_n,
-                config.sampling.steps,
-                config.seed,
-                where,
-                record=run.folder,
-                schedule=config.sampling.schedule,
-                lowest=config.sampling.lowest,
-                problem=problem,
-            )
+        fit_to_images(
+            estimator,
+            held_out,
+            run.sigma_n,
+            config.sampling.steps,
+            config.seed,
+            join(device).device,
+            record=run.folder,
+            schedule=config.sampling.schedule,
+            lowest=config.sampling.lowest,
+            problem=problem,
+        )
         estimator.cpu()
         if progress is not None:
             progress(1, 1, {})
