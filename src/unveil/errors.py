@@ -6,10 +6,13 @@ __all__ = ["Elsewhere", "UnveilError", "UnveilWarning", "plain", "warn"]
 
 
 class UnveilError(ValueError):
-    """An input that cannot be used. The command line prints it as one line and exits with `code`."""
+    """An input that cannot be used. The command line prints it as one line and exits with `code`.
+
+    The names of files and what is in them may contain anything: control characters and line breaks become escapes.
+    """
 
     def __init__(self, message: str, *, code: int = 2) -> None:
-        super().__init__(message)
+        super().__init__(_line(message))
         self.code = code
 
 
@@ -23,9 +26,13 @@ class UnveilWarning(UserWarning):
 
 def warn(message: str) -> None:
     """Warn of `message`, one line: what does not fit, where, and what to do."""
-    warnings.warn(message, UnveilWarning, stacklevel=3)
+    warnings.warn(_line(message), UnveilWarning, stacklevel=3)
 
 
 def plain(text: str) -> str:
     """`text` with its control characters, and what is not Unicode (names that are not UTF-8), as escapes: \\x1b, \\udcff."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def _line(message: str) -> str:
+    return plain(message).replace("\n", "\\n")

@@ -9,17 +9,23 @@ from unveil.errors import UnveilError
 __all__ = ["check_axes", "default_axes"]
 
 _CHANNELS = (1, 2, 3, 4)
+_PASS = 'pass axes="{0}" in Python, --set data.axes={0} on the command line'
 
 
 def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
     """The axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
 
-    Four axes are NHWC if the last has 1 to 4 entries, otherwise NCHW if the second has, or if the numbers are complex:
+    Three axes are NHW, if the last is no colour: it has more than 4 entries or the numbers are complex. Four axes are NHWC if the last has 1 to 4 entries, otherwise NCHW if the second has, or if the numbers are complex:
     k-space of several coils, C.
     Raises UnveilError, which asks for `axes`, for anything else.
     """
     if len(shape) == 2:
         return "HW"
+    if len(shape) == 3 and shape[2] in _CHANNELS and dtype.kind != "c":  # no camera has so few columns
+        n, h, w = shape
+        raise UnveilError(
+            f"{where}: {n} images of {h} x {w} pixels: is the last axis colour? {_PASS.format('HWC')}; or NHW if they are that small"
+        )
     if len(shape) == 3:
         return "NHW"
     if len(shape) == 4 and shape[3] in _CHANNELS:
@@ -30,7 +36,7 @@ def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
         raise UnveilError(f"{where}: an array of shape {shape} is no image: it needs rows and columns")
     raise UnveilError(
         f"{where}: cannot tell which of the axes of shape {shape} are images, channels, rows and columns: "
-        'pass axes, one letter of N, C, H, W for each, e.g. axes="NCHW"'
+        f"one letter of N, C, H, W for each is needed; {_PASS.format('NCHW')}"
     )
 
 
@@ -44,14 +50,13 @@ def check_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
     letters = axes.upper()
     if set(letters) - set("NCHW") or letters.count("H") != 1 or letters.count("W") != 1 or letters.count("C") > 1:
         raise UnveilError(
-            f'axes is "{axes}": it must contain H and W once, C at most once and N for the rest, e.g. axes="NCHW"'
+            f'axes is "{axes}": it must contain H and W once, C at most once and N for the rest; {_PASS.format("NCHW")}'
         )
     if len(letters) != len(shape):
         raise UnveilError(
             f'{where}: axes="{axes}" names {len(letters)} axes but the array has {len(shape)}, of shape '
-            f"{shape}: "
-            "pass one letter for each"
+            f"{shape}: pass one letter for each"
         )
     if 0 in shape:
-        raise UnveilError(f"{where}: the array of shape {shape} is empty: remove it or measure again")
+        raise UnveilError(f"{where}: the array of shape {shape} is empty: leave it out or measure again")
     return letters

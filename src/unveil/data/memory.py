@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unveil.data.names import unique_stems
 from unveil.data.source import ImageSource, Window
 from unveil.errors import UnveilError
 
@@ -14,7 +15,7 @@ __all__ = ["MemorySource"]
 
 
 class MemorySource(ImageSource):
-    """The tensors of `images`, each (C, H, W) of one C, under their keys.
+    """The tensors of `images`, each (C, H, W) of one C, under their keys (as `unique_stems` of `unveil.data.names` writes them).
 
     Raises UnveilError for no image, a tensor that is not a real floating-point (C, H, W), or channel counts
     that differ.
@@ -28,7 +29,7 @@ class MemorySource(ImageSource):
                 raise UnveilError(
                     f"{name} is a {x.dtype} tensor of shape {tuple(x.shape)}: pass floating point of shape (C, H, W)"
                 )
-        self._names = list(images)
+        self._names = unique_stems(list(images))
         self._images = [x.detach().to("cpu", torch.float32) for x in images.values()]
         for name, x in zip(self._names, self._images):
             if len(x) != self.channels:

@@ -42,7 +42,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def name(self, i: int) -> str:
-        """A name that is stable, unique in the source, and usable as the stem of a file."""
+        """A name that is stable and the stem of a file: unique in the source and allowed on every file system."""
 
     @abstractmethod
     def _read(self, i: int, window: Window) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 from unveil.data.axes import check_axes
 from unveil.data.cache import Cache
 from unveil.data.faults import unreadable
+from unveil.data.names import file_names
 from unveil.data.source import ImageSource, Window
 from unveil.data.values import check_dtype, to_float32
 from unveil.errors import UnveilError
@@ -110,7 +111,10 @@ class StoredImages(ImageSource):
                     "keep images of one kind in a folder, or convert them"
                 )
         self._ends = list(accumulate(a.images for a in self._arrays))
-        self._names = _names(self._arrays)
+        per_file: Counter[Path] = Counter()
+        for a in self._arrays:
+            per_file[a.path] += a.images
+        self._names = file_names(list(per_file.items()))
         self._bytes = {a.path: a.path.stat().st_size if a.path.is_file() else 0 for a in self._arrays}
 
     @property
@@ -154,29 +158,3 @@ class StoredImages(ImageSource):
     def _identity(self, i: int) -> str:
         a = self._arrays[self._locate(i)[0]]
         return f"{self.name(i)} {a.image_shape} {a.dtype} {self._bytes[a.path]} {self._range}"
-
-
-def _names(arrays: Sequence[StoredArray]) -> list[str]:
-    """Per image: the stem of its file, a number if the file holds several, the extension if two collide."""
-    per_file: Counter[Path] = Counter()
-    for a in arrays:
-        per_file[a.path] += a.images
-
-    def attempt(stem: Callable[[Path], str]) -> list[list[str]]:
-        return [
-            [stem(path)] if n == 1 else [f"{stem(path)}_{j:0{max(4, len(str(n - 1)))}d}" for j in range(n)]
-            for path, n in per_file.items()
-        ]
-
-    short, long = attempt(lambda p: p.stem), attempt(lambda p: p.name.replace(".", "_"))
-    taken = Counter(name.casefold() for group in short for name in group)  # some file systems ignore case
-    names = [b if any(taken[n.casefold()] > 1 for n in a) else a for a, b in zip(short, long)]
-    used: set[str] = set()
-    unique = []
-    for name in (name for group in names for name in group):
-        candidate, attempt_number = name, 2
-        while candidate.casefold() in used:
-            candidate, attempt_number = f"{name}_{attempt_number}", attempt_number + 1
-        used.add(candidate.casefold())
-        unique.append(candidate)
-    return unique
