@@ -15,7 +15,8 @@ _PASS = 'pass axes="{0}" in Python, --set data.axes={0} on the command line'
 def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
     """The axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
 
-    Three axes are NHW, if the last is no colour: it has more than 4 entries or the numbers are complex. Four axes are NHWC if the last has 1 to 4 entries, otherwise NCHW if the second has, or if the numbers are complex:
+    Three axes are NHW, unless the last has 1 to 4 entries, which may be colour: then `axes` is asked for. Four are NHWC if
+    the last has 1 to 4 entries, otherwise NCHW if the second has. Complex numbers are NHW and NCHW whatever their sizes:
     k-space of several coils, C.
     Raises UnveilError, which asks for `axes`, for anything else.
     """
