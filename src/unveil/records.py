@@ -40,7 +40,7 @@ def read_record(path: Path, form: type[Record], mend: str = "restore it from a c
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "record"
         given = "" if first["type"] == "missing" else f" = {str(first['input'])[:60]}"
-        raise UnveilError(f"{path}: damaged ({key}{given}: {first['msg']}); {mend}") from None
+        raise _error(f"{path}: damaged ({key}{given}: {first['msg']})", mend) from None
     check_seal(path, record, mend)
     return found
 
@@ -53,20 +53,24 @@ def sealed(record: dict[str, Any]) -> dict[str, Any]:
 def check_seal(path: Path, record: dict[str, Any], mend: str = "restore it from a copy") -> None:
     """Raise UnveilError when `record`, read from `path`, has a seal that is not its own."""
     if SEAL in record and record[SEAL] != _seal({key: value for key, value in record.items() if key != SEAL}):
-        raise UnveilError(f"{path}: changed since it was written (its sha256 is another); {mend}")
+        raise _error(f"{path}: changed since it was written (its sha256 is another)", mend)
 
 
 def _seal(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
+def _error(wrong: str, mend: str) -> UnveilError:
+    return UnveilError(f"{wrong}; {mend}" if mend else wrong)
+
+
 def _read(path: Path, mend: str) -> bytes:
     if not path.is_file():
-        raise UnveilError(f"{path}: no such file; {mend}")
+        raise _error(f"{path}: no such file", mend)
     try:
         size = path.stat().st_size
         if size > MOST * 2**20:
-            raise UnveilError(f"{path}: damaged ({size / 2**20:.0f} MiB, and such files have less than {MOST}); {mend}")
+            raise _error(f"{path}: damaged ({size / 2**20:.0f} MiB, and such files have less than {MOST})", mend)
         return path.read_bytes()
     except OSError as error:
         raise UnveilError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
@@ -77,7 +81,7 @@ def _parse(path: Path, content: bytes, mend: str) -> dict[str, Any]:
         record = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # no JSON, not UTF-8, an integer of too many digits, too deep
         reason = " ".join(str(error).split())[:120]
-        raise UnveilError(f"{path}: damaged ({reason}); {mend}") from None
+        raise _error(f"{path}: damaged ({reason})", mend) from None
     if not isinstance(record, dict):
-        raise UnveilError(f"{path}: damaged (a {type(record).__name__} instead of keys and values); {mend}")
+        raise _error(f"{path}: damaged (a {type(record).__name__} instead of keys and values)", mend)
     return record

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from test_training_loop import losses, network, run, settings
 from torch import nn
 
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, UnveilWarning
+from unveil.records import sealed
 from unveil.training import (
     Interrupted,
     checkpoint,
@@ -164,21 +165,118 @@ def test_a_leftover_of_a_killed_process_is_ignored_and_replaced(whole, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["cut", "gone", "noise"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "noise", "a bit"])
 def test_damage_is_one_line_and_the_one_before_resumes(name, damage, whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     file = newest(tmp_path) / name
+    content = file.read_bytes()
     if damage == "gone":
         file.unlink()
+    elif damage == "a bit":
+        place = 1 if name == "state.json" else len(content) - 9
+        file.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
     else:
-        file.write_bytes(file.read_bytes()[:-9] if damage == "cut" else b"\xff" * 64)
-    with pytest.raises(UnveilError) as caught:
+        file.write_bytes(content[:-9] if damage == "cut" else b"\xff" * 64)
+    with pytest.warns(UnveilWarning, match=rf"step-00000012.{name}: .*goes on from step-00000008") as caught:
+        run(tmp_path)
+    assert "\n" not in str(caught[0].message)
+    assert (tmp_path / "checkpoints" / "damaged-step-00000012").is_dir()
+    assert_same(whole, tmp_path)
+
+
+def change_state(checkpoint, **values):
+    path = checkpoint / "state.json"
+    record = {key: value for key, value in json.loads(path.read_text()).items() if key != "sha256"}
+    path.write_text(json.dumps(sealed(record | values)))
+
+
+CONTRADICTIONS = {
+    "another step": lambda newest: change_state(newest, step=11),
+    "another seed": lambda newest: change_state(newest, seed=5),
+    "no step": lambda newest: change_state(newest, step="12"),
+    "parts of another step": lambda newest: shutil.copy(
+        newest.with_name("step-00000008") / "ema.safetensors", newest / "ema.safetensors"
+    ),
+    "renamed": lambda newest: newest.rename(newest.with_name("step-00000099")),
+}
+
+
+@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
+def test_a_checkpoint_that_contradicts_its_folder_is_set_aside(contradiction, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    CONTRADICTIONS[contradiction](newest(tmp_path))
+    with pytest.warns(UnveilWarning, match="set aside as damaged-step-"):
+        run(tmp_path)
+    assert_same(whole, tmp_path)
+
+
+def test_without_an_intact_checkpoint_nothing_is_moved(whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / "checkpoints").iterdir():
+        (path / "model.safetensors").write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UnveilError, match=r"step-00000012.*no other that is intact") as caught:
         run(tmp_path)
     assert "\n" not in str(caught.value)
-    assert "step-00000012" in str(caught.value)
-    shutil.rmtree(newest(tmp_path))
-    run(tmp_path)
-    assert_same(whole, tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_first_checkpoint_on_a_full_disk_does_not_speak_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", full_disk)
+    net = nn.Linear(2, 2)
+    with pytest.raises(UnveilError, match=r"No space left.*then start again: it is the first"):
+        save_checkpoint(tmp_path, 1, {"model": net}, torch.optim.AdamW(net.parameters()), {})
+
+
+def test_what_is_renamed_is_on_the_disk(tmp_path, monkeypatch):
+    """Each file of a checkpoint, its folder and then the folder above."""
+    events = []
+    rename, fsync = os.replace, os.fsync
+
+    def traced_sync(handle):
+        events.append(("sync", os.path.basename(os.readlink(f"/proc/self/fd/{handle}"))))
+        fsync(handle)
+
+    def traced_rename(a, b):
+        events.append(("rename", os.path.basename(b)))
+        rename(a, b)
+
+    monkeypatch.setattr(os, "fsync", traced_sync)
+    monkeypatch.setattr(os, "replace", traced_rename)
+    net = nn.Linear(2, 2)
+    save_checkpoint(tmp_path, 1, {"model": net}, torch.optim.AdamW(net.parameters()), {})
+    renamed = events.index(("rename", "step-00000001"))
+    files = {"model.safetensors", "optimizer.safetensors", "state.json", ".step-00000001.partial"}
+    assert {name for _, name in events[:renamed]} == files
+    assert events[renamed + 1 :] == [("sync", tmp_path.name)]
+
+
+def test_optimiser_states_of_other_shapes_are_one_line(tmp_path):
+    def saved(net):
+        optimizer = torch.optim.AdamW(net.parameters())
+        net(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+        save_checkpoint(tmp_path, 1, {}, optimizer, {})
+        return latest_checkpoint(tmp_path)
+
+    net = nn.Linear(3, 2)
+    for other in (nn.Linear(3, 4), nn.Linear(3, 2, bias=False), nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))):
+        with pytest.raises(UnveilError, match=r"optimizer\.safetensors: of another network") as caught:
+            load_checkpoint(saved(other), {}, torch.optim.AdamW(net.parameters()))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_flipped_bit_of_weights_is_noticed(bit, tmp_path):
+    path = tmp_path / "w.safetensors"
+    net = nn.Linear(3, 2)
+    save_weights(path, net.state_dict())
+    load_weights(path, net)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(UnveilError, match="its sha256 is not that"):
+        load_weights(path, net)
 
 
 def test_weights_of_another_network(tmp_path):

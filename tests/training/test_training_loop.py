@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import os
 import signal
 
 import pytest
@@ -15,7 +16,7 @@ from unveil.errors import UnveilError
 from unveil.estimators import UNet, preconditioned
 from unveil.random import make_generator
 from unveil.risks import SURE, Risk, Weighted
-from unveil.training import Interrupted, averaged, latest_checkpoint, learning_rate, read_metrics, train
+from unveil.training import Interrupted, MetricsLog, averaged, latest_checkpoint, learning_rate, read_metrics, train
 
 
 def network():
@@ -226,6 +227,38 @@ def test_a_cut_off_last_line_of_the_log_is_dropped(tmp_path):
         file.write('{"step": 4, "lo')
     assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2, 3]
     assert read_metrics(tmp_path / "none") == []
+
+
+BAD_LINES = [b"", b"[1]", b'{"loss": 1.0}', b'{"step": "2"}', b'{"step": 2, "loss": [1]}', b'{"step": 2, "x": \xff}',
+             b'{"step": ' + b"9" * 9999 + b"}", b"[" * 99_999, b'{"step": 2, "lo']  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
+def test_a_damaged_line_of_the_log_is_named_and_nothing_is_rewritten(line, tmp_path):
+    run(tmp_path, settings(steps=4))
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
+    before = path.read_bytes()
+    with pytest.raises(UnveilError, match=r"metrics\.jsonl: line 2 is damaged") as caught:
+        run(tmp_path, settings(steps=4))
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+    path.rename(tmp_path / "moved")
+    run(tmp_path, settings(steps=4))
+
+
+def test_the_log_is_never_cut_in_place(tmp_path):
+    """Whoever reads the file while a run resumes, or keeps a hard link to it, has the whole of it."""
+    run(tmp_path, settings(steps=6))
+    path, kept = tmp_path / "metrics.jsonl", tmp_path / "kept"
+    before = path.read_text()
+    os.link(path, kept)
+    with MetricsLog(tmp_path, 4) as log:
+        assert len(read_metrics(tmp_path)) == 4
+        log.write(5, {"loss": 0.5})
+    assert kept.read_text() == before
+    assert len(read_metrics(tmp_path)) == 5
 
 
 @pytest.mark.parametrize(("gradient_only", "name"), [(False, "loss is nan"), (True, "gradient's norm is nan")])

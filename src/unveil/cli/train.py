@@ -66,7 +66,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     """Train or resume with a progress bar for each stage; Ctrl-C says how to go on."""
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
-        say(f"resuming {run.folder} from {newest.name}")
+        say(f"resuming {run.folder}, which has reached {newest.name}")
     if run.config.system.kind == "identity" and run.dilation != run.config.risk.dilation:
         say(f"the images are small: block means of sides {list(run.dilation)} only")
     with progress_bars() as start:
@@ -75,8 +75,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
             bar = start(name)
 
             def show(done: int, total: int, metrics: dict[str, float]) -> None:
-                note = f"held-out PSNR est. {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else ""
-                bar(done, total, note)
+                bar(done, total, validated(metrics))
 
             return show
 
@@ -86,3 +85,15 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
             if not is_first():
                 raise Elsewhere(str(stop), code=stop.code) from None
             raise Interrupted(f"{stop}; resume with unveil train {run.folder}", stop.signum) from None
+
+
+def validated(metrics: dict[str, float]) -> str:
+    """What a validation found, in words; nothing after a step without one."""
+    if "risk" not in metrics:
+        return ""
+    incomplete = "risk_hidden" in metrics
+    what = "held-out PSNR est. of A x" if incomplete else "held-out PSNR est."
+    words = [f"{what} {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else f"no {what} yet"]
+    if "psnr_hidden" in metrics:
+        words.append(f"of hidden entries {metrics['psnr_hidden']:.2f} dB")
+    return ", ".join(words)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unveil.errors import UnveilError
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "sync"]
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
@@ -24,9 +24,9 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) 
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         raise UnveilError(
@@ -35,3 +35,17 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) 
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Wait until the file or folder `path` is on the disk: what is renamed after that is whole even when the power fails.
+
+    Raises OSError for a file; of a folder, whose entries some systems cannot be told to write, nothing.
+    """
+    folder = os.path.isdir(path)
+    with contextlib.suppress(OSError) if folder else contextlib.nullcontext():
+        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

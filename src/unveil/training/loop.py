@@ -24,7 +24,7 @@ from unveil.config import TrainingConfig
 from unveil.errors import UnveilError, warn
 from unveil.random import make_generator
 from unveil.training import ranks
-from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from unveil.training.checkpoint import intact_checkpoint, load_checkpoint, save_checkpoint
 from unveil.training.device import join
 from unveil.training.ema import averaged
 from unveil.training.interrupt import stop_on_interrupt
@@ -77,7 +77,7 @@ def train(
     ema = averaged(estimator, config.ema).to(accelerator.device)
     estimator.to(accelerator.device)
     modules, checkpoints, start = {"model": estimator, "ema": ema}, folder / "checkpoints", 0
-    newest = ranks.from_first(lambda: latest_checkpoint(checkpoints))
+    newest = ranks.from_first(lambda: intact_checkpoint(checkpoints, seed))
     if newest is not None:
         with ranks.together():
             state = load_checkpoint(newest, modules, optimizer)
@@ -87,6 +87,8 @@ def train(
     model.train()
 
     def checkpoint(step: int) -> None:
+        if log is not None:
+            log.sync()
         save_checkpoint(checkpoints, step, modules, optimizer.optimizer, {"seed": seed, "processes": ranks.count()})
 
     with ExitStack() as stack:
@@ -171,8 +173,8 @@ def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
 def _check_finite(name: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise UnveilError(
-            f"the {name} is {value} at step {step + 1}; lower training.learning_rate and check noise.sigma, then "
-            "resume: the last checkpoint is intact"
+            f"the {name} is {value} at step {step + 1}; check noise.sigma, and start a new run with a lower rate: --set "
+            "training.learning_rate=..., and another folder with --out"
         )
 
 

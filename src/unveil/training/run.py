@@ -13,6 +13,7 @@ prior.safetensors    of incomplete measurements after rounds: a denoiser of the 
 import json
 import platform
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,7 @@ from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training.checkpoint import load_weights, save_weights
 from unveil.training.device import join
+from unveil.training.folder import writing
 from unveil.training.gain import fit_to_images, read_gain
 from unveil.training.imaging import learn_imaging, open_prior
 from unveil.training.imaging_recipes import make_imaging_risk
@@ -217,10 +219,18 @@ def open_run(folder: Path) -> Run:
 def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -> nn.Module:
     """Train, or go on training, the run's estimator; its averaged weights are saved and returned.
 
-    Raises UnveilError when the data are not those that the run began with, and what `learn` raises.
+    Raises UnveilError when another process writes the run, when the data are not those that it began with, and what
+    `learn` raises.
     """
-    config = run.config
     join(device)
+    with ExitStack() as held:
+        with together():
+            held.enter_context(writing(run.folder))
+        return _train(run, device, stages)
+
+
+def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
+    config = run.config
     with together():
         source = open_source(config)
         recorded = json.loads((run.folder / "run.json").read_text())["data"]
