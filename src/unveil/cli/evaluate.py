@@ -15,6 +15,7 @@ from unveil.evaluation import evaluate
 from unveil.problem import DENOISING, Problem, Several
 from unveil.report import write_report, write_results
 from unveil.training import Run, open_run
+from unveil.training.folder import writing
 
 __all__ = ["evaluate_and_report", "run_evaluate", "run_report"]
 
@@ -55,7 +56,7 @@ def evaluate_and_report(
     problem: Problem | Several = DENOISING,
 ) -> None:
     """Evaluate with a progress bar, write results and report into the run folder, and print the table."""
-    with progress_bar("evaluating") as bar:
+    with writing(run.folder), progress_bar("evaluating") as bar:
         results = evaluate(
             f,
             source,
@@ -70,7 +71,7 @@ def evaluate_and_report(
             prior=open_run_prior(run, problem, device),
         )
         rows, means = write_results(run.folder, results)
-    page = write_report(run)
+        page = write_report(run)
     console.print(figures_table(rows, means))
     unknown = sum(math.isnan(row.psnr_estimate) for row in rows)
     if unknown:
@@ -82,4 +83,7 @@ def evaluate_and_report(
 
 
 def run_report(run_folder: Path) -> None:
-    say(f"open {write_report(open_run(run_folder))}")
+    run = open_run(run_folder)
+    with writing(run.folder):
+        page = write_report(run)
+    say(f"open {page}")
