@@ -77,3 +77,13 @@ def test_images_of_different_sizes(tmp_path, capsys):
 def test_a_symmetry_that_is_not_known(scan):
     with pytest.raises(UnveilError, match="'rotations'; use"):
         run_check(scan, ["risk.symmetry=[rotations]"], None)
+
+
+def test_a_contradiction_is_said_with_the_verdict(scan, tmp_path, capsys):
+    """The mask of the other convention: what is measured is zero, and the rest is not."""
+    np.save(tmp_path / "mask.npy", ~np.load(tmp_path / "mask.npy"))
+    run_check(scan, ["risk.symmetry=[]"], tmp_path / "found")
+    head, line, *_ = capsys.readouterr().out.split("symmetries: none\n")[1].splitlines()
+    assert head == "cannot be learned as it is, were the system described rightly; but the data contradict it:"
+    assert "is it inverted" in line
+    assert "is it inverted" in json.loads((tmp_path / "found" / "check.json").read_text())["contradictions"][0]

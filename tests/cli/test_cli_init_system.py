@@ -12,6 +12,7 @@ from unveil.cli import main
 from unveil.cli.examples import EXAMPLES, HELDOUT
 from unveil.config import load_config, systems
 from unveil.data import open_images
+from unveil.operators import tomography
 from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
 TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",
@@ -210,6 +211,45 @@ def test_values_far_from_the_usual_are_warned_of(scale, tmp_path, capsys):
     y = open_source(config).read(0)
     assert 0.05 < float(y[:, :, ::2].std()) < 1
     assert "warning" not in capsys.readouterr().err
+
+
+def test_what_contradicts_the_description_is_said_and_no_advice_is_made_of_it(tmp_path, capsys):
+    """An inverted mask leaves zeros alone, of which no range follows."""
+    data, mask = k_space(tmp_path)
+    np.save(mask, ~np.load(mask))
+    out = tmp_path / "c.yaml"
+    assert call("init", "mri", data, "--out", out, *sets(f"system.mask={mask}", "noise.sigma=0.02")) == 0
+    text = capsys.readouterr().err
+    assert "warning: the data are zero at 100% of the entries that system.mask calls measured" in text
+    assert "is it inverted" in text
+    assert "value_range" not in text
+
+
+def test_exchanged_axes_are_said_and_the_advice_mends_them(tmp_path, capsys):
+    """Sinograms (angles, detectors), as most detectors store them."""
+    x = torch.zeros(4, 1, 24, 24)
+    x[:, :, 8:14, 7:20] = 1
+    y = tomography(torch.arange(16) * 180 / 16, 24, 24).predict(x)[:, 0]
+    y = y + 0.01 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "y.npy", y.mT.numpy())
+    words = (
+        "init",
+        "tomography",
+        tmp_path / "y.npy",
+        "--out",
+        tmp_path / "c.yaml",
+        "--force",
+        "--set",
+        "noise.sigma=0.01",
+    )
+    assert call(*words) == 0
+    text = capsys.readouterr().err
+    assert "axes seem to be exchanged" in text
+    advice = next(word for word in text.replace(",", " ").split() if word.startswith("data.axes="))
+    assert call(*words, "--set", advice) == 0
+    assert "warning" not in capsys.readouterr().err
+    source = open_source(load_config(tmp_path / "c.yaml"))
+    torch.testing.assert_close(source.read(2)[0], y[2])
 
 
 @pytest.mark.parametrize("kind", sorted(set(EXAMPLES) - set(WITHOUT_ESTIMATE)))

@@ -11,6 +11,7 @@ from unveil.cli.screen import console, say
 from unveil.config import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.identify import Verdict, check_problem
+from unveil.identify.instrument import instrument_contradictions
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
 from unveil.symmetry import make_symmetry
@@ -26,8 +27,10 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
     """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that folder."""
     config = load_config(config_path, sets)
     source, problem = open_measurements(config)
-    names = config.risk.symmetry
+    system, names = config.system.kind, config.risk.symmetry
     stated = config.noise.sigma
+    level = None if isinstance(stated, str) else stated
+    contradictions = [] if system == "identity" else instrument_contradictions(system, source, problem, level)
     y = first_measurements(source)
     with console.status("looking at what the measurements see"):
         verdict = check_problem(
@@ -35,18 +38,22 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
             make_symmetry(names) if names else None,
             generator=make_generator("cpu", config.seed),
             image_shape=tuple(y.shape[1:]),
-            sigma=None if isinstance(stated, str) else stated,
+            sigma=level,
             y=y,
             noise=config.noise.kind,
         )
-    system = config.system.kind
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
-    for line in verdict_lines(verdict):
+    for line in verdict_lines(verdict, contradictions):
         say(line)
     if out is None:
         return verdict
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"system": system, "symmetry": list(names), **verdict.figures()}, indent=1) + "\n"
+    text = (
+        json.dumps(
+            {"system": system, "symmetry": list(names), "contradictions": contradictions, **verdict.figures()}, indent=1
+        )
+        + "\n"
+    )
     atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
     if verdict.seen is not None:
@@ -56,10 +63,15 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
     return verdict
 
 
-def verdict_lines(verdict: Verdict) -> list[str]:
-    """The verdict, a line for each reason and each thing to change."""
+def verdict_lines(verdict: Verdict, contradictions: Sequence[str]) -> list[str]:
+    """The verdict, a line for each reason and each thing to change.
+
+    contradictions: what the measurements contradict of their instrument's description, which the verdict supposes to be right.
+    """
     lines = ["can be learned" if verdict.learnable else "cannot be learned as it is"]
-    lines += [f"  {reason}" for reason in verdict.reasons]
+    if contradictions:
+        lines[0] += ", were the system described rightly; but the data contradict it:"
+    lines += [f"  {line}" for line in (*contradictions, *verdict.reasons)]
     if verdict.sigma_found is not None:
         lines.append(f"  noise level found in the data: {verdict.sigma_found:.4g}")
     return lines + [f"  to do: {change}" for change in verdict.what_to_change]

@@ -13,6 +13,7 @@ from unveil.config import Config, override, parse_config, systems, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.estimators.reconstruction import largest_singular_value
+from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
@@ -97,8 +98,10 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
     say(
         f"{len(source)} measurements by {kind}, of shape {source.shape(0)}; images of shape {problem.image_shape}",
     )
+    for line in instrument_contradictions(kind, source, problem, noise_level(config, source, problem)):
+        warn(line)
     low, high = USUAL_DEVIATION
-    if config.data.value_range is None and not low <= (found := deviation(problem, source)) <= high:
+    if config.data.value_range is None and not low <= (found := deviation(problem, source)) <= high and found > 0:
         warn(
             f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
             f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "

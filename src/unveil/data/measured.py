@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from unveil.data.source import ImageSource, Subset, Window
+from unveil.errors import UnveilError
 from unveil.problem import Problem, Several
 
 __all__ = ["Measured"]
+
+MOST = 0.5
+"""The share of entries that are numbers where they should not be, or not where they should, from which a mask is inverted."""
 
 
 class Measured(Subset):
@@ -21,13 +25,17 @@ class Measured(Subset):
 
     def _read(self, i: int, window: Window) -> Tensor:
         y = super()._read(i, window)
-        if bool(
-            y.isfinite().all()
-        ):  # the rest the problem projects away itself, without an operator made for each image
+        known = y.isfinite()
+        if bool(known.all()):  # the rest the problem projects away itself, without an operator made for each image
             return y
         measured = self._problem.at(torch.tensor([i])).measured
         if measured is None:
             return y
         top, left, height, width = window
         measured = measured.expand(1, *self.shape(i))[0, :, top : top + height, left : left + width]
+        if float((known != measured).float().mean()) > MOST and not bool(measured.all()):
+            raise UnveilError(
+                f"{self.where(i)} has numbers where the mask says that entries are missing, and NaN or infinite values where it says "
+                "measured: is the mask inverted? It must be 1 where measured and 0 where missing"
+            )
         return torch.where(measured, y, 0)

@@ -9,8 +9,8 @@ import torch
 from deepinv.physics import Inpainting
 from torch import Tensor
 
-from unveil.errors import UnveilError
-from unveil.operators.files import read_array
+from unveil.errors import UnveilError, warn
+from unveil.operators.files import read_real
 from unveil.problem import Problem, Several
 from unveil.systems import InpaintingSystem
 
@@ -39,14 +39,20 @@ def inpainting(mask: Tensor, channels: int = 1) -> Problem | Several:
 def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], count: int) -> Problem | Several:
     """The problem that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
-    Raises UnveilError when the mask has another size, or is a stack of another number of masks.
+    Raises UnveilError when the mask has another size, is a stack of another number of masks, or is complex or not finite.
     """
-    mask = torch.from_numpy(read_array(system.mask, "system.mask").astype("float32"))
+    mask = torch.from_numpy(read_real(system.mask, "system.mask"))
+    if not bool(mask.isfinite().all()):
+        raise UnveilError(f"system.mask: {system.mask} holds NaN or infinite values; write 0 where a pixel is missing")
     mask = (mask > 0).float()
     if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
         raise UnveilError(
             f"system.mask: {system.mask} has shape {tuple(mask.shape)}, and the {count} measurements are {shape[1]}x{shape[2]} "
             f"pixels; give a mask of shape {tuple(shape[1:])}, or one for each measurement"
+        )
+    if bool(mask.all()):
+        warn(
+            f"system.mask: {system.mask} measures every pixel, none is missing; check that it is 0 where one is missing"
         )
     return inpainting(mask, shape[0])
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.operators.files import read_array
 
 __all__ = ["cartesian_mask", "check_mask", "read_mask"]
@@ -96,9 +96,11 @@ def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
         )
     if found.dtype.kind == "u" and found.max() == np.iinfo(found.dtype).max:
         found = found / found.max()  # white in an image
-    if not np.isin(found, (0, 1)).all():
+    if found.dtype.kind == "c" or not np.isin(found, (0, 1)).all():
         raise UnveilError(
             f"system.mask: {path} holds values other than 0 and 1 (or, in an image, black and white); write 1 where k-space "
             "is measured and 0 elsewhere"
         )
+    if found.all():
+        warn(f"system.mask: {path} measures all of k-space; check that it is 0 where nothing was measured")
     return torch.from_numpy(found != 0)

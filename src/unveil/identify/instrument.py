@@ -1,0 +1,36 @@
+"""What measurements contradict of the description of the instrument that made them, a line for each contradiction.
+
+Each check is a file beside this one. A line says what was found, and what to do.
+"""
+
+import torch
+
+from unveil.data import ImageSource
+from unveil.identify.kspace import centre_line, level_line
+from unveil.identify.masks import mask_line
+from unveil.identify.sinograms import axes_line
+from unveil.problem import Problem, Several
+
+__all__ = ["instrument_contradictions"]
+
+MEASUREMENTS = 8
+"""How many are looked at, spread over all."""
+
+
+def instrument_contradictions(
+    kind: str, source: ImageSource, problem: Problem | Several, sigma: float | None = None
+) -> list[str]:
+    """Where measurements, all of one shape, are not what `problem` says; empty where all is well.
+
+    kind: of the system. sigma: the noise level as stated, in the units of the measurements; None: not stated.
+    Raises what `source.read` raises.
+    """
+    which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
+    y = torch.stack([source.read(int(i)) for i in which])
+    part = problem.at(which)
+    lines = [mask_line(y, part.measured, centred=kind == "mri")]
+    if kind == "mri":
+        lines += [centre_line(y), level_line(y, part.measured, sigma)]
+    if kind == "tomography":
+        lines += [axes_line(y)]
+    return [line for line in lines if line is not None]
