@@ -1,12 +1,14 @@
 """The configuration: YAML round trip, overrides, and one line that names the key for whatever is wrong."""
 
 import math
+from typing import get_args
 
 import pytest
 import yaml
 
-from unveil.config import Config, load_config, override, parse_config, to_yaml
-from unveil.errors import UnveilError
+from unveil.config import Config, Symmetry, load_config, override, parse_config, to_yaml
+from unveil.errors import UnveilError, UnveilWarning
+from unveil.symmetry import SYMMETRIES
 
 DATA = {"data": {"path": "images"}}
 
@@ -42,14 +44,36 @@ FULL = {
 def test_yaml_round_trip(values, tmp_path):
     config = parse_config(values, "here")
     assert parse_config(yaml.safe_load(to_yaml(config)), "there") == config
-    (tmp_path / "c.yaml").write_text(to_yaml(config), encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(to_yaml(config, tmp_path), encoding="utf-8")
     assert load_config(tmp_path / "c.yaml") == config
 
 
-@pytest.mark.parametrize("path", ["a\nb", " # x", "é…", "...", "null", "1e3", "- a", "a: b", "C:\\new", "", "\x85"])
-def test_any_path_survives_the_round_trip(path):
+PATHS = [
+    "a\nb",
+    " # x",
+    "é…",
+    "...",
+    "null",
+    "1e3",
+    "- a",
+    "a: b",
+    "C:\\new",
+    "",
+    "\x85",
+    "007",
+    "no",
+    "2024-01-01",
+    "~",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_any_path_survives_the_round_trip(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = parse_config({"data": {"path": path}}, "here")
     assert parse_config(yaml.safe_load(to_yaml(config)), "there").data.path == path
+    (tmp_path / "c.yaml").write_text(to_yaml(config, tmp_path), encoding="utf-8")
+    assert load_config(tmp_path / "c.yaml").data.path == (path or ".")
 
 
 def test_yaml_says_what_each_key_means():
@@ -82,10 +106,12 @@ def test_overrides(tmp_path):
 
 def test_overrides_make_sections_and_the_last_one_wins():
     assert override({}, ["data.path=x", "data.path=y"]) == {"data": {"path": "y"}}
-    assert override({"noise": None}, ["noise.sigma=0.1"]) == {"noise": {"sigma": 0.1}}
+    assert override({"noise": None}, ["noise.sigma=0.1"]) == {"noise": {"sigma": "0.1"}}, "its key makes it a number"
 
 
-@pytest.mark.parametrize("text", ["training.steps", "=3", "seed=[1", "seed: 3"])
+@pytest.mark.parametrize(
+    "text", ["training.steps", "=3", "seed=[1", "seed: 3", "data.path.a=3", "seed=*x", "seed=[[" + "[" * 5000]
+)
 def test_malformed_overrides(text, tmp_path):
     (tmp_path / "c.yaml").write_text("data: {path: x}")
     with pytest.raises(UnveilError) as caught:
@@ -112,21 +138,46 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"noise": {"sigma": "guess"}}, "noise.sigma = 'guess': "),
         ({"noise": {"sigma": None}}, "noise.sigma = None: "),
         ({"noise": {"kind": "poisson"}}, "noise.kind = 'poisson': "),
-        ({"noise": None}, "noise = None: "),
+        ({"noise": None}, "noise is empty; remove the line, or give its keys"),
+        ({"noise": "gaussian"}, "noise = 'gaussian': must be keys with values"),
+        ({"noise": [{"sigma": 1}]}, "noise = [{'sigma': 1}]: must be keys with values"),
+        ({"system": None}, "system is empty; remove the line, or give its keys"),
+        ({"system": "mri"}, "system = 'mri': must be keys with values, one a line and indented, of which kind is one"),
+        ({"system": ["mri"]}, "system = ['mri']: must be keys with values"),
+        ({"system": {}}, "system.kind is None; choose one of identity, inpainting"),
+        ({"system": {"kind": ["mri"]}}, "system.kind is ['mri']; choose one of identity, inpainting"),
+        ({"system": {"kind": "cryoem"}}, "system: give defocus_u, or a table"),
+        ({"risk": {"symmetry": ["shift", "mirror"]}}, "risk.symmetry.1 = 'mirror': must be 'shift', 'flip', 'quarter'"),
+        ({"risk": {"symmetry": "shift"}}, "risk.symmetry = 'shift': must be a list"),
+        ({"risk": {"symmetry": ["flip", "flip"]}}, "risk.symmetry = ['flip', 'flip']: names one twice"),
         ({"risk": {"levels": [0.9, 3.0]}}, "risk.levels = [0.9, 3.0]: need 1 <= lowest"),
         ({"risk": {"levels": [3.0, 2.0]}}, "risk.levels = [3.0, 2.0]: need 1 <= lowest"),
         ({"risk": {"levels": [2.0]}}, "risk.levels.1 is missing"),
         ({"risk": {"levels": [1.5, math.inf]}}, "risk.levels.1 = inf: "),
         ({"risk": {"recipe": "magic"}}, "risk.recipe = 'magic': "),
         ({"risk": {"dilation": []}}, "risk.dilation = []: "),
-        ({"risk": {"dilation": [1, 0]}}, "risk.dilation = [1, 0]: block sizes"),
+        ({"risk": {"dilation": [1, 0]}}, "risk.dilation.1 = 0: must be at least 1"),
         ({"risk": {"dilation": [1.5]}}, "risk.dilation.0 = 1.5: "),
         ({"estimator": {"widths": 5}}, "estimator.widths = 5: "),
         ({"estimator": {"widths": []}}, "estimator.widths = []: "),
-        ({"estimator": {"widths": [8, 0]}}, "estimator.widths = [8, 0]: channels"),
+        ({"estimator": {"widths": [8, 0]}}, "estimator.widths.1 = 0: must be at least 1"),
         ({"training": {"steps": "many"}}, "training.steps = 'many': "),
         ({"training": {"steps": 0}}, "training.steps = 0: "),
-        ({"training": {"steps": 50}}, "configuration: training.warmup is longer than training.steps"),
+        ({"training": {"steps": 10**22}}, "training.steps = 10000000000000000000000: must be at most 100000000"),
+        ({"training": {"steps": "9" * 5000}}, "training.steps = '9999"),
+        (
+            {"training": {"steps": 10**5000}},
+            "training.steps = a number of thousands of digits: must be at most 100000000",
+        ),
+        ({"training": {"batch": 10**7}}, "training.batch = 10000000: must be at most 65536"),
+        ({"training": {"steps": 1.5}}, "training.steps = 1.5: must be a whole number"),
+        ({"training": {"augment": "perhaps"}}, "training.augment = 'perhaps': must be true or false"),
+        ({"training": {"x\n" * 99: 1}}, "unknown key training.'x\\nx"),
+        ({"estimator": {"blocks": 10**7}}, "estimator.blocks = 10000000: must be at most 100"),
+        ({"estimator": {"widths": [10**6]}}, "estimator.widths.0 = 1000000: must be at most 4096"),
+        ({"estimator": {"widths": [4] * 99}}, "estimator.widths = [4, 4"),
+        ({"noise": {"sigma": 1e300}}, "noise.sigma = 1e+300: must be between 1e-09 and 1e+09"),
+        ({"data": {"path": "a\0b"}}, "data.path = 'a\\x00b': holds a NUL character"),
         ({"training": {"learning_rate": math.nan}}, "training.learning_rate = nan: "),
         ({"training": {"ema": 1.0}}, "training.ema = 1.0: "),
         ({"training": {"crop": 2}}, "training.crop = 2: "),
@@ -157,11 +208,22 @@ def test_a_number_in_a_string_is_a_number():
     ("content", "reason"),
     [
         (b"a: [1\nb: 2", "not valid YAML at line 2"),
+        (b"a:\n\tb: 1", "not valid YAML at line 2 (found character '\\t' that cannot start any token)"),
         (b"a: \x00", "not valid YAML"),
         (b"\xff\xfe\xff", "is not text"),
         (b"", "must be a mapping"),
         (b"- 1", "must be a mapping"),
-        (b"a: !!python/object/apply:os.getcwd []", "not valid YAML at line 1"),
+        (b"text", "must be a mapping"),
+        (b"a: !!python/object/apply:os.getcwd []", "line 1: tags (!) are not read"),
+        (b"seed: 1\ndata: {path: x}\nseed: 2", "line 3: 'seed' is there already, in line 1: keep one"),
+        (b"data: {path: x}\ndata: {path: y}", "line 2: 'data' is there already, in line 1: keep one"),
+        (b"data: {path: x, path: x}", "line 1: 'path' is there already, in line 1: keep one"),
+        (b"a: &x [1]\nb: [*x, *x]", "line 1: anchors (&) and aliases (*) are not read"),
+        (b"<<: {data: {path: x}}", "unknown key <<"),
+        (b"? [a]\n: 1", "line 1: a key must be text"),
+        (b"a: " + b"[" * 10**5, "line 1: more than 20 levels"),
+        (b"a: [" + b"1," * 10**5 + b"]", "line 1: has more than 10,000 values"),
+        (b"#" * 2**20, "has more than 262,144 bytes"),
     ],
 )
 def test_unreadable_file(content, reason, tmp_path):
@@ -171,7 +233,30 @@ def test_unreadable_file(content, reason, tmp_path):
         load_config(path)
     assert str(caught.value).startswith(f"{path}: {reason}")
     assert "\n" not in str(caught.value)
-    assert "unveil init" in str(caught.value)
+    assert "unveil init" in str(caught.value) or "unknown key" in str(caught.value)
+
+
+def test_keys_say_what_their_text_is(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(
+        b"\xef\xbb\xbfversion: 1\ndata: {path: 007, dataset: 0, axes: ~}\nnoise: {sigma: 1e-3}\n"
+        b"training: {precision: no, augment: off}\nrisk: {levels: [1, 2e0]}\n"
+    )
+    config = load_config(
+        tmp_path / "c.yaml", ["training.learning_rate=1e-4", "sampling.gain=1e-1", "data.path=2024-01-01"]
+    )
+    assert (config.data.path, config.data.dataset, config.data.axes) == ("2024-01-01", "0", None)
+    assert (config.noise.sigma, config.training.learning_rate, config.sampling.gain) == (1e-3, 1e-4, 0.1)
+    assert (config.training.precision, config.training.augment, config.risk.levels) == ("no", False, (1.0, 2.0))
+
+
+def test_a_warm_up_longer_than_the_training_is_shortened():
+    with pytest.warns(UnveilWarning, match=r"training.warmup = 100 is longer than training.steps = 50"):
+        config = parse_config({**DATA, "training": {"steps": 50}}, "here")
+    assert config.training.warmup == 50
+
+
+def test_the_symmetries_are_those_there_are():
+    assert get_args(Symmetry) == tuple(SYMMETRIES)
 
 
 def test_missing_file(tmp_path):

@@ -4,25 +4,35 @@ A run folder keeps the configuration that made it, so this file is also its form
 configuration would no longer mean the same.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from unveil.errors import UnveilError
+from unveil.config_errors import one_line
+from unveil.errors import UnveilError, warn
+from unveil.paths import FilePath, from_folder, moved, to_folder
 from unveil.systems import Identity, Section, System
+from unveil.yamls import MOST_BYTES, read_yaml
 
-__all__ = ["Config", "load_config", "parse_config", "to_yaml"]
+__all__ = ["Config", "load_config", "located", "override", "parse_config", "to_yaml"]
 
 VERSION: Literal[1] = 1
+
+MOST_STEPS = 10**8
+"""The limits here are far beyond any use: what exceeds them is a slip, and would hang or fill the memory."""
+
+Version = Annotated[Literal[1], BeforeValidator(lambda stated: VERSION if stated == str(VERSION) else stated)]
+Symmetry = Literal["shift", "flip", "quarter", "rotate", "permute", "amplitude", "dilation"]
 
 
 class DataConfig(Section):
     """The measurements, and how to read them."""
 
-    path: str = Field(
+    path: FilePath = Field(
         description="folder of images (PNG, JPEG, TIFF, NPY, MRC), or one .npy, .h5, .zarr, .tif or .mrcs file"
     )
     dataset: str | None = Field(None, description="name inside an HDF5 file or zarr group that has several")
@@ -31,6 +41,10 @@ class DataConfig(Section):
         None, description="[low, high] mapped to [0, 1]; null: the whole range of integers, floats unchanged"
     )
     validation: float = Field(0.1, ge=0, lt=1, description="share of the images kept out of training")
+
+
+LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
+"""So that its square is a number in single precision."""
 
 
 class NoiseConfig(Section):
@@ -46,6 +60,10 @@ class NoiseConfig(Section):
     def _positive(cls, sigma: float | str) -> float | str:
         if not isinstance(sigma, str) and not sigma > 0:
             raise ValueError("must be > 0: give the noise's standard deviation, or estimate")
+        if not isinstance(sigma, str) and not LEAST_SIGMA <= sigma <= MOST_SIGMA:
+            raise ValueError(
+                f"must be between {LEAST_SIGMA:g} and {MOST_SIGMA:g}: set data.value_range to rescale the data"
+            )
         return sigma
 
 
@@ -56,10 +74,15 @@ class EstimatorConfig(Section):
         "preconditioned",
         description="equivariant: f(a y + mu) = a f(y) + mu by a wrapper; affine: by layers; preconditioned: plain EDM",
     )
-    widths: tuple[int, ...] = Field((32, 48, 64), min_length=1, description="UNet channels, finest resolution first")
-    blocks: int = Field(1, ge=1, description="residual blocks at each resolution, encoder and decoder")
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (32, 48, 64), min_length=1, max_length=12, description="UNet channels, finest resolution first"
+    )
+    blocks: int = Field(1, ge=1, le=100, description="residual blocks at each resolution, encoder and decoder")
     iterations: int = Field(
-        1, ge=1, description="of a system other than identity: how often the network is applied, data steps in between"
+        1,
+        ge=1,
+        le=100,
+        description="of a system other than identity: how often the network is applied, data steps in between",
     )
     mean: float | None = Field(
         None, description="of the images; null: 0.5, and 0 where the system measures Fourier coefficients or contrast"
@@ -71,13 +94,6 @@ class EstimatorConfig(Section):
         "spectrum from the measurements; null: white where the system measures Fourier coefficients or rays, else stationary",
     )
 
-    @field_validator("widths")
-    @classmethod
-    def _widths(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
-        if min(widths) < 1:
-            raise ValueError("channels must be >= 1")
-        return widths
-
 
 class RiskConfig(Section):
     """What is minimised."""
@@ -88,16 +104,17 @@ class RiskConfig(Section):
     ] = Field(
         "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md"
     )  # fmt: skip
-    dilation: tuple[int, ...] = Field(
+    dilation: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
         (1, 2, 4),
         min_length=1,
+        max_length=16,
         description="block sizes, of Fourier coefficients (mri, interferometry) the factors by which the highest frequency is lowered; "
         "[1] for signals with a scale of their own (text, cells)",
     )
     levels: tuple[float, float] = Field(
         (1.0, 3.0), description="training levels, lowest and highest, as multiples of the measured level"
     )
-    symmetry: tuple[str, ...] = Field(
+    symmetry: tuple[Symmetry, ...] = Field(
         ("shift",),
         description="of the images, for incomplete measurements: shift, quarter, rotate, flip, ...; see docs",
     )
@@ -121,12 +138,12 @@ class RiskConfig(Section):
         "one; 0 for signals of fixed contrast in strong noise (particles)",
     )
 
-    @field_validator("dilation")
+    @field_validator("symmetry")
     @classmethod
-    def _factors(cls, factors: tuple[int, ...]) -> tuple[int, ...]:
-        if min(factors) < 1:
-            raise ValueError("block sizes must be >= 1")
-        return factors
+    def _each_once(cls, names: tuple[Symmetry, ...]) -> tuple[Symmetry, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("names one twice; name each once")
+        return names
 
     @field_validator("levels")
     @classmethod
@@ -139,29 +156,29 @@ class RiskConfig(Section):
 class TrainingConfig(Section):
     """The optimisation."""
 
-    steps: int = Field(2000, ge=1, description="gradient steps")
-    batch: int = Field(32, ge=1, description="crops a step, in each process")
-    crop: int = Field(32, ge=4, description="side of the square crops that the network sees, in pixels")
+    steps: int = Field(2000, ge=1, le=MOST_STEPS, description="gradient steps")
+    batch: int = Field(32, ge=1, le=2**16, description="crops a step, in each process")
+    crop: int = Field(32, ge=4, le=2**14, description="side of the square crops that the network sees, in pixels")
     augment: bool = Field(True, description="flips and quarter turns of the crops")
     learning_rate: float = Field(2e-3, gt=0, description="peak rate of AdamW")
-    warmup: int = Field(100, ge=0, description="steps of linear warm-up")
+    warmup: int = Field(100, ge=0, le=MOST_STEPS, description="steps of linear warm-up")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weights' moving average")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["no", "bf16"] = Field("no", description="mixed precision of the network's passes")
-    validate_every: int = Field(200, ge=1, description="steps between validations by the reference-free risk")
-    checkpoint_every: int = Field(200, ge=1, description="steps between checkpoints")
+    validate_every: int = Field(200, ge=1, le=10**9, description="steps between validations by the reference-free risk")
+    checkpoint_every: int = Field(200, ge=1, le=10**9, description="steps between checkpoints")
 
 
 class RefineConfig(Section):
     """Rounds after training: draw the training set with less noise from the newest network, and learn from the draws."""
 
-    rounds: int = Field(0, ge=0, description="how many; 0: none")
+    rounds: int = Field(0, ge=0, le=1000, description="how many; 0: none")
     delta: float = Field(
         1.0, gt=0, le=1, description="noise taken away in a round, as a multiple of the measured level; 1 is EM"
     )
-    steps: int = Field(1000, ge=1, description="gradient steps in a round")
-    images: int = Field(200, ge=1, description="training images drawn in a round, at most")
-    draw_steps: int = Field(10, ge=1, description="solver steps of a draw")
+    steps: int = Field(1000, ge=1, le=MOST_STEPS, description="gradient steps in a round")
+    images: int = Field(200, ge=1, le=10**7, description="training images drawn in a round, at most")
+    draw_steps: int = Field(10, ge=1, le=10**5, description="solver steps of a draw")
 
 
 class SamplingConfig(Section):
@@ -169,9 +186,9 @@ class SamplingConfig(Section):
 
     solver: Literal["ancestral", "heun", "dpm2m"] = Field("dpm2m", description="ancestral, heun or dpm2m")
     schedule: Literal["geometric", "karras"] = Field("geometric", description="spacing of the noise levels")
-    steps: int = Field(25, ge=1, description="steps from the measured level down")
+    steps: int = Field(25, ge=1, le=10**5, description="steps from the measured level down")
     lowest: float = Field(0.05, gt=0, lt=1, description="last level before 0, as a multiple of the measured level")
-    samples: int = Field(8, ge=1, description="samples of each measurement")
+    samples: int = Field(8, ge=1, le=10**5, description="samples of each measurement")
     gain: Annotated[float, Field(ge=0)] | Literal["fit"] = Field(
         "fit", description="of dpm2m: 0 is the exact solver; fit: found on held-out measurements after training"
     )
@@ -180,7 +197,7 @@ class SamplingConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    version: Literal[1] = VERSION
+    version: Version = VERSION
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataConfig
     system: System = Identity()
@@ -191,78 +208,48 @@ class Config(Section):
     refine: RefineConfig = RefineConfig()
     sampling: SamplingConfig = SamplingConfig()
 
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> "Config":
-        if self.training.warmup > self.training.steps:
-            raise ValueError("training.warmup is longer than training.steps: lower it")
-        return self
-
 
 def parse_config(values: Mapping[str, Any], where: str) -> Config:
-    """The validated configuration. Raises UnveilError naming the first wrong key, its value and `where` it stands."""
+    """The validated configuration; its paths are relative to the working directory.
+
+    A warm-up longer than the training is as long as it. Raises UnveilError naming the first wrong key, its value and `where`
+    it stands.
+    """
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        parts = [str(part) for part in first["loc"]]
-        if parts[:2] in (["noise", "sigma"], ["sampling", "gain"]):
-            parts = parts[:2]  # pydantic goes on with the member of the union that failed
-        key = ".".join(parts) or "configuration"
-        if parts[:1] == ["system"] and len(parts) > 2:
-            key = ".".join([parts[0], *parts[2:]])  # pydantic puts the kind of the system in between
-        if first["type"] == "extra_forbidden":
-            raise UnveilError(f"{where}: unknown key {key}; known here: {_known(first['loc'])}") from None
-        if first["type"] == "missing":
-            key = "data.path" if key == "data" else key
-            raise UnveilError(f"{where}: {key} is missing; add it, or pass --set {key}=...") from None
-        if key == "version":
-            raise UnveilError(
-                f"{where}: written for configuration version {first['input']}, this is {VERSION}: "
-                "use the unveil release that wrote it, or start a new run with unveil init"
-            ) from None
-        if first["type"].startswith("union_tag"):
-            kinds = ", ".join(systems())
-            raise UnveilError(f"{where}: system.kind is {first['input'].get('kind')}; choose one of {kinds}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if key == "configuration" else f" = {first['input']!r}"
-        raise UnveilError(f"{where}: {key}{given}: {message}") from None
-
-
-def systems() -> dict[str, type[Section]]:
-    """The sections of all imaging systems, by kind."""
-    return {kind.model_fields["kind"].default: kind for kind in get_args(get_args(System)[0])}
-
-
-def _known(location: Sequence[int | str]) -> str:
-    section: type[BaseModel] = Config
-    path = location[:-1]
-    if path[:1] == ("system",):  # then comes its kind
-        section, path = systems()[str(path[1])], path[2:]
-    for part in path:
-        annotation = section.model_fields[str(part)].annotation
-        for kind in (annotation, *get_args(annotation)):  # a section, or one that may be null
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                section = kind
-    return ", ".join(section.model_fields)
+        raise UnveilError(f"{where}: {one_line(error, Config, VERSION)}") from None
+    training = config.training
+    if training.warmup > training.steps:
+        warn(
+            f"{where}: training.warmup = {training.warmup} is longer than training.steps = {training.steps}, and is now "
+            f"{training.steps}; set training.warmup to some tenth of the steps"
+        )
+        fits = training.model_copy(update={"warmup": training.steps})
+        return config.model_copy(update={"training": fits})
+    return config
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The configuration in the YAML file `path`, with `key.subkey=value` overrides (values in YAML).
 
+    Paths in the file are relative to its folder, and those in overrides to the working directory.
     Raises UnveilError when the file is missing or not YAML, or a key or value is wrong.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not text"
-        raise UnveilError(f"{path}: {reason}; make one with unveil init") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise UnveilError(f"{path}: not valid YAML{line}; mend it, or start anew with unveil init") from None
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnveilError(f"{path}: is not text (UTF-8); {MEND}") from None
+    except (OSError, ValueError) as error:
+        raise UnveilError(f"{path}: {getattr(error, 'strerror', None) or error}; make one with unveil init") from None
+    values = read_yaml(text, str(path), MEND)
     if not isinstance(values, dict):
         raise UnveilError(f"{path}: must be a mapping of keys to values; start from unveil init")
-    return parse_config(override(values, overrides), str(path))
+    return parse_config(override(moved(values, Config, from_folder(path.parent)), overrides), str(path))
+
+
+MEND = "mend it, or start anew with unveil init"
 
 
 def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -273,26 +260,39 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
             raise UnveilError(f"--set {text}: write key=value, e.g. --set training.steps=500")
         *sections, name = key.split(".")
         place = values
-        for section in sections:
-            if not isinstance(place.get(section), dict):
+        for depth, section in enumerate(sections, 1):
+            if place.get(section) is None:
                 place[section] = {}
             place = place[section]
-        try:
-            place[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UnveilError(f"--set {text}: the value is not valid YAML; quote it") from None
+            if not isinstance(place, dict):
+                raise UnveilError(f"--set {text}: {'.'.join(sections[:depth])} has a value, not keys; leave one out")
+        place[name] = read_yaml(value, f"--set {text}", "quote it")
     return values
 
 
-def to_yaml(config: Config) -> str:
-    """The configuration as YAML with each key's meaning beside it; `parse_config` reads it back unchanged."""
+def located(config: Config) -> Config:
+    """The configuration with absolute paths: two of the same meaning are equal, wherever each was given."""
+    return Config.model_validate(moved(config.model_dump(), Config, os.path.abspath))
+
+
+def to_yaml(config: Config, folder: Path | None = None) -> str:
+    """The configuration as YAML with each key's meaning beside it; `load_config` reads it back unchanged from `folder`.
+
+    folder: of the file that it will be, to which its paths are relative; None: the working directory.
+    """
     lines = [f"version: {config.version}", f"seed: {config.seed}"]
+    values = config.model_dump(mode="json")
+    if folder is not None:
+        values = moved(values, Config, to_folder(folder))
     for name in type(config).model_fields:
         section = getattr(config, name)
         if isinstance(section, Section):
             lines.append(f"\n{name}:  # {(type(section).__doc__ or '').strip()}")
             for key, field in type(section).model_fields.items():
-                value = section.model_dump(mode="json")[key]
-                text = yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+                text = (
+                    yaml.safe_dump(values[name][key], default_flow_style=True, width=10_000)
+                    .removesuffix("...\n")
+                    .strip()
+                )
                 lines.append(f"  {key}: {text}  # {field.description}")
     return "\n".join(lines) + "\n"

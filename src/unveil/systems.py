@@ -3,9 +3,11 @@
 Kept apart from `unveil.operators`, which builds what is described here and loads deepinv.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from unveil.paths import FilePath
 
 __all__ = [
     "BlurSystem",
@@ -19,6 +21,7 @@ __all__ = [
     "System",
     "TomographySystem",
     "UVTrack",
+    "systems",
 ]
 
 
@@ -36,7 +39,7 @@ class InpaintingSystem(Section):
     """Missing pixels: the entries of the measurements that the mask does not select are ignored."""
 
     kind: Literal["inpainting"] = Field("inpainting", description="the imaging system; another kind has other keys")
-    mask: str = Field(
+    mask: FilePath = Field(
         description="PNG or .npy, (H, W) or one mask per measurement (N, H, W); 0 where a pixel is missing"
     )
 
@@ -45,11 +48,11 @@ class MRISystem(Section):
     """Accelerated Cartesian MRI: complex k-space on a centred grid, of one coil or several."""
 
     kind: Literal["mri"] = Field("mri", description="the imaging system; another kind has other keys")
-    mask: str = Field(
+    mask: FilePath = Field(
         description="PNG or .npy, (H, W), columns (W,), or one mask per measurement (N, H, W); 1 (white) where k-space is "
         "measured, 0 elsewhere"
     )
-    coils: str | None = Field(
+    coils: FilePath | None = Field(
         None,
         description=".npy of the coils' sensitivities, complex, without unit, (coils, H, W) or one set per measurement "
         "(N, coils, H, W); null for a single coil",
@@ -69,7 +72,7 @@ class BlurSystem(Section):
     """A blur that is known and the same everywhere."""
 
     kind: Literal["blur"] = Field("blur", description="the imaging system; another kind has other keys")
-    kernel: str | None = Field(
+    kernel: FilePath | None = Field(
         None, description="PNG or .npy, (h, w): the picture of a point; it is divided by its sum. This or deviation"
     )
     deviation: float | None = Field(None, gt=0, description="of a Gaussian kernel, in pixels. This or kernel")
@@ -81,8 +84,8 @@ class SuperResolutionSystem(Section):
     kind: Literal["super_resolution"] = Field(
         "super_resolution", description="the imaging system; another kind has other keys"
     )
-    factor: int = Field(description="side of a coarse pixel, in pixels of the image", ge=2)
-    kernel: str | None = Field(
+    factor: int = Field(description="side of a coarse pixel, in pixels of the image", ge=2, le=64)
+    kernel: FilePath | None = Field(
         None, description="PNG or .npy, (h, w) in pixels of the image; it is divided by its sum. null: bicubic"
     )
 
@@ -91,18 +94,20 @@ class TomographySystem(Section):
     """Sinograms of parallel rays, of shape (detectors, angles)."""
 
     kind: Literal["tomography"] = Field("tomography", description="the imaging system; another kind has other keys")
-    angles: str | None = Field(
+    angles: FilePath | None = Field(
         None, description=".npy, (T,) in degrees, counterclockwise; null: 180 degrees divided equally"
     )
     width: int | None = Field(
-        None, ge=2, description="of the image, in detectors; null: as many as there are detectors"
+        None, ge=2, le=2**16, description="of the image, in detectors; null: as many as there are detectors"
     )
 
 
 class UVTrack(Section):
     """What stations see of a source while the Earth turns, and their thermal noise."""
 
-    stations: str = Field(description="text table, a line 'name X Y Z SEFD' per station: geocentric metres, jansky")
+    stations: FilePath = Field(
+        description="text table, a line 'name X Y Z SEFD' per station: geocentric metres, jansky"
+    )
     right_ascension: float = Field(ge=0, lt=24, description="of the source, hours")
     declination: float = Field(ge=-90, le=90, description="of the source, degrees")
     frequency: float = Field(gt=0, description="observing frequency, hertz")
@@ -120,10 +125,12 @@ class InterferometrySystem(Section):
     kind: Literal["interferometry"] = Field(
         "interferometry", description="the imaging system; another kind has other keys"
     )
-    pixels: int = Field(ge=1, description="width and height of the image in pixels")
+    pixels: int = Field(ge=1, le=2**13, description="width and height of the image in pixels")
     field_of_view: float = Field(gt=0, description="width and height of the image, edge to edge, microarcseconds")
     brightness: float = Field(1.0, gt=0, description="jansky per pixel that the value 1 of an image stands for")
-    uvfits: str | None = Field(None, description="UVFITS file with the points (u, v) and the noise; or else give track")
+    uvfits: FilePath | None = Field(
+        None, description="UVFITS file with the points (u, v) and the noise; or else give track"
+    )
     track: UVTrack | None = Field(
         None, description="points (u, v) and noise of stations that follow a source; or else give uvfits"
     )
@@ -149,7 +156,7 @@ class CryoEMSystem(Section):
     defocus_v: float | None = Field(None, description="the other principal defocus, angstrom; null: none but defocus_u")
     defocus_angle: float | None = Field(None, description="from the x axis to defocus_u, degrees; null: 0")
     phase_shift: float | None = Field(None, description="of a phase plate, degrees; null: 0")
-    table: str | None = Field(
+    table: FilePath | None = Field(
         None, description="RELION .star, or .csv with these names, one row per measurement and in their order"
     )
 
@@ -172,3 +179,8 @@ System = Annotated[
     | InterferometrySystem,
     Field(discriminator="kind"),
 ]
+
+
+def systems() -> dict[str, type[Section]]:
+    """The sections of all imaging systems, by kind."""
+    return {kind.model_fields["kind"].default: kind for kind in get_args(get_args(System)[0])}

@@ -75,7 +75,7 @@ def test_images_of_different_sizes(tmp_path, capsys):
 
 
 def test_a_symmetry_that_is_not_known(scan):
-    with pytest.raises(UnveilError, match="'rotations'; use"):
+    with pytest.raises(UnveilError, match="'rotations': must be 'shift'"):
         run_check(scan, ["risk.symmetry=[rotations]"], None)
 
 

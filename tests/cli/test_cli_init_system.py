@@ -10,9 +10,10 @@ import yaml
 
 from unveil.cli import main
 from unveil.cli.examples import EXAMPLES, HELDOUT
-from unveil.config import load_config, systems
+from unveil.config import load_config
 from unveil.data import open_images
 from unveil.operators import tomography
+from unveil.systems import systems
 from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
 TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",

@@ -55,7 +55,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
         + "\n"
     )
     atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
-    atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config), encoding="utf-8"))
+    atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config, out), encoding="utf-8"))
     if verdict.seen is not None:
         picture = draw_spectrum(verdict.seen)
         atomic_write(out / "check.png", lambda path: path.write_bytes(picture))

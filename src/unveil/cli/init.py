@@ -49,7 +49,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     warning = None
     if "dilation" not in values.get("risk", {}) and (warning := own_scale(config, source, smallest, sigma)) is not None:
         config = parse_config(override(values, ["risk.dilation=[1]"]), data)
-    text = to_yaml(config)
+    text = to_yaml(config, out.parent)
     text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first images;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     largest = max(max(shape[1:]) for shape in shapes)

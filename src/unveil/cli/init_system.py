@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.cli.screen import say
-from unveil.config import Config, override, parse_config, systems, to_yaml
+from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.estimators.reconstruction import largest_singular_value
@@ -17,6 +17,7 @@ from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
+from unveil.systems import systems
 from unveil.training.run import noise_level
 from unveil.training.setup import open_measurements
 
@@ -88,7 +89,7 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         )
     source, problem = open_measurements(config)
     config = with_batch(values, problem, PIXELS_A_STEP, data)
-    text = to_yaml(config)
+    text = to_yaml(config, out.parent)
     if isinstance(config.noise.sigma, str):
         sigma = noise_level(config, source, problem)
         text = text.replace(
@@ -135,7 +136,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     config = with_batch(values, example.problem, EXAMPLE_PIXELS, "--set")
     write_example(folder, example)
     open_measurements(config)
-    text = heading(kind, folder, out, example) + to_yaml(config)
+    text = heading(kind, folder, out, example) + to_yaml(config, out.parent)
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     heldout = f"{folder / 'heldout.npy'} --reference {folder / 'heldout_reference.npy'}"
     say(f"simulated {example.about}: {folder}")

@@ -31,6 +31,7 @@ def open_input(
         raise UnveilError(f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale")
     run = open_run(run_folder)
     if data is None:
+        run.check_data("give INPUT")
         whole, problem = open_measurements(run.config)
         source = split(whole, run.config)[1]
         problem = problem.subset(indices(source))

@@ -74,7 +74,7 @@ def write_report(run: Run) -> Path:
         parts += ["<h2>Training</h2>", _image(curves, "training curves")]
     parts += [
         "<h2>To repeat it</h2>",
-        f"<pre>{html.escape(record['command'])}\n\n{html.escape(to_yaml(run.config))}</pre>",
+        f"<pre>{html.escape(record['command'])}\n\n{html.escape(to_yaml(run.config, run.folder))}</pre>",
         f"<pre>{html.escape(json.dumps(record, indent=1))}</pre>",
     ]
     page = (

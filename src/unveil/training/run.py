@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 import unveil
-from unveil.config import Config, load_config, to_yaml
+from unveil.config import Config, load_config, located, to_yaml
 from unveil.data import ImageSource, Measured, atomic_write
 from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser
@@ -91,6 +91,15 @@ class Run:
         stated = self.config.sampling.gain
         return read_gain(self.folder) if isinstance(stated, str) else stated
 
+    def check_data(self, else_do: str) -> None:
+        """Raises UnveilError, which ends with `else_do`, when the data are not where the run's configuration says."""
+        path = self.config.data.path
+        if not Path(path).exists():
+            raise UnveilError(
+                f"{path} does not exist, the data.path of {self.folder / 'config.yaml'} (there relative to {self.folder}): put "
+                f"the data there, mend the path, or {else_do}"
+            )
+
     def estimator(self, problem: Problem | Several = DENOISING) -> nn.Module:
         """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished.
 
@@ -122,9 +131,10 @@ def create_run(folder: Path, config: Config) -> Run:
 def _create_run(folder: Path, config: Config) -> Run:
     if (folder / "run.json").is_file():
         run = open_run(folder)
-        if run.config != config:
+        old, new = located(run.config), located(config)
+        if old != new:
             raise UnveilError(
-                f"{folder}: holds a run with another configuration ({_difference(run.config, config)}); "
+                f"{folder}: holds a run with another configuration ({_difference(old, new)}); "
                 "choose another folder with --out, or resume it with the configuration it has"
             )
         return run
@@ -150,7 +160,7 @@ def _create_run(folder: Path, config: Config) -> Run:
         "data": source.fingerprint(),
         "versions": _versions(),
     }
-    _write(folder / "config.yaml", to_yaml(config))
+    _write(folder / "config.yaml", to_yaml(config, folder))
     _write(folder / "run.json", json.dumps(record, indent=1) + "\n")
     return open_run(folder)
 
@@ -232,6 +242,7 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
 def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     config = run.config
     with together():
+        run.check_data("start a new run")
         source = open_source(config)
         recorded = json.loads((run.folder / "run.json").read_text())["data"]
         if source.fingerprint() != recorded:

@@ -1,0 +1,117 @@
+"""What is wrong with a configuration, in one line: pydantic finds it, and the words are those of the configuration."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from unveil.systems import systems
+
+__all__ = ["one_line"]
+
+SHOWN = 60
+"""Characters of a wrong key or value."""
+
+WORDS = {
+    "string_type": "must be text",
+    "string_unicode": "is not Unicode: rename it",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a finite number",
+    "tuple_type": "must be a list, e.g. [1, 2]",
+    "model_type": "must be keys with values, one a line and indented",
+    "model_attributes_type": "must be keys with values, one a line and indented, of which kind is one",
+    "invalid_key": "a key must be text",
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+}
+LIMITS = {
+    "greater_than": ("gt", "must be > {}"),
+    "greater_than_equal": ("ge", "must be at least {}"),
+    "less_than": ("lt", "must be < {}"),
+    "less_than_equal": ("le", "must be at most {}"),
+    "too_short": ("min_length", "must have at least {} of them"),
+    "too_long": ("max_length", "must have at most {} of them"),
+    "literal_error": ("expected", "must be {}"),
+}
+
+
+def one_line(error: ValidationError, section: type[BaseModel], version: int) -> str:
+    """The first wrong key of a configuration, its value and what is wrong with it.
+
+    section: of the whole configuration, and version: which one this release reads.
+    """
+    errors = error.errors()
+    first = next(
+        (e for e in errors if e["type"] == "extra_forbidden"), errors[0]
+    )  # a slip, for which another key is missing
+    location, given = first["loc"], first["input"]
+    words = [_words(first)]
+    if location[:2] in (("noise", "sigma"), ("sampling", "gain")):  # pydantic goes on with the member that failed
+        words = [_words(e) for e in errors if e["loc"][:2] == location[:2]]
+        location = location[:2]
+    named = location
+    if location[:1] == ("system",) and len(location) > 1:
+        named = ("system", *location[2:])  # pydantic puts the kind of the system in between
+    key = ".".join(map(_text, named))
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}; known here: {_known(location, section)}"
+    if first["type"] == "missing":
+        key = "data.path" if key == "data" else key
+        return f"{key} is missing; add it, or pass --set {key}=..."
+    if key == "version":
+        return (
+            f"written for configuration version {_shown(given)}, this is {version}: use the unveil release that wrote it, or "
+            "start a new run with unveil init"
+        )
+    if first["type"].startswith("union_tag"):
+        kind = given.get("kind") if isinstance(given, Mapping) else given
+        return f"system.kind is {_shown(kind)}; choose one of {', '.join(systems())}"
+    if given is None and first["type"] in ("model_type", "model_attributes_type"):
+        return f"{key} is empty; remove the line, or give its keys"
+    value = "" if isinstance(given, Mapping | BaseModel) and first["type"] == "value_error" else f" = {_shown(given)}"
+    return f"{key or 'configuration'}{value}: {', or '.join(dict.fromkeys(words))}"
+
+
+def _words(error: Any) -> str:
+    kind = error["type"]
+    if kind in LIMITS:
+        name, words = LIMITS[kind]
+        return words.format(error["ctx"][name])
+    return WORDS.get(kind) or " ".join(error["msg"].removeprefix("Value error, ").split())
+
+
+def _text(part: int | str) -> str:
+    """A key as it is written, in quotes where that would not be one short line."""
+    text = str(part)
+    return text if text.isprintable() and len(text) <= SHOWN else f"{text[:SHOWN]!r}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written. A file gives numbers as text."""
+    if isinstance(value, list | tuple):
+        shown = f"[{', '.join(map(_shown, value[:SHOWN]))}]"
+        return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]} ..."
+    if isinstance(value, str) and len(value) <= SHOWN and value.isprintable():
+        try:
+            float(value)
+        except ValueError:
+            return repr(value)
+        return value
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no integers of thousands of digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]} ..."
+
+
+def _known(location: Sequence[int | str], section: type[BaseModel]) -> str:
+    path = location[:-1]
+    if path[:1] == ("system",):  # then comes its kind
+        section, path = systems()[str(path[1])], path[2:]
+    for part in path:
+        annotation = section.model_fields[str(part)].annotation
+        for kind in (annotation, *get_args(annotation)):  # a section, or one that may be null
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                section = kind
+    return ", ".join(section.model_fields)
