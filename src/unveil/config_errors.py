@@ -66,7 +66,7 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
         )
     if first["type"].startswith("union_tag"):
         kind = given.get("kind") if isinstance(given, Mapping) else given
-        return f"system.kind is {_shown(kind)}; choose one of {', '.join(systems())}"
+        return f"system.kind is {_text(kind)}; choose one of {', '.join(systems())}"
     if given is None and first["type"] in ("model_type", "model_attributes_type"):
         return f"{key} is empty; remove the line, or give its keys"
     value = "" if isinstance(given, Mapping | BaseModel) and first["type"] == "value_error" else f" = {_shown(given)}"
@@ -81,7 +81,7 @@ def _words(error: Any) -> str:
     return WORDS.get(kind) or " ".join(error["msg"].removeprefix("Value error, ").split())
 
 
-def _text(part: int | str) -> str:
+def _text(part: object) -> str:
     """A key as it is written, in quotes where that would not be one short line."""
     text = str(part)
     return text if text.isprintable() and len(text) <= SHOWN else f"{text[:SHOWN]!r}"

@@ -202,8 +202,13 @@ def test_unknown_kinds_and_keys(workspace, tmp_path):
     assert "system.mask is missing" in refused(
         "train", write_config(tmp_path, system={"kind": "inpainting"}), "--out", tmp_path / "run"
     )
-    for wrong in (3, None, "inpainting", ["inpainting"]):
-        assert "system = " in refused("train", write_config(tmp_path, system=wrong), "--out", tmp_path / "run")
+    for wrong, words in (
+        (3, "system = 3"),
+        (None, "system is empty"),
+        ("mri", "system = 'mri'"),
+        (["mri"], "system = "),
+    ):
+        assert words in refused("train", write_config(tmp_path, system=wrong), "--out", tmp_path / "run")
     track = {"kind": "interferometry", "pixels": 8, "field_of_view": 1.0, "track": {"stations": "s.txt", "start": 0}}
     assert "system.track.right_ascension is missing" in refused(
         "train", write_config(tmp_path, system=track), "--out", tmp_path / "run"
