@@ -349,11 +349,14 @@ def huge_npy(path: Path) -> None:
 
 def huge_hdf5(path: Path) -> None:
     with h5py.File(path, "w") as file:
-        file.create_dataset("x", HUGE, "f4", chunks=(1, 256, 256))
+        file.create_dataset("x", HUGE, "f4", chunks=(1, 256, 256))[:, :256, :256] = 0  # a chunk of each image
 
 
 def huge_zarr(path: Path) -> None:
-    zarr.open_group(path, mode="w").create_array("x", shape=HUGE, chunks=(1, 256, 256), dtype="f4")
+    array = zarr.open_group(path, mode="w").create_array(
+        "x", shape=HUGE, chunks=(1, 256, 256), dtype="f4", fill_value=1
+    )
+    array[:, :256, :256] = 0  # a chunk of each image
 
 
 LAZY = """
@@ -367,7 +370,7 @@ for path in sys.argv[1:]:
     before = peak()
     source = open_images(path)
     assert len(source) == 16
-    assert crops(source, 8, 128, torch.Generator().manual_seed(0)).abs().max() == 0
+    assert 0 <= crops(source, 8, 128, torch.Generator().manual_seed(0)).min() <= 1
     print(peak() - before)
 """
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unveil.data import open_images
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, UnveilWarning
 
 mrcfile = pytest.importorskip("mrcfile")
 
@@ -111,6 +111,46 @@ def test_a_window_of_a_huge_stack_needs_little_memory(tmp_path):
     assert int(run.stdout) < 50e6
 
 
+def patched(path, *changes):
+    content = bytearray(path.read_bytes())
+    for offset, new in changes:
+        content[offset : offset + len(new)] = new
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ([(212, b"\x44\0\0\0")], "machine stamp"),
+        ([(208, b"\0\0\0\0")], "Map ID"),
+        ([(208, bytes(8))], "Map ID"),
+    ],
+)
+def test_older_headers_are_read_with_a_warning(tmp_path, changes, words):
+    path = patched(write(tmp_path / "x.st", STACK), *changes)
+    with pytest.warns(UnveilWarning, match=rf"headers are not by the standard here \(.*{words}") as caught:
+        source = open_images(path)
+    assert len(caught) == 1
+    assert len(source) == 4
+    np.testing.assert_array_equal(source.read(3)[0], STACK[3])
+
+
+def test_a_big_endian_file_with_the_stamp_of_another(tmp_path):
+    path = patched(write(tmp_path / "x.rec", STACK.astype(">f4")), (212, b"\x44\x44\0\0"))
+    with pytest.warns(UnveilWarning, match="byte order"):
+        source = open_images(path)
+    np.testing.assert_array_equal(source.read(3)[0], STACK[3])
+
+
+@pytest.mark.parametrize(("flags", "signed"), [(0, False), (1, True), (4, False)])
+def test_imod_says_whether_bytes_are_signed(tmp_path, flags, signed):
+    v = RNG.integers(0, 256, (4, 13, 17)).astype(np.uint8)
+    path = patched(write(tmp_path / "x.ali", v.view(np.int8)), (152, b"IMOD" + flags.to_bytes(4, "little")))
+    expected = v.view(np.int8) / 127 if signed else v / 255
+    np.testing.assert_allclose(open_images(path).read(2)[0], expected[2], rtol=1e-6)
+
+
 def refused(path, *words):
     with pytest.raises(UnveilError) as caught:
         open_images(path)
@@ -130,6 +170,10 @@ def test_what_is_refused(tmp_path, monkeypatch):
     refused(path, "cannot be read", "truncated")
     path.write_bytes(whole[:12] + (101).to_bytes(4, "little") + whole[16:])
     refused(path, "cannot be read", "mode '101'")
+    path.write_bytes(bytes(2048))
+    refused(path, "cannot be read")
+    path.write_bytes(whole[:200] + bytes(20) + whole[220:3000])
+    refused(path, "cannot be read")
     path.write_bytes(whole)
     monkeypatch.setitem(sys.modules, "mrcfile", None)
     refused(path, "needs the mrcfile package", "pip install 'unveil[cryoem]'")

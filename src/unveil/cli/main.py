@@ -73,8 +73,12 @@ def _check_processes() -> None:
         raise UnveilError(message) if _is_first() else Elsewhere(message)
 
 
+_shown: set[str] = set()
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UnveilWarning) and _is_first():
+    if issubclass(category, UnveilWarning) and _is_first() and str(message) not in _shown:
+        _shown.add(str(message))
         print(f"unveil: warning: {plain(str(message))}", file=sys.stderr)
 
 

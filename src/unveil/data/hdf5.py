@@ -1,37 +1,140 @@
-"""HDF5: a dataset is read window by window; HDF5's own small cache of chunks is the only one."""
+"""HDF5: a dataset is read window by window; HDF5's own small cache of chunks is the only one.
+
+Files of MATLAB (-v7.3) are HDF5. Its arrays run the other way round, the rows last, and its complex numbers are records.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unveil.data.axes import default_axes
 from unveil.data.choose import choose
+from unveil.data.hdf5_check import check_dataset, check_stored
+from unveil.data.hdf5_tree import Place, Tree
+from unveil.data.limits import check_count, check_size
+from unveil.data.records import Records, number
 from unveil.data.stored import StoredArray
+from unveil.errors import UnveilError
 
-__all__ = ["scan"]
+__all__ = ["names", "read", "scan"]
+
+_HDF4 = b"\x0e\x03\x13\x01"
 
 
 def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
-    """The dataset `dataset` of the file `path`, or its only one; axes: as in `open_images`."""
+    """The dataset `dataset` of the file `path`, or its only one; axes: as in `open_images`.
+
+    Links are followed within the folder of the file. Raises UnveilError for a dataset that lies elsewhere, was not written, or
+    needs a filter that is not installed.
+    """
+    _check_format(path)
+    with Tree(path) as tree:
+        name, place = _choose(tree, dataset)
+        found, where = tree[place], f"{path}:{name}"
+        shape, dtype = _numbers(found, where)
+        check_dataset(tree, place, where)
+        if axes is None:
+            axes = default_axes(shape, dtype, where)
+            if "MATLAB_class" in found.attrs:
+                axes = axes.translate(str.maketrans("HW", "WH"))
+        stored = StoredArray(path, name, shape, dtype, axes, partial(_load, place))
+        check_count(where, stored.images)
+        check_size(f"an image of {where}", math.prod(stored.image_shape) * dtype.itemsize)
+        check_stored(found, where, stored.axes)
+    return [stored]
+
+
+def names(path: Path) -> list[str]:
+    """Of the datasets in the file `path`, those in the files that it links to included."""
+    _check_format(path)
+    with Tree(path) as tree:
+        return sorted(name for name, _ in tree.datasets())
+
+
+def read(path: Path, dataset: str | None, usual: Sequence[str]) -> np.ndarray:
+    """The whole of a small array in the file `path`: `dataset`, or else the first of `usual` that it has, or its only one.
+
+    An array of MATLAB has its rows and columns exchanged, as has one image of it. Raises UnveilError where `scan` does.
+    """
+    _check_format(path)
+    with Tree(path) as tree:
+        if dataset is None:
+            have = dict(tree.datasets())
+            named = {name.rpartition("/")[2].lower(): name for name in reversed(have)}
+            dataset = next((named[name] for name in usual if name in named), None)
+            if dataset is None and len(have) > 1:
+                listing = ", ".join(sorted(have)[:8])
+                raise UnveilError(f"{path} holds several arrays: add the name, {path}:NAME, of one ({listing})")
+        name, place = _choose(tree, dataset)
+        found, where = tree[place], f"{path}:{name}"
+        _numbers(found, where)
+        check_dataset(tree, place, where)
+        check_size(where, math.prod(found.shape) * found.dtype.itemsize)
+        array = np.asarray(_complex(found)[()])
+        if "MATLAB_class" in found.attrs and array.ndim > 1:
+            array = array.swapaxes(-2, -1)
+            return array.reshape(-1) if array.ndim == 2 and 1 in array.shape else array  # it has no vectors
+        return array
+
+
+def _choose(tree: Tree, dataset: str | None) -> tuple[str, Place]:
     import h5py
 
-    found: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = (tuple(item.shape), item.dtype)
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    name = choose(path, dataset, found)
-    shape, dtype = found[name]
-    axes = axes or default_axes(shape, dtype, f"{path}:{name}")
-    return [StoredArray(path, name, shape, dtype, axes, partial(_load, path, name))]
+    place = None if dataset is None else tree.find(dataset.strip("/"))
+    if dataset is not None and place is not None and isinstance(tree[place], h5py.Dataset):
+        return dataset.strip("/"), place
+    places = dict(sorted(tree.datasets()))
+    found = {}
+    for name, place in places.items():
+        with suppress(UnveilError):
+            found[name] = _numbers(tree[place], name)
+    name = choose(tree.path, dataset, found, tree.closed)
+    return name, places[name]
 
 
-def _load(path: Path, name: str) -> Any:
+def _numbers(dataset: Any, where: str) -> tuple[tuple[int, ...], np.dtype]:
+    """(shape, type) of the dataset. Raises UnveilError where it is empty, or NumPy has no such type."""
+    try:
+        if dataset.shape is not None and "MATLAB_empty" not in dataset.attrs:
+            return tuple(dataset.shape), number(dataset.dtype)
+    except TypeError:
+        raise UnveilError(
+            f"{where} holds a type that is no number: store integers, floating point or complex"
+        ) from None
+    raise UnveilError(f"{where} is empty: name another dataset, or measure again")
+
+
+def _check_format(path: Path) -> None:
+    """Raises UnveilError for older formats of the same extensions."""
+    with open(path, "rb") as file:
+        start = file.read(128)
+    if start.startswith(_HDF4):
+        raise UnveilError(f"{path} is HDF4, not HDF5: convert it with h4toh5, or save it as HDF5")
+    if path.suffix.lower() == ".mat":
+        import h5py
+
+        if not h5py.is_hdf5(path):
+            raise UnveilError(
+                f"{path} is not HDF5, as MATLAB's files before version 7.3: save it again, in MATLAB by "
+                "save('NAME.mat', 'VARIABLE', '-v7.3'), or in Python as .npy"
+            )
+
+
+def _load(place: Place) -> Any:
     import h5py
 
-    return h5py.File(path, "r")[name]  # HDF5 keeps the file open for as long as the dataset is in use
+    file = h5py.File(place.file, "r")  # HDF5 keeps it open for as long as the dataset is in use
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(b"${ORIGIN}")  # raw storage lies beside the file, wherever the process runs
+    return _complex(h5py.Dataset(h5py.h5d.open(file.id, place.name.encode("utf-8", "surrogateescape"), access)))
+
+
+def _complex(dataset: Any) -> Any:
+    return Records(dataset) if number(dataset.dtype) != dataset.dtype else dataset

@@ -2,35 +2,79 @@
 
 Modes 0 (int8), 1 (int16), 2 (float32), 6 (uint16) and 12 (float16), and 4 (complex64); a third axis counts images, whether the file
 calls itself a stack or a volume (Cheng et al. 2015, https://doi.org/10.1016/j.jsb.2015.04.002). Integers are counts as a rule, far
-below the largest of their type, by which they are divided unless a `value_range` says otherwise.
+below the largest of their type, by which they are divided unless a `value_range` says otherwise. IMOD (.st, .ali, .rec) marks files
+whose bytes are unsigned (https://bio3d.colorado.edu/imod/doc/mrc_format.txt).
 """
 
 from __future__ import annotations
 
+import math
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 
 __all__ = ["scan"]
 
+_IMOD = b"IMOD"
+_SIGNED = 1
+"""Of the flags that follow IMOD's stamp in the header."""
+
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The array of the file `path`; axes: as in `open_images`. Raises UnveilError where `mrcfile` is not installed."""
-    array = _load(path)
+    """The array of the file `path`; axes: as in `open_images`.
+
+    Older headers, without the standard's identifier or machine stamp, are read with a warning. Raises UnveilError where
+    `mrcfile` is not installed, and for no image or more than may be.
+    """
+    array, faults = _open(path)
+    if faults:
+        warn(  # of all files in the folder, which come from one program: the same line is shown once
+            f"{path.parent}: MRC headers are not by the standard here ({'; '.join(faults)}); they are read as they are, so "
+            "check that the images look right"
+        )
     own = "NNHW"[-array.ndim :]  # four axes are a stack of volumes, two a micrograph or a stack of one
     if axes is None or axes.upper().replace("N", "") == own:
         axes = own
-    return [StoredArray(path, "", array.shape, array.dtype, axes, partial(_load, path))]
+    stored = StoredArray(path, "", array.shape, array.dtype, axes, partial(_load, path))
+    check_count(str(path), stored.images)
+    check_size(f"an image of {path}", math.prod(stored.image_shape) * array.dtype.itemsize)
+    return [stored]
 
 
 def _load(path: Path) -> Any:
+    return _open(path)[0]
+
+
+def _open(path: Path) -> tuple[Any, list[str]]:
+    """The memory map of the file, and what is wrong with its header, of what does not hinder reading it."""
     try:
         import mrcfile
     except ImportError:
         raise UnveilError(f"{path} needs the mrcfile package: pip install 'unveil[cryoem]'") from None
 
-    with mrcfile.mmap(path, mode="r") as file:
-        return file.data  # the map outlives the file object
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with mrcfile.mmap(path, mode="r") as file:
+                return _bytes(file), []  # the map outlives the file object
+        except ValueError:
+            with mrcfile.mmap(path, mode="r", permissive=True) as file:
+                if file.data is None or file.data.size == 0:
+                    raise  # what the standard's reader said
+                array = _bytes(file)
+    faults = [" ".join(str(warning.message).split()) for warning in caught]
+    return array, [fault.split(" - ")[0] for fault in dict.fromkeys(faults)]
+
+
+def _bytes(file: Any) -> Any:
+    """The data of an open file, with unsigned bytes where IMOD says so."""
+    extra = file.header.extra2.tobytes()[40:48]
+    if file.header.mode != 0 or _IMOD not in (extra[:4], extra[3::-1]):
+        return file.data
+    flags = int.from_bytes(extra[4:], "little" if extra[:4] == _IMOD else "big")
+    return file.data if flags & _SIGNED else file.data.view("u1")

@@ -19,8 +19,8 @@ __all__ = ["EXTENSIONS", "open_images"]
 
 _RASTER = (".png", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
-_HDF5 = (".h5", ".hdf5")
-_MRC = (".mrc", ".mrcs")
+_HDF5 = (".h5", ".hdf5", ".hdf", ".nxs", ".mat")
+_MRC = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali")
 _UVFITS = (".uvfits", ".uvf", ".fits")
 _FETCH = "fetch what they point to (git annex get, datalad get), or mount the drive"
 EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC, *_UVFITS)
