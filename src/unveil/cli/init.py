@@ -1,17 +1,29 @@
 """unveil init: look at the data, and write a configuration that suits them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unveil.cli.init_system import KINDS, check_free, init_measurements
 from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, to_yaml
-from unveil.data import ImageSource, Window, atomic_write
+from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
-from unveil.identify import scale_invariance
+from unveil.identify import (
+    constant_images,
+    contradictions,
+    copied_channels,
+    look,
+    mixed_types,
+    outliers,
+    scale_invariance,
+)
+from unveil.identify.channels import dependent_channels
+from unveil.identify.look import middle, spread
 from unveil.noise import estimate_common_sigma
 from unveil.risks import Dilate
 from unveil.training.recipes import make_risk
@@ -19,11 +31,8 @@ from unveil.training.setup import open_source
 
 __all__ = ["run_init"]
 
-FIRST_IMAGES = 16
-"""How many images are looked at."""
-IMAGES_FOR_SCALE = 32
-WINDOW_FOR_SCALE = 512
-"""How many images the check of scale reads, spread over all, and the side of the window in the middle of each, pixels."""
+SMALLEST = 16
+"""Pixels across the smallest image that can be trained on."""
 
 
 def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
@@ -37,20 +46,34 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
         raise UnveilError(
             f"{config.data.path} does not exist: check the path, or give one of the imaging systems {', '.join(KINDS)}"
         )
-    if config.data.value_range is None and (found := unusual_range(config)) is not None:
-        config = parse_config(override(values, [f"data.value_range=[{found[0]:.4g}, {found[1]:.4g}]"]), data)
-        say(f"values lie between {found[0]:.4g} and {found[1]:.4g}: data.value_range maps these to [0, 1]")
     source = open_source(config)
     shapes = [source.shape(i) for i in range(len(source))]
     smallest = min(min(shape[1:]) for shape in shapes)
+    if smallest < SMALLEST:
+        where = source.where([min(shape[1:]) for shape in shapes].index(smallest))
+        raise UnveilError(
+            f"{where} has {smallest} pixels across, and {SMALLEST} are needed: leave such images out, or, if these are channels, "
+            "state --set data.axes=..., one letter of N, C, H, W for each axis of the array"
+        )
+    if config.data.value_range is None and (found := unusual_range(config)) is not None:
+        config = parse_config(override(values, [f"data.value_range=[{found[0]}, {found[1]}]"]), data)
+        say(f"values lie between {found[0]} and {found[1]}: data.value_range maps these to [0, 1]")
+        source = open_source(config)
     if "crop" not in values.get("training", {}) and smallest < config.training.crop:
         config = parse_config(override(values, [f"training.crop={smallest // 4 * 4}"]), data)
-    sigma = estimate_common_sigma(source.read(i) for i in range(min(FIRST_IMAGES, len(source))))
+    images = look(source)
+    check_images(source, images, data)
+    stated = config.noise.sigma
+    for line in contradictions(images, None if isinstance(stated, str) else stated):
+        warn(line)
+    sigma = estimate_common_sigma(images.values())
+    if not sigma > 0:
+        raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
     warning = None
     if "dilation" not in values.get("risk", {}) and (warning := own_scale(config, source, smallest, sigma)) is not None:
         config = parse_config(override(values, ["risk.dilation=[1]"]), data)
     text = to_yaml(config, out.parent)
-    text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the first images;")
+    text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the images;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     largest = max(max(shape[1:]) for shape in shapes)
     say(
@@ -67,6 +90,23 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     say(f"wrote {out}; next: unveil train {out}")
 
 
+def check_images(source: ImageSource, images: Mapping[str, Tensor], data: str) -> None:
+    """Raises UnveilError for `images` of `source` from which nothing can be learned; warns of those among others."""
+    constant = constant_images(images)
+    names = ", ".join(constant[:3]) + (f" and {len(constant) - 3} more" if len(constant) > 3 else "")
+    if len(constant) == len(images):
+        raise UnveilError(
+            f"{data}: constant images ({names}): there is nothing to learn from one value; give measured ones"
+        )
+    if constant:
+        warn(f"{data}: some images are constant ({names}): leave them out")
+    if (mixed := mixed_types(source)) is not None:
+        warn(f"{data}: {mixed}")
+    pair = dependent_channels(images.values())
+    if pair is not None and pair.copies:
+        raise UnveilError(f"{data}: {copied_channels(list(images.values()))}")
+
+
 def own_scale(config: Config, source: ImageSource, smallest: int, sigma: float) -> str | None:
     """Why these images should not be dilated; None where they may be, or where the configuration would not anyway.
 
@@ -75,33 +115,42 @@ def own_scale(config: Config, source: ImageSource, smallest: int, sigma: float) 
     risk = make_risk(config.risk)
     if not isinstance(risk, Dilate) or not any(1 < k <= smallest / config.training.crop for k in risk.factors):
         return None
-    chosen = range(0, len(source), -(-len(source) // IMAGES_FOR_SCALE))
     stated = config.noise.sigma
     check = scale_invariance(
-        (source.read(i, middle(source.shape(i))) for i in chosen), sigma if isinstance(stated, str) else stated
+        (source.read(i, middle(source.shape(i))) for i in spread(len(source))),
+        sigma if isinstance(stated, str) else stated,
     )
     return check.explanation if check.verdict == "own scale" else None
 
 
-def middle(shape: tuple[int, int, int]) -> Window:
-    """The window of at most WINDOW_FOR_SCALE pixels a side in the middle of an image (C, H, W)."""
-    height, width = (min(side, WINDOW_FOR_SCALE) for side in shape[1:])
-    return (shape[1] - height) // 2, (shape[2] - width) // 2, height, width
-
-
 def unusual_range(config: Config) -> tuple[float, float] | None:
-    """The range of the data's values, in their own units, where [0, 1] or the range of their type would not show them."""
+    """The range of the data's values, in their own units, where [0, 1] or the range of their type would not show them.
+
+    To three digits of the range's width, however far from 0 it lies.
+    """
     low, high = quantiles(open_source(config))
     if low > -0.5 and high < 1.5 and high - low > 0.25:
         return None
-    raw = config.model_copy(update={"data": config.data.model_copy(update={"value_range": (0.0, 1.0)})})
-    low, high = quantiles(open_source(raw))
-    return (low, high) if low < high else None
+    offset, _ = quantiles(in_units(config, 0.0))
+    low, high = (offset + v for v in quantiles(in_units(config, offset)))  # less the offset, float32 resolves the width
+    if not low < high:
+        return None
+    digits = 3 - math.floor(math.log10(high - low))
+    return round(low, digits), round(high, digits)
+
+
+def in_units(config: Config, offset: float) -> ImageSource:
+    """The images in their own units, less an offset."""
+    return open_source(
+        config.model_copy(update={"data": config.data.model_copy(update={"value_range": (offset, offset + 1)})})
+    )
 
 
 def quantiles(source: ImageSource) -> tuple[float, float]:
-    """The 0.1% and 99.9% quantiles of the first images' values."""
-    images = [source.read(i).flatten() for i in range(min(FIRST_IMAGES, len(source)))]
-    values = torch.cat([image[:: max(1, len(image) // 100_000)] for image in images]).double().numpy()
-    low, high = np.quantile(values, [0.001, 0.999])
+    """The 0.1% and 99.9% quantiles of the images' values, without outliers."""
+    values = []
+    for image in look(source).values():
+        kept = image[~outliers(image)]
+        values.append(kept[:: max(1, len(kept) // 100_000)])
+    low, high = np.quantile(torch.cat(values).double().numpy(), [0.001, 0.999])
     return float(low), float(high)

@@ -48,6 +48,10 @@ class ImageSource(ABC):
     def _read(self, i: int, window: Window) -> Tensor:
         """The window of image i as float32 (C, height, width). `read` has checked both arguments."""
 
+    def dtype(self, i: int) -> str:
+        """The type of the numbers that image i is stored in, as NumPy names it."""
+        return "float32"
+
     def where(self, i: int) -> str:
         """Where image i comes from, for the messages of errors."""
         return f"{self.name(i)} (image {i})"
@@ -127,6 +131,9 @@ class Subset(ImageSource):
 
     def name(self, i: int) -> str:
         return self._parent.name(self._indices[self._index(i)])
+
+    def dtype(self, i: int) -> str:
+        return self._parent.dtype(self._indices[self._index(i)])
 
     def where(self, i: int) -> str:
         return self._parent.where(self._indices[self._index(i)])

@@ -130,6 +130,9 @@ class StoredImages(ImageSource):
     def name(self, i: int) -> str:
         return self._names[self._index(i)]
 
+    def dtype(self, i: int) -> str:
+        return self._arrays[self._locate(i)[0]].dtype.newbyteorder("=").name
+
     def where(self, i: int) -> str:
         return f"{self._arrays[self._locate(i)[0]].where} (image {i})"
 

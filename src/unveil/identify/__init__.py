@@ -1,7 +1,10 @@
 """Can this be learned from these measurements? Checks on measurements alone, one a file, before an hour is spent."""
 
+from unveil.identify.contradictions import constant_images, contradictions, copied_channels, mixed_types
 from unveil.identify.equivariance import commutes, equivariance_gap
 from unveil.identify.frequencies import hidden_frequencies, name_hidden
+from unveil.identify.look import look
+from unveil.identify.outliers import outliers
 from unveil.identify.scale import ScaleCheck, scale_invariance
 from unveil.identify.spectrum import TOLERANCE, Spectrum, find_spectrum
 from unveil.identify.verdict import Verdict, check_problem
@@ -13,9 +16,15 @@ __all__ = [
     "Verdict",
     "check_problem",
     "commutes",
+    "constant_images",
+    "contradictions",
+    "copied_channels",
     "equivariance_gap",
     "find_spectrum",
     "hidden_frequencies",
+    "look",
+    "mixed_types",
     "name_hidden",
+    "outliers",
     "scale_invariance",
 ]

@@ -137,7 +137,7 @@ def estimate_common_sigma(images: Iterable[Tensor]) -> float:
     return _level(pool, "images")
 
 
-def _dct(n: int) -> Tensor:
+def dct(n: int) -> Tensor:
     """The orthonormal DCT-II as an (n, n) matrix, rows are frequencies."""
     k = torch.arange(n, dtype=torch.float64)
     matrix = torch.cos(math.pi * k[:, None] * (k + 0.5) / n) * math.sqrt(2 / n)
@@ -172,12 +172,12 @@ def _blocks(image: Tensor, name: str) -> _Blocks | None:
     distance = (avg_pool2d(image, 4, 1) - ends).abs().masked_fill(~clipped, math.inf).amin((0, 1))
     margin = -max_pool2d(-distance, _N - 3, stride).flatten()  # least over the 25 means of 4 x 4 in a block
 
-    matrix = _dct(_N)
+    matrix = dct(_N)
     kernels = torch.einsum("ui,vj->uvij", matrix, matrix).reshape(_N * _N, 1, _N, _N).to(image)
     order = (torch.arange(_N)[:, None] + torch.arange(_N)).flatten()  # u + v
     bands = torch.stack([(order > 0) & (order < _SPLIT), order >= _SPLIT]).to(image)  # (2, 64)
     energies = []
-    for channel in torch.einsum("kc,cihw->kihw", _dct(c).to(image), image):  # one by one, for memory
+    for channel in torch.einsum("kc,cihw->kihw", dct(c).to(image), image):  # one by one, for memory
         z2 = conv2d(channel[None], kernels, stride=stride)[0].flatten(1).square_()
         energies.append((bands @ z2)[:, keep].cpu() * span**2)
     low, high = torch.cat(energies, 1)

@@ -1,0 +1,27 @@
+"""What a check of the data looks at: a window in the middle of some images, spread over all of them."""
+
+from torch import Tensor
+
+from unveil.data import ImageSource, Window
+
+__all__ = ["look", "middle", "spread"]
+
+IMAGES = 32
+WINDOW = 512
+"""How many images are looked at, and the side of the window in the middle of each, pixels."""
+
+
+def look(source: ImageSource) -> dict[str, Tensor]:
+    """Windows (C, h, w) of at most IMAGES images under the images' names. Raises what `source.read` raises."""
+    return {source.name(i): source.read(i, middle(source.shape(i))) for i in spread(len(source))}
+
+
+def spread(count: int) -> range:
+    """At most IMAGES of `count` images, spread over all."""
+    return range(0, count, -(-count // IMAGES))
+
+
+def middle(shape: tuple[int, int, int]) -> Window:
+    """The window of at most WINDOW pixels a side in the middle of an image (C, H, W)."""
+    height, width = (min(side, WINDOW) for side in shape[1:])
+    return (shape[1] - height) // 2, (shape[2] - width) // 2, height, width
