@@ -70,6 +70,12 @@ def attempt(folder, batches=batch_of):
         return error
 
 
+def terminate():
+    """As a cluster does, whose launcher passes on what the processes got already."""
+    for _ in range(2):
+        signal.raise_signal(signal.SIGTERM)
+
+
 def unreadable():
     raise UnveilError("y1.tif: cannot be read")
 
@@ -95,7 +101,7 @@ def run(folder):
     save_file(whole, folder / f"two-{me}.safetensors")
 
     # a signal that reaches the second process alone, during step 3
-    first = attempt(folder / "parts", At(2, 1, lambda: signal.raise_signal(signal.SIGTERM)))
+    first = attempt(folder / "parts", At(2, 1, terminate))
     report["interrupted"] = [isinstance(first, Interrupted), str(first), first.code]
     save_file(attempt(folder / "parts"), folder / f"parts-{me}.safetensors")
 

@@ -283,6 +283,7 @@ def test_a_signal_saves_the_step_and_says_which_it_was(number, tmp_path):
         if done == 2:
             signal.raise_signal(number)
             signal.raise_signal(signal.SIGINT if number != signal.SIGINT else signal.SIGTERM)  # launchers send both
+            signal.raise_signal(number if number != signal.SIGINT else signal.SIGTERM)  # and pass on what came already
 
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with pytest.raises(Interrupted, match="stopped at step 2 of 12, saved") as caught:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from unveil.cli.processes import is_first, started
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -32,6 +34,7 @@ Sigma = Annotated[
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
@@ -40,6 +43,12 @@ def _root(
 
         print(f"unveil {__version__}")
         raise typer.Exit
+    command = context.invoked_subcommand
+    if started() > 1 and command not in (None, "train"):
+        from unveil.errors import Elsewhere, UnveilError
+
+        text = f"unveil {command} runs in one process: start it without torchrun or accelerate"
+        raise UnveilError(text) if is_first() else Elsewhere(text)
 
 
 @app.command()

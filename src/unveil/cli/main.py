@@ -3,7 +3,6 @@
 Kept free of heavy imports, so that `unveil --help` answers at once.
 """
 
-import os
 import signal
 import sys
 import warnings
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from unveil.cli.processes import is_first
 from unveil.errors import Elsewhere, UnveilError, UnveilWarning, plain
 
 __all__ = ["main"]
@@ -35,7 +35,6 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         with _signals():
-            _check_processes()
             code = app(standalone_mode=False)
     except Terminated as stop:
         _interrupted(stop.signum)
@@ -50,7 +49,7 @@ def main() -> None:
         if type(error).__name__ == "Abort":  # what other releases of Typer make of an interrupt
             _interrupted()
         if _is_usage_error(error):
-            if not _is_first():
+            if not is_first():
                 sys.exit(2)
             message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
             _fail(debug, f"{message} See unveil --help.")
@@ -60,24 +59,11 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _is_first() -> bool:
-    """Whether this process speaks, of those that torchrun or accelerate started: all read the same command line."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def _check_processes() -> None:
-    """Raises UnveilError in one of several processes, for a command that each would run by itself."""
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and words and words[0] != "train":
-        message = f"unveil {words[0]} runs in one process: start it without torchrun or accelerate"
-        raise UnveilError(message) if _is_first() else Elsewhere(message)
-
-
 _shown: set[str] = set()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if issubclass(category, UnveilWarning) and _is_first() and str(message) not in _shown:
+    if issubclass(category, UnveilWarning) and is_first() and str(message) not in _shown:
         _shown.add(str(message))
         print(f"unveil: warning: {plain(str(message))}", file=sys.stderr)
 
@@ -110,7 +96,7 @@ def _signals() -> Iterator[None]:
 
 def _interrupted(signum: int = signal.SIGINT) -> None:
     name = "interrupted" if signum == signal.SIGINT else f"stopped by {signal.Signals(signum).name}"
-    if _is_first():
+    if is_first():
         print(f"unveil: {name}; files already written are whole, run it again for the rest", file=sys.stderr)
     sys.exit(128 + signum)
 

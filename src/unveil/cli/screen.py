@@ -4,7 +4,6 @@ Text from files and names is printed as it is: rich would take [red] for a colou
 characters.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from unveil.cli.processes import is_first
 from unveil.errors import plain
 from unveil.evaluation import Figures
 
 __all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars", "say"]
 
-console = Console(quiet=os.environ.get("RANK", "0") != "0")  # of several processes the first speaks
+console = Console(quiet=not is_first())  # of several processes the first speaks
 
 
 def say(text: str) -> None:

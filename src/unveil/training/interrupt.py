@@ -41,17 +41,18 @@ class Stop:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """Within the block the first SIGINT, SIGTERM or SIGHUP sets `requested`; a second one of its kind acts as outside: at once.
+    """Within the block the first SIGINT, SIGTERM or SIGHUP sets `requested`; a second Ctrl-C acts as outside: at once.
 
-    One of another kind does not: launchers of several processes turn Ctrl-C into SIGINT and SIGTERM. Where SIGTERM or
-    SIGHUP is ignored (nohup) it stays ignored.
+    A second SIGTERM or SIGHUP, or a signal of another kind, does not: a cluster signals the launcher of several processes
+    and the processes, and the launcher passes on what it gets. Where SIGTERM or SIGHUP is ignored (nohup) it stays ignored.
     """
     stop = Stop()
     previous: dict[int, Any] = {}
 
     def request(number: int, frame: FrameType | None) -> None:
         stop.signum = number if stop.signum is None else stop.signum
-        signal.signal(number, previous[number])
+        if number == signal.SIGINT:
+            signal.signal(number, previous[number])
 
     try:
         for number in SIGNALS:

@@ -1,0 +1,15 @@
+"""How many processes torchrun or accelerate started with this command line, and which of them speaks. No heavy imports."""
+
+import os
+
+__all__ = ["is_first", "started"]
+
+
+def started() -> int:
+    """The number of processes."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process prints what all would."""
+    return os.environ.get("RANK", "0") == "0"
