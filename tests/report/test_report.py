@@ -81,3 +81,87 @@ def test_the_page_shows_the_figures_and_needs_nothing_else(run):
 def test_a_run_without_results_has_no_report(run):
     with pytest.raises(UnveilError, match="unveil evaluate"):
         write_report(run)
+
+
+EVIL = "<script>alert(1)</script>'\"\x1b[31m"
+
+
+def test_nothing_from_a_file_is_markup(tmp_path):
+    save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))
+    values = {"data": {"path": str(tmp_path / "data.npy"), "dataset": None}, "noise": {"sigma": 0.1}}
+    run = create_run(tmp_path / "<script>alert(1)<" / "<script>alert(1)<", parse_config(values, "test"))
+    write_results(run.folder, [result("<script>alert(1)<", reference=False)])
+    record = json.loads((run.folder / "run.json").read_text())
+    evil = {key: EVIL if isinstance(value, str) else value for key, value in record.items() if key != "sha256"}
+    (run.folder / "run.json").write_text(
+        json.dumps({**evil, "images": EVIL, EVIL: [EVIL, {EVIL: EVIL}], "command": [EVIL]})
+    )
+    page = write_report(run).read_text()
+    assert page.count("<script>") == 1, "its own"
+    assert page.count("&lt;script&gt;alert(1)") >= 9
+
+
+def test_a_name_that_is_not_unicode_is_shown(tmp_path):
+    save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))
+    run = create_run(tmp_path / "run\udcff", parse_config({"data": {"path": str(tmp_path / "data.npy")}}, "test"))
+    write_results(run.folder, [result("a", samples=0)])
+    assert "run\\udcff" in write_report(run).read_text()
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("", "damaged"),
+        ("[]", "damaged (a list"),
+        ("{", "damaged"),
+        ("[" * 10**5, "damaged"),
+        ({}, "damaged (images: Field required)"),
+        ({"images": None, "mean": {}}, "damaged (images"),
+        ({"images": {}, "mean": {}}, "damaged (images"),
+        ({"images": [3], "mean": {}}, "damaged (images.0"),
+        ({"images": [{}], "mean": {}}, "damaged (images.0.name: Field required)"),
+        ({"images": [{"name": 3}], "mean": {}}, "damaged (images.0.name"),
+        ({"images": [{"name": "a", "psnr_mmse": "high"}], "mean": {}}, "damaged (images.0.psnr_mmse"),
+        ({"images": [{"name": "a", "psnr_mmse": float("nan")}], "mean": {}}, "damaged (images.0.psnr_mmse"),
+        ({"images": [], "mean": {"psnr_mmse": None}}, "damaged (mean.psnr_mmse"),
+        ({"images": [], "mean": {"psnr_mmse": float("inf")}}, "damaged (mean.psnr_mmse"),
+        ({"images": [], "mean": {"psnr_mmse": 10**400}}, "damaged (mean.psnr_mmse"),
+        ({"images": [{"name": "../../secret"}], "mean": {}}, "damaged (images.0.name"),
+        ({"images": [{"name": ".."}], "mean": {}}, "damaged (images.0.name"),
+        ({"images": [{"name": "/etc/x"}], "mean": {}}, "damaged (images.0.name"),
+        ({"images": [{"name": "a\\b"}], "mean": {}}, "damaged (images.0.name"),
+    ],
+)
+def test_a_damaged_record_is_one_line(record, words, run):
+    (run.folder / "evaluation.json").write_text(record if isinstance(record, str) else json.dumps(record))
+    with pytest.raises(UnveilError) as caught:
+        write_report(run)
+    line = str(caught.value)
+    assert line.startswith(f"{run.folder / 'evaluation.json'}: {words}")
+    assert line.endswith(f"; run unveil evaluate {run.folder} again")
+    assert "\n" not in line
+
+
+def test_pictures_elsewhere_are_not_shown(run, tmp_path):
+    write_results(run.folder, [result("a"), result("b")])
+    secret = tmp_path / "secret"
+    (run.folder / "images").rename(secret)
+    (run.folder / "images").symlink_to(secret)
+    assert "data:image/png" not in write_report(run).read_text(), "the folder is a link"
+    (run.folder / "images").unlink()
+    (run.folder / "images").mkdir()
+    (run.folder / "images" / "a.png").symlink_to(secret / "a.png")
+    (run.folder / "images" / "b.png").write_text("no picture")
+    assert "data:image/png" not in write_report(run).read_text(), "a file is a link, and another no PNG"
+    (run.folder / "images" / "a.png").unlink()
+    (secret / "a.png").rename(run.folder / "images" / "a.png")
+    (run.folder / "images" / "a").symlink_to(secret / "a")
+    assert write_report(run).read_text().count("data:image/png") == 1, "the folder of the samples is a link"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -1e308, 2**62])
+def test_curves_of_a_training_that_went_astray(value):
+    lines = [{"step": i + 1, "loss": 1.0, "psnr_estimate": 20.0} for i in range(4)]
+    assert pixels(training_curves([*lines, {"step": 5, "loss": value, "psnr_estimate": value}])).std() > 5
+    assert training_curves([{"step": 1}, {"step": 2, "loss": float("nan")}]) is None
+    training_curves([{"step": 2**62, "loss": 1.0}, {"step": -(2**62), "loss": 1.0}])

@@ -6,13 +6,15 @@ It reads the run folder alone (run.json, evaluation.json, metrics.jsonl, images/
 import base64
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unveil.config import to_yaml
 from unveil.data import atomic_write
-from unveil.errors import UnveilError
+from unveil.records import read_json
 from unveil.report.pictures import training_curves
+from unveil.report.record import Row, own_picture, read_evaluation
 from unveil.training import Run, read_metrics
 
 __all__ = ["write_report"]
@@ -52,29 +54,26 @@ if (!matchMedia('(prefers-reduced-motion: reduce)').matches) document.querySelec
 
 def write_report(run: Run) -> Path:
     """Write run.folder/report.html and return its path. Raises UnveilError when the run has not been evaluated."""
-    source = run.folder / "evaluation.json"
-    if not source.is_file():
-        raise UnveilError(f"{run.folder}: nothing to report yet; first run unveil evaluate {run.folder}")
-    evaluation: dict[str, Any] = json.loads(source.read_text())
-    record = json.loads((run.folder / "run.json").read_text())
+    evaluation = read_evaluation(run.folder)
+    record = read_json(run.folder / "run.json")
     title = "/".join(run.folder.resolve().parts[-2:])
     curves = training_curves(read_metrics(run.folder))
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<p class=headline>{_headline(evaluation['mean'])}</p>",
-        f"<p class=note>Learned by unveil {record['unveil']} from {record['images']} noisy images alone "
+        f"<p class=headline>{_headline(evaluation.mean)}</p>",
+        f"<p class=note>Learned by unveil {_text(record, 'unveil')} from {_text(record, 'images')} noisy images alone "
         f"(noise level {run.sigma_n:.4g} on the data's [0, 1] scale). No clean image was used in training.</p>",
         "<h2>Pictures</h2>",
-        *(_pictures(run.folder, row["name"]) for row in evaluation["images"]),
+        *(_pictures(run.folder, row.name) for row in evaluation.images),
         "<h2>Figures</h2>",
-        _table(evaluation["images"], evaluation["mean"]),
-        _explanation(evaluation["mean"]),
+        _table(evaluation.images, evaluation.mean),
+        _explanation(evaluation.mean),
     ]
     if curves is not None:
         parts += ["<h2>Training</h2>", _image(curves, "training curves")]
     parts += [
         "<h2>To repeat it</h2>",
-        f"<pre>{html.escape(record['command'])}\n\n{html.escape(to_yaml(run.config, run.folder))}</pre>",
+        f"<pre>{_text(record, 'command')}\n\n{html.escape(to_yaml(run.config, run.folder))}</pre>",
         f"<pre>{html.escape(json.dumps(record, indent=1))}</pre>",
     ]
     page = (
@@ -83,7 +82,7 @@ def write_report(run: Run) -> Path:
         f"<body>{''.join(parts)}<script>{FLICKER}</script></body></html>\n"
     )
     path = run.folder / "report.html"
-    atomic_write(path, lambda partial: partial.write_text(page, encoding="utf-8"))
+    atomic_write(path, lambda partial: partial.write_text(page, encoding="utf-8", errors="backslashreplace"))
     return path
 
 
@@ -97,16 +96,22 @@ def _headline(mean: dict[str, float]) -> str:
     return f"{mean['psnr_estimate']:.1f} dB, estimated without a reference." if "psnr_estimate" in mean else ""
 
 
+def _text(record: dict[str, Any], key: str) -> str:
+    """What a record says of `key`, for the page; nothing in a file is trusted to be text without markup."""
+    return html.escape(str(record.get(key, "?")))
+
+
 def _pictures(folder: Path, name: str) -> str:
-    strip = folder / "images" / f"{name}.png"
-    if not strip.is_file():
+    strip = own_picture(folder, f"images/{name}.png")
+    if strip is None:
         return ""
-    frames = sorted((folder / "images" / name).glob("sample_*.png"))
+    paths = sorted((folder / "images" / name).glob("sample_*.png"))
+    frames = [png for path in paths if (png := own_picture(folder, f"images/{name}/{path.name}")) is not None]
     flicker = ""
     if len(frames) > 1:
-        images = "".join(_image(f.read_bytes(), "posterior sample", hidden=i > 0) for i, f in enumerate(frames))
+        images = "".join(_image(png, "posterior sample", hidden=i > 0) for i, png in enumerate(frames))
         flicker = f"<p class=note>Where the samples agree, the data decide; where they flicker, they do not.</p><div class=flicker>{images}</div>"
-    return f"<h3>{html.escape(name)}</h3>{_image(strip.read_bytes(), name)}{flicker}"
+    return f"<h3>{html.escape(name)}</h3>{_image(strip, name)}{flicker}"
 
 
 def _image(png: bytes, alt: str, hidden: bool = False) -> str:
@@ -114,15 +119,16 @@ def _image(png: bytes, alt: str, hidden: bool = False) -> str:
     return f"<img{' hidden' if hidden else ''} alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"
 
 
-def _table(rows: list[dict[str, Any]], mean: dict[str, float]) -> str:
+def _table(rows: list[Row], mean: dict[str, float]) -> str:
     keys = [key for key in COLUMNS if key in mean]
     head = "".join(f"<th>{COLUMNS[key]}" for key in keys)
-    body = "".join(f"<tr><td>{html.escape(row['name'])}{_cells(row, keys)}" for row in rows)
+    body = "".join(f"<tr><td>{html.escape(row.name)}{_cells(row.figures, keys)}" for row in rows)
     return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean{_cells(mean, keys)}</table>"
 
 
-def _cells(row: dict[str, Any], keys: list[str]) -> str:
-    return "".join("<td>" + ("" if row.get(key) is None else f"{row[key]:.{_digits(key)}f}") for key in keys)
+def _cells(row: Mapping[str, float | None], keys: list[str]) -> str:
+    values = ((key, row.get(key)) for key in keys)
+    return "".join("<td>" + ("" if value is None else f"{value:.{_digits(key)}f}") for key, value in values)
 
 
 def _digits(key: str) -> int:

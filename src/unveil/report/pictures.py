@@ -1,6 +1,7 @@
 """Pictures of results, as PNG bytes: an image beside its estimates, and the course of training."""
 
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["comparison", "displayed", "training_curves"]
 
 DPI = 110
+SHOWN = 1e30
+"""What is not smaller was no number when a training went astray, and has no place on an axis."""
 
 
 def displayed(x: Tensor) -> np.ndarray:
@@ -77,9 +80,10 @@ def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
 
 
 def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
-    """Loss, and held-out PSNR estimated without a reference, against the step; None before the first line."""
+    """Loss, and held-out PSNR estimated without a reference, against the step; None where there is nothing to show."""
     from matplotlib.figure import Figure
 
+    metrics = [line for line in metrics if abs(line.get("loss", math.inf)) < SHOWN]
     if not metrics:
         return None
     figure = Figure(figsize=(9, 3), layout="constrained")
@@ -93,7 +97,7 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
     left.set(xlabel="step", ylabel="training risk (weighted)", ylim=_limits(loss))
     left.legend(frameon=False)
     for key, label in (("psnr_estimate", "at the measured level"), ("psnr_estimate_half", "at half of it (2x2 means)")):
-        points = [(line["step"], line[key]) for line in metrics if key in line]
+        points = [(line["step"], line[key]) for line in metrics if abs(line.get(key, math.inf)) < SHOWN]
         if points:
             right.plot(*zip(*points), marker=".", label=label)
     right.set(xlabel="step", ylabel="held-out PSNR, estimated (dB)")

@@ -5,12 +5,14 @@ import math
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from unveil.data import ImageSource, atomic_write
 from unveil.diffusion import SCHEDULES, fit_gain
 from unveil.errors import UnveilError
 from unveil.problem import DENOISING, Problem, Several
+from unveil.records import read_record
 
 __all__ = ["fit_to_images", "read_gain"]
 
@@ -81,7 +83,8 @@ def read_gain(folder: Path) -> float:
     path = folder / FILE
     if not path.is_file():
         return 0.0
-    try:
-        return float(json.loads(path.read_text())["gain"])
-    except (ValueError, KeyError, TypeError):
-        raise UnveilError(f"{path}: damaged; delete it for the exact solver, or train again") from None
+    return read_record(path, _Sampler, "delete it for the exact solver, or train again").gain
+
+
+class _Sampler(BaseModel):
+    gain: float = Field(ge=0, allow_inf_nan=False)
