@@ -14,7 +14,7 @@ __all__ = ["make_generator", "normal", "uniform"]
 def make_generator(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator on `device` whose seed hashes the integers `key` in [0, 2^32), e.g. (seed, step, rank)."""
     # SeedSequence pads with zeros: without the length, (seed,) and (seed, 0) would be one stream.
-    seed = int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0] >> 1)
+    seed = int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device).manual_seed(seed)
 
 

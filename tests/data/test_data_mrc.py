@@ -4,14 +4,13 @@ import pickle
 import subprocess
 import sys
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
 
 from unveil.data import open_images
 from unveil.errors import UnveilError, UnveilWarning
-
-mrcfile = pytest.importorskip("mrcfile")
 
 RNG = np.random.default_rng(0)
 STACK = RNG.normal(size=(4, 13, 17)).astype(np.float32)

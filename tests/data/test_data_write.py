@@ -106,7 +106,7 @@ def test_save_image_on_a_full_disk(tmp_path, monkeypatch, name):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.skipif(sys.platform == "win32", reason="hardware: POSIX permissions")
 def test_others_may_read_what_the_umask_allows(tmp_path):
     (tmp_path / "plain").write_text("x")
     save_image(tmp_path / "x.npy", image(1))

@@ -355,7 +355,8 @@ def test_a_sample_that_is_done_stays_as_it_is(device):
     assert len(calls) > 8, "the others went on"
     torch.testing.assert_close(x, b @ torch.linalg.inv(h), rtol=0, atol=1e-4)  # the floor is 1e-6 of |b|
     torch.testing.assert_close(x[1], vectors[:, 7] / values[7], rtol=0, atol=1e-12)
-    assert torch.equal(x[1:2], conjugate_gradients(apply, b[1:2], 30))
+    alone = conjugate_gradients(apply, b[1:2], 30)  # a product with one row sums in another order than one with four
+    torch.testing.assert_close(x[1:2], alone, rtol=1e-12, atol=1e-14)
     assert torch.equal(x[3], torch.zeros_like(x[3]))
 
 

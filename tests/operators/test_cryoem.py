@@ -99,8 +99,6 @@ _rlnOpticsGroup #5
 
 @pytest.fixture
 def star(tmp_path):
-    pytest.importorskip("starfile")
-
     def inner(text=STAR):
         (tmp_path / "particles.star").write_text(text)
         return str(tmp_path / "particles.star")

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits
 
 from unveil.config import parse_config
 from unveil.data import open_images
@@ -36,7 +37,6 @@ def write(path, data, first_stokes=-1, names=("UU---SIN", "VV---SIN"), without=(
 
     extra: further parameters, or others than usual.
     """
-    fits = pytest.importorskip("astropy.io.fits")
     parameters = {names[0]: U, names[1]: V, "WW---SIN": 0 * U, "BASELINE": BASELINES, "DATE": 2457850.0 + 0 * U}
     if frqsel is not None:
         parameters["FREQSEL"] = frqsel
@@ -229,7 +229,6 @@ def test_no_weights_or_all_flagged(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:File may have been truncated")
 def test_files_that_are_not_uvfits(tmp_path):
-    fits = pytest.importorskip("astropy.io.fits")
     with pytest.raises(UnveilError, match="does not exist"):
         read_uvfits(tmp_path / "missing.uvfits")
     (tmp_path / "text.uvfits").write_text("u v real imaginary\n")
@@ -274,7 +273,6 @@ def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
 
 def test_other_extensions_of_the_same_files(tmp_path):
     """CASA and Difmap write .uvf, others .fits, which may hold an image as well."""
-    fits = pytest.importorskip("astropy.io.fits")
     whole = open_images(write(tmp_path / "a.uvfits", cube(stokes=2))).read(0)
     for name in ("a.uvf", "a.UVF", "a.fits"):
         (tmp_path / name).write_bytes((tmp_path / "a.uvfits").read_bytes())

@@ -10,8 +10,8 @@ __all__ = ["torch_device"]
 def torch_device(device: str) -> torch.device:
     """auto is the accelerator, where there is one."""
     if device == "auto":
-        found = torch.accelerator.current_accelerator() if hasattr(torch, "accelerator") else None
-        return found if found is not None and torch.accelerator.is_available() else torch.device("cpu")
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)

@@ -15,7 +15,7 @@ import platform
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def _create_run(folder: Path, config: Config) -> Run:
     record = {
         "format": FORMAT,
         "unveil": unveil.__version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": config.seed,
         "sigma_n": sigma,
