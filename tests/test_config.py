@@ -270,3 +270,11 @@ def test_a_configuration_cannot_change():
     config = parse_config(DATA, "here")
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3
+
+
+def test_a_dataset_that_is_called_by_a_number():
+    config = parse_config(override({"data": {"path": "x.zarr"}}, ["data.dataset=0"]), "--set")
+    assert config.data.dataset == "0"
+    assert parse_config(yaml.safe_load(to_yaml(config)), "x") == config
+    with pytest.raises(UnveilError, match=r"data\.dataset"):
+        parse_config({"data": {"path": "x", "dataset": 0.5}}, "x")

@@ -42,6 +42,12 @@ class DataConfig(Section):
     )
     validation: float = Field(0.1, ge=0, lt=1, description="share of the images kept out of training")
 
+    @field_validator("dataset", mode="before")
+    @classmethod
+    def _name(cls, dataset: Any) -> Any:
+        """OME-Zarr calls its arrays 0, 1, ..., which YAML reads as numbers."""
+        return str(dataset) if type(dataset) is int else dataset
+
 
 LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
 """So that its square is a number in single precision."""
