@@ -95,7 +95,9 @@ def test_levels_per_sample_when_the_batch_is_as_long_as_the_image_is_wide(solver
     alone = torch.cat([solver.solve(shrink, x[b : b + 1], levels[:, b], None) for b in range(4)])
     torch.testing.assert_close(together, alone)
     same = solver.solve(shrink, x, levels[:, :1].expand(-1, 4), None)
-    torch.testing.assert_close(same, solver.solve(shrink, x, levels[:, 0], None))  # powers of one level are not vectorised
+    torch.testing.assert_close(
+        same, solver.solve(shrink, x, levels[:, 0], None)
+    )  # powers of one level are not vectorised
 
 
 @every_solver
