@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unveil.data import hdf5, mrc, npy, raster, tiff, uvfits, zarrs
+from unveil.data.content import what_it_is
 from unveil.data.faults import unreadable
 from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray, StoredImages
@@ -121,8 +122,9 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
             return mrc.scan(path, axes)
         if extension in _UVFITS:
             return uvfits.scan(path, axes)
-    except (UnveilError, MemoryError):
+    except UnveilError:
         raise
     except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
-        raise unreadable(str(path), error) from error
+        what = None if path.is_dir() else what_it_is(path)
+        raise (UnveilError(f"{path} cannot be read: it {what}") if what else unreadable(str(path), error)) from error
     raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")

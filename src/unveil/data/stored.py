@@ -22,6 +22,8 @@ from torch import Tensor
 from unveil.data.axes import check_axes
 from unveil.data.cache import Cache
 from unveil.data.faults import unreadable
+from unveil.data.limits import check_count, check_size
+from unveil.data.mapped import check_mapped
 from unveil.data.names import file_names
 from unveil.data.source import ImageSource, Window
 from unveil.data.values import check_dtype, to_float32
@@ -37,6 +39,7 @@ class StoredArray:
     path: the file. inside: the dataset or page within it, or "". shape, dtype: of the array as `load()`
     returns it. axes: one letter of N, C, H, W for each axis. load: opens it, as anything that takes a
     tuple of integers and slices (memory map, HDF5 dataset, zarr array), or decodes it; picklable.
+    white: of integers that count down from white to black, the stored number that is black: v is read as white - v.
     Raises UnveilError if axes, shape and dtype are not those of images.
     """
 
@@ -46,8 +49,10 @@ class StoredArray:
     dtype: np.dtype
     axes: str
     load: Callable[[], Any]
+    white: int | None = None
 
     def __post_init__(self) -> None:
+        check_count(self.where, self.images)
         check_dtype(self.dtype, self.where)
         object.__setattr__(self, "axes", check_axes(self.axes, self.shape, self.where))
         if self.dtype.kind == "c" and self._size("C") > 1 and "N" not in self.axes:
@@ -75,6 +80,8 @@ class StoredArray:
         part = {"C": slice(None), "H": slice(top, top + h), "W": slice(left, left + w)}
         stack = iter(np.unravel_index(k, self._stack)) if self._stack else iter(())
         v = np.asarray(array[tuple(int(next(stack)) if a == "N" else part[a] for a in self.axes)])
+        if self.white is not None:
+            v = v.dtype.type(self.white) - v
         kept = self.axes.replace("N", "")
         return v.transpose([kept.index(a) for a in "CHW" if a in kept]).reshape(self._size("C"), h, w)
 
@@ -144,15 +151,17 @@ class StoredImages(ImageSource):
     def _read(self, i: int, window: Window) -> Tensor:
         k, n = self._locate(i)
         stored = self._arrays[k]
+        check_size(self.where(i), 4 * stored.image_shape[0] * window[2] * window[3])
         try:
             array = self._cache.get(k, stored.load)
+            check_mapped(array)
             if tuple(array.shape) != stored.shape or array.dtype != stored.dtype:
                 raise UnveilError(
                     f"{stored.where} has changed since it was opened, from {stored.dtype} {stored.shape} to "
                     f"{array.dtype} {tuple(array.shape)}: open it again"
                 )
             v = stored.cut(array, n, window)
-        except (UnveilError, MemoryError):
+        except UnveilError:
             raise
         except Exception as error:  # decoders raise whatever comes: OSError, SyntaxError, zlib.error, struct.error
             raise unreadable(self.where(i), error) from error
