@@ -122,9 +122,8 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
             return mrc.scan(path, axes)
         if extension in _UVFITS:
             return uvfits.scan(path, axes)
-    except UnveilError:
-        raise
     except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
-        what = None if path.is_dir() else what_it_is(path)
-        raise (UnveilError(f"{path} cannot be read: it {what}") if what else unreadable(str(path), error)) from error
+        if (what := what_it_is(path)) is not None:
+            raise UnveilError(f"{path} cannot be read: it {what}") from error
+        raise error if isinstance(error, UnveilError) else unreadable(str(path), error) from error
     raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")
