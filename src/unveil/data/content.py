@@ -19,7 +19,6 @@ _BEGINNINGS = (
     (b"BM", "", "a BMP"),
     (b"\0\0\0\x0cjP", "", "a JPEG 2000 image"),
     (b"SIMPLE  =", ".uvfits .uvf .fits", "a FITS file"),
-    (b"PK\x03\x04", "", "a zip archive"),
     (b"\x1f\x8b", "", "compressed with gzip"),
     (b"%PDF", "", "a PDF document"),
 )

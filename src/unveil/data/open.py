@@ -123,7 +123,8 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
         if extension in _UVFITS:
             return uvfits.scan(path, axes)
     except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
-        if (what := what_it_is(path)) is not None:
-            raise UnveilError(f"{path} cannot be read: it {what}") from error
-        raise error if isinstance(error, UnveilError) else unreadable(str(path), error) from error
+        what = what_it_is(path)
+        if what is None and isinstance(error, UnveilError):
+            raise
+        raise (UnveilError(f"{path} cannot be read: it {what}") if what else unreadable(str(path), error)) from error
     raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")
