@@ -35,7 +35,13 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     with _any_size(), Image.open(path) as image:
         mode, transparent = image.mode, "transparency" in image.info
         orientation = _orientation(path, image)
-        form = image.palette.mode if mode == "P" else "I;16" if mode == "I" and image.format == "PNG" else mode
+        form = (
+            image.palette.mode
+            if image.palette and mode == "P"
+            else "I;16"
+            if mode == "I" and image.format == "PNG"
+            else mode
+        )
         pixel = np.asarray(Image.new(form, (1, 1)))
         shape = (image.height, image.width, *pixel.shape[2:])
     with open(path, "rb") as stream:

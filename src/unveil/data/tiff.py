@@ -175,6 +175,8 @@ def _memmap(path: Path, number: int, level: int, axes: str, orientation: Any) ->
     with tifffile.TiffFile(path) as file:
         series = file.series[number].levels[level]
         dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+        if series.dataoffset is None:
+            raise UnveilError(f"{path} has changed since it was opened: open it again")
         array = np.memmap(path, dtype, "r", series.dataoffset, tuple(series.shape))
     return seen_pixels(array, axes, orientation)
 

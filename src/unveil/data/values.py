@@ -50,7 +50,7 @@ def to_float32(v: np.ndarray, value_range: tuple[float, float] | None) -> np.nda
     if value_range is not None:
         low, high = value_range
         if low != 0.0:
-            out -= low
-        out /= high - low
+            np.subtract(out, low, out=out)
+        np.divide(out, high - low, out=out)
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and `read` says so
         return out.astype(np.float32, copy=False)
