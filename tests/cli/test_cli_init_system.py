@@ -3,6 +3,7 @@
 import json
 import sys
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -186,6 +187,21 @@ def test_k_space_is_described_and_not_rescaled(tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
     assert "SIMULATED" not in out.read_text()
     assert call("train", out, "--out", tmp_path / "run", "--device", "cpu", *sets(*TINY)) == 0
+
+
+def test_the_mask_beside_k_space_is_found(tmp_path, capsys, refused):
+    data, mask = k_space(tmp_path)
+    words = ("init", "mri", tmp_path / "x.h5", "--out", tmp_path / "c.yaml", *sets("noise.sigma=0.02"))
+    with h5py.File(tmp_path / "x.h5", "w") as file:  # as fastMRI
+        file["kspace"] = np.load(data)
+    assert "system.mask is missing" in refused(*words)
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["mask"] = np.load(mask).astype(np.float32)
+    assert call(*words) == 0
+    assert f"system.mask is {tmp_path / 'x.h5'}:mask" in " ".join(capsys.readouterr().out.split())
+    config = load_config(tmp_path / "c.yaml")
+    assert config.system.mask == f"{tmp_path / 'x.h5'}:mask"
+    assert call("check", tmp_path / "c.yaml") == 0
 
 
 def test_nor_where_the_system_is_set_by_its_key(tmp_path):

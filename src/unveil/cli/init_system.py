@@ -11,6 +11,7 @@ from torch import Tensor
 from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, atomic_write
+from unveil.data.hdf5 import mask_inside
 from unveil.errors import UnveilError, warn
 from unveil.estimators.reconstruction import largest_singular_value
 from unveil.identify.instrument import instrument_contradictions
@@ -82,6 +83,10 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
     """Write the configuration for measurements by the system, whose values are never rescaled."""
     check_free(out, force)
     values = override({"data": {"path": data}, "system": {"kind": kind}, **settings(kind)}, sets)
+    system = values["system"]
+    if kind == "mri" and isinstance(system, dict) and "mask" not in system and (mask := mask_inside(data)) is not None:
+        system["mask"] = mask
+        say(f"system.mask is {mask}, in the file of the measurements")
     config = parse_config(values, "--set")
     if config.system.kind != kind:
         raise UnveilError(

@@ -23,8 +23,9 @@ from unveil.data.records import Records, number
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError
 
-__all__ = ["names", "read", "scan"]
+__all__ = ["EXTENSIONS", "mask_inside", "read", "scan"]
 
+EXTENSIONS = (".h5", ".hdf5", ".hdf", ".nxs", ".mat")
 _HDF4 = b"\x0e\x03\x13\x01"
 
 
@@ -51,11 +52,15 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
     return [stored]
 
 
-def names(path: Path) -> list[str]:
-    """Of the datasets in the file `path`, those in the files that it links to included."""
-    _check_format(path)
-    with Tree(path) as tree:
-        return sorted(name for name, _ in tree.datasets())
+def mask_inside(path: str) -> str | None:
+    """FILE:DATASET of the `mask` that a file of fastMRI holds beside its k-space; None where there is none."""
+    if Path(path).suffix.lower() not in EXTENSIONS or not Path(path).is_file():
+        return None
+    try:
+        with Tree(Path(path)) as tree:
+            return f"{path}:mask" if tree.find("mask") is not None else None
+    except (UnveilError, OSError):  # opening the measurements says it
+        return None
 
 
 def read(path: Path, dataset: str | None, usual: Sequence[str]) -> np.ndarray:

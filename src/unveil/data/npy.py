@@ -33,7 +33,7 @@ def load(path: Path) -> Any:
     with open(path, "rb") as file:
         start = file.read(2)
         if start == b"PK":
-            raise UnveilError(f"{path} is an archive of arrays, as .npz: save one array with numpy.save")
+            raise UnveilError(f"{path} is an archive of arrays, as .npz, not numbers: save one array with numpy.save")
         file.seek(0)
         try:
             version = np.lib.format.read_magic(file)
@@ -47,12 +47,12 @@ def load(path: Path) -> Any:
             ) from None
     if dtype.hasobject:
         raise UnveilError(
-            f"{path} cannot be read: it holds Python objects, which could run code; save numbers, numpy.save(path, "
+            f"{path} cannot be read (it holds Python objects, which could run code): save numbers, numpy.save(path, "
             "array.astype('float32'))"
         )
     if declared > held:
         raise UnveilError(
-            f"{path} cannot be read: its header declares {min(declared, 10**18):,} bytes of numbers and the file holds {held:,}; "
-            "it was cut or is still being written: copy or save it again"
+            f"{path} cannot be read (its header declares {min(declared, 10**18):,} bytes of numbers and the file holds "
+            f"{held:,}): it was cut or is still being written; copy or save it again"
         )
     return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -20,11 +20,10 @@ __all__ = ["EXTENSIONS", "open_images"]
 
 _RASTER = (".png", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
-_HDF5 = (".h5", ".hdf5", ".hdf", ".nxs", ".mat")
 _MRC = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali")
 _UVFITS = (".uvfits", ".uvf", ".fits")
 _FETCH = "fetch what they point to (git annex get, datalad get), or mount the drive"
-EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *_HDF5, ".zarr", *_MRC, *_UVFITS)
+EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *hdf5.EXTENSIONS, ".zarr", *_MRC, *_UVFITS)
 
 
 def open_images(
@@ -104,13 +103,13 @@ def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
 
 def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
     extension = path.suffix.lower()
-    grouped = extension in _HDF5 or path.is_dir()
+    grouped = extension in hdf5.EXTENSIONS or path.is_dir()
     if dataset is not None and not grouped:
         raise UnveilError(f"{path} has no datasets, which only HDF5 and zarr have: leave dataset out")
     try:
         if path.is_dir():
             return zarrs.scan(path, dataset, axes)
-        if extension in _HDF5:
+        if extension in hdf5.EXTENSIONS:
             return hdf5.scan(path, dataset, axes)
         if extension in _RASTER:
             return raster.scan(path, axes)
