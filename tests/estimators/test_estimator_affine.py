@@ -12,7 +12,8 @@ from unveil.estimators.affine_unet import AffineBlock
 from unveil.random import make_generator, normal, uniform
 from unveil.risks import LogUniform, Oracle
 
-PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
+PRECISIONS = [(torch.float32, 5e-5), (torch.float64, 1e-10)]
+"""Some hundred products are summed, in an order of the processor's: 1.3e-5 without AVX. A bias violates by more than 1e-4."""
 
 
 class Summed(nn.Module):
