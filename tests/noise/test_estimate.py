@@ -174,3 +174,9 @@ def test_correlated_noise_is_underestimated():
     y = noisy(photograph("astronaut", True, False), 0.1, 8)[None]
     smooth = torch.nn.functional.avg_pool2d(y, 2, 1)  # its standard deviation is sigma / 2
     assert float(estimate_sigma(smooth)) < 0.03
+
+
+def test_the_image_that_is_too_small_is_named():
+    images = [torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)), torch.rand(1, 10, 12)]
+    with pytest.raises(UnveilError, match=r"tiny\.tif has 10 x 12 pixels"):
+        estimate_common_sigma(images, ["large.tif", "tiny.tif"])

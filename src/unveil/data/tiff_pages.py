@@ -98,7 +98,8 @@ def check_chain(file: Any, where: str) -> None:
         return
     file.filehandle.seek(position)
     stored = file.filehandle.read(file.tiff.offsetsize)
-    if len(stored) == file.tiff.offsetsize and struct.unpack(file.tiff.offsetformat, stored)[0]:
+    inside = len(stored) == file.tiff.offsetsize
+    if position > file.filehandle.size or (inside and struct.unpack(file.tiff.offsetformat, stored)[0]):
         warn(
             f"{where}: the list of its pages breaks off after {len(file.pages)}: if it should hold more, it was cut; restore it "
             "from its source"

@@ -109,13 +109,13 @@ def estimate_sigma(y: Tensor) -> Tensor:
     return torch.tensor(levels, dtype=dtype, device=y.device)
 
 
-def estimate_common_sigma(images: Iterable[Tensor]) -> float:
+def estimate_common_sigma(images: Iterable[Tensor], names: Sequence[str] = ()) -> float:
     """The one sigma of the white Gaussian noise in a collection of images, which may differ in size.
 
     images: tensors (C, H, W) in the same units, each as `estimate_sigma` takes it, read once and one at a
     time. Within 3% on a dozen photographs with sigma from 0.02 to 0.2 in [0, 1]. If the levels differ after
     all, the answer leans to the lowest: compare `estimate_sigma` of each. Constant images are passed over;
-    0 if all are.
+    0 if all are. names: what to call each in a message.
 
     Raises UnveilError for no images, and as `estimate_sigma` does.
     """
@@ -123,7 +123,7 @@ def estimate_common_sigma(images: Iterable[Tensor]) -> float:
     count, step, held = 0, 1, 0
     for i, image in enumerate(images):
         count += 1
-        blocks = _blocks(image, f"images[{i}]")
+        blocks = _blocks(image, names[i] if names else f"images[{i}]")
         if blocks is None:
             continue
         pool.append(blocks.where(slice(None, None, step)))

@@ -181,9 +181,8 @@ def noise_level(config: Config, source: ImageSource, problem: Problem | Several)
             f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "
             "the scale of the measurements"
         )
-    found = estimate_common_sigma(
-        source.read(i) for i in range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
-    )
+    chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+    found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
     if not found > 0:
         raise UnveilError(f"{data.path}: no noise found in the images; state noise.sigma, the level you know")
     return found
@@ -191,12 +190,13 @@ def noise_level(config: Config, source: ImageSource, problem: Problem | Several)
 
 def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
     """The block sizes whose windows fit the smallest image. Raises UnveilError when not even a crop does."""
-    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    sides = [min(source.shape(i)[1:]) for i in range(len(source))]
+    smallest = min(sides)
     dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
     if not dilation:
         raise UnveilError(
-            f"{config.data.path}: the smallest image has {smallest} pixels across, less than the crop of "
-            f"{config.training.crop}; lower training.crop"
+            f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than the crop of "
+            f"{config.training.crop}; lower training.crop, or leave it out"
         )
     return dilation
 
