@@ -269,6 +269,22 @@ def test_exchanged_axes_are_said_and_the_advice_mends_them(tmp_path, capsys):
     torch.testing.assert_close(source.read(2)[0], y[2])
 
 
+def test_the_brightness_of_sources_is_found_in_their_visibilities(examples, tmp_path, capsys):
+    """Without system.brightness it is set so that images are about in [0, 1]; a stated one far from it is warned of."""
+    known = load_config(examples("interferometry") / "unveil.yaml")
+    keys = [f"system.{key}={json.dumps(v)}" for key, v in known.system.model_dump().items() if v is not None]
+    words = ("init", "interferometry", known.data.path, "--out", tmp_path / "c.yaml", "--force")
+    assert call(*words, *sets(*(key for key in keys if "brightness" not in key))) == 0
+    found = load_config(tmp_path / "c.yaml").system.brightness
+    assert known.system.brightness / 2 < found < 2 * known.system.brightness
+    assert f"brightness: {found}  # the sources' peaks are at about {found}" in (tmp_path / "c.yaml").read_text()
+    assert call(*words, *sets(*keys)) == 0
+    assert load_config(tmp_path / "c.yaml").system.brightness == known.system.brightness
+    assert "warning" not in capsys.readouterr().err
+    assert call(*words, *sets(*keys, "system.brightness=1.0")) == 0
+    assert f"--set system.brightness={found}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", sorted(set(EXAMPLES) - set(WITHOUT_ESTIMATE)))
 def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
     data = examples(kind) / f"example-{kind}" / "measurements.npy"

@@ -271,6 +271,40 @@ def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
         open_images(path, axes="NHW").read(0)
 
 
+def test_observations_at_other_points_are_told_from_those_of_the_system(tmp_path):
+    """Another day: the Earth turned. Another band: other frequencies, and other noise. The same again: it fits."""
+    data = cube(stokes=2)
+    first = write(tmp_path / "day1.uvfits", data)
+    write(tmp_path / "day1b.uvfits", np.concatenate([data[..., :2] + 1, data[..., 2:]], -1))
+    write(tmp_path / "day2.uvfits", data, extra={"UU---SIN": U * np.cos(0.5), "VV---SIN": V})
+    noisier = data.copy()
+    noisier[0, ..., 2] *= 0.5
+    write(tmp_path / "band.uvfits", noisier)
+    data[2, ..., 2] = 0
+    write(tmp_path / "flagged.uvfits", data)
+    width = 0.4 / (abs(U).max() * FREQUENCY) / MICROARCSECOND * 4
+    system = {"kind": "interferometry", "uvfits": str(first), "pixels": 4, "field_of_view": width}
+
+    def opened(name):
+        config = parse_config({"data": {"path": str(tmp_path / name)}, "system": system}, "test")
+        return open_problem(config, open_images(config.data.path))
+
+    opened("day1.uvfits"), opened("day1b.uvfits")
+    gap = FREQUENCY * 0.02 * (1 - np.cos(0.5))
+    with pytest.raises(
+        UnveilError, match=rf"day2\.uvfits: its baselines \(u, v\) are not .*by up to {gap:.3g} ".replace("+", r"\+")
+    ):
+        opened("day2.uvfits")
+    with pytest.raises(UnveilError, match=r"band\.uvfits: the noise of its visibilities is not that of"):
+        opened("band.uvfits")
+    with pytest.raises(UnveilError, match=r"flagged\.uvfits has 2 visibilities, and system\.uvfits: .* has 3"):
+        opened("flagged.uvfits")
+    for name in ("band.uvfits", "flagged.uvfits", "day1.uvfits"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UnveilError, match=r"day2\.uvfits"):  # one of several
+        opened(".")
+
+
 def test_other_extensions_of_the_same_files(tmp_path):
     """CASA and Difmap write .uvf, others .fits, which may hold an image as well."""
     whole = open_images(write(tmp_path / "a.uvfits", cube(stokes=2))).read(0)

@@ -18,9 +18,9 @@ from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
-from unveil.systems import systems
+from unveil.systems import InterferometrySystem, systems
 from unveil.training.run import noise_level
-from unveil.training.setup import open_measurements
+from unveil.training.setup import open_measurements, open_problem
 
 if TYPE_CHECKING:
     from unveil.cli.examples import Example
@@ -93,8 +93,17 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
         )
     source, problem = open_measurements(config)
+    found = brightness(config, source)
+    if found is not None and "brightness" not in values["system"]:
+        values = override(values, [f"system.brightness={found:.2g}"])
+        problem = open_problem(parse_config(values, "--set"), source)
     config = with_batch(values, problem, PIXELS_A_STEP, data)
     text = to_yaml(config, out.parent)
+    if found is not None:
+        text = text.replace(
+            "  # jansky per pixel",
+            f"  # the sources' peaks are at about {found:.2g}, to within a factor of two; jansky per pixel",
+        )
     if isinstance(config.noise.sigma, str):
         sigma = noise_level(config, source, problem)
         text = text.replace(
@@ -106,13 +115,8 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
     )
     for line in instrument_contradictions(kind, source, problem, noise_level(config, source, problem)):
         warn(line)
-    low, high = USUAL_DEVIATION
-    if config.data.value_range is None and not low <= (found := deviation(problem, source)) <= high and found > 0:
-        warn(
-            f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
-            f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "
-            "that of the quotients",
-        )
+    if (unusual := scale_line(config, source, problem, found)) is not None:
+        warn(unusual)
     say(f"wrote {out}; next: unveil check {out}, unveil train {out}")
 
 
@@ -173,11 +177,57 @@ def with_batch(values: dict[str, Any], problem: Problem | Several, pixels: int, 
     return parse_config(values, where)
 
 
-def deviation(problem: Problem | Several, source: ImageSource) -> float:
-    """The order of magnitude of the images' deviation from their mean: that of A^T y, over A's largest singular value squared."""
+def scale_line(config: Config, source: ImageSource, problem: Problem | Several, brightness: float | None) -> str | None:
+    """What to do where the images' values are far from those that training supposes; None where they are not, or not known.
+
+    brightness: as found in the measurements of an interferometer.
+    """
+    if config.data.value_range is not None:
+        return None
+    low, high = USUAL_DEVIATION
+    if isinstance(config.system, InterferometrySystem):
+        if brightness is None or low < brightness / config.system.brightness / 4 < high:
+            return None
+        return (
+            f"the sources' peaks seem to be at {brightness:.2g} jansky per pixel, and system.brightness is "
+            f"{config.system.brightness:.2g}: training supposes values of about 0 to 1; leave it out, or "
+            f"--set system.brightness={brightness:.2g}"
+        )
+    found = deviation(config.system.kind, problem, source)
+    if found == 0 or low <= found <= high:
+        return None
+    return (
+        f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
+        f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "
+        "that of the quotients"
+    )
+
+
+def brightness(config: Config, source: ImageSource) -> float | None:
+    """Jansky per pixel at the peaks of the sources that an interferometer saw; None of other systems, or where the noise hides it."""
+    if not isinstance(config.system, InterferometrySystem) or config.data.value_range is not None:
+        return None
+    from unveil.operators import find_brightness  # deepinv loads late
+
+    return find_brightness(config.system, first_measurements(source)[1])
+
+
+def deviation(kind: str, problem: Problem | Several, source: ImageSource) -> float:
+    """The order of magnitude of the images' deviation from their mean.
+
+    That of A^+ y where it does not enhance the noise much; else that of A^T y, over A's largest singular value squared.
+    """
+    which, y = first_measurements(source)
+    part = problem.at(which)
+    if kind == "tomography":
+        return float(part.pseudo_inverse(y).std())
+    return float(part.adjoint(y).std()) / largest_singular_value(problem) ** 2
+
+
+def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
+    """Numbers (B,) and values (B, C, H, W) of some measurements."""
     which = torch.arange(min(4, len(source)))
-    y = torch.stack([source.read(int(i)) for i in which])
-    return float(problem.at(which).adjoint(y).std()) / largest_singular_value(problem) ** 2
+    return which, torch.stack([source.read(int(i)) for i in which])
 
 
 def write_example(folder: Path, example: "Example") -> None:

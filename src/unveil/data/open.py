@@ -21,7 +21,7 @@ __all__ = ["EXTENSIONS", "open_images"]
 _RASTER = (".png", ".jpg", ".jpeg")
 _TIFF = (".tif", ".tiff")
 _MRC = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali")
-_UVFITS = (".uvfits", ".uvf", ".fits")
+_UVFITS = uvfits.EXTENSIONS
 _FETCH = "fetch what they point to (git annex get, datalad get), or mount the drive"
 EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *hdf5.EXTENSIONS, ".zarr", *_MRC, *_UVFITS)
 

@@ -13,6 +13,7 @@ import hashlib
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -51,6 +52,10 @@ class ImageSource(ABC):
     def dtype(self, i: int) -> str:
         """The type of the numbers that image i is stored in, as NumPy names it."""
         return "float32"
+
+    def file(self, i: int) -> Path | None:
+        """The file that holds image i; None where there is none."""
+        return None
 
     def where(self, i: int) -> str:
         """Where image i comes from, for the messages of errors."""
@@ -134,6 +139,9 @@ class Subset(ImageSource):
 
     def dtype(self, i: int) -> str:
         return self._parent.dtype(self._indices[self._index(i)])
+
+    def file(self, i: int) -> Path | None:
+        return self._parent.file(self._indices[self._index(i)])
 
     def where(self, i: int) -> str:
         return self._parent.where(self._indices[self._index(i)])

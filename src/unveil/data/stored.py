@@ -140,6 +140,9 @@ class StoredImages(ImageSource):
     def dtype(self, i: int) -> str:
         return self._arrays[self._locate(i)[0]].dtype.newbyteorder("=").name
 
+    def file(self, i: int) -> Path:
+        return self._arrays[self._locate(i)[0]].path
+
     def where(self, i: int) -> str:
         return f"{self._arrays[self._locate(i)[0]].where} (image {i})"
 

@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError
 
-__all__ = ["scan"]
+__all__ = ["EXTENSIONS", "observations", "scan"]
+
+EXTENSIONS = (".uvfits", ".uvf", ".fits")
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
@@ -21,6 +24,12 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
         raise UnveilError(f"{path} holds one row of visibilities: leave axes out")
     array = _load(path)
     return [StoredArray(path, "", array.shape, array.dtype, "HW", partial(_load, path))]
+
+
+def observations(source: ImageSource) -> list[Path]:
+    """The UVFITS files that the measurements in `source` come from, each once; empty where they come from other files."""
+    files = dict.fromkeys(source.file(i) for i in range(len(source)))
+    return [file for file in files if file is not None and file.suffix.lower() in EXTENSIONS]
 
 
 def _load(path: Path) -> Any:

@@ -15,6 +15,7 @@ from unveil.operators.interferometry import interferometry
 from unveil.operators.mri import magnitude, mri
 from unveil.operators.mri_coils import birdcage_coils, normalize_coils
 from unveil.operators.mri_masks import cartesian_mask
+from unveil.operators.observations import check_observations, find_brightness
 from unveil.operators.stations import Station, read_stations
 from unveil.operators.super_resolution import super_resolution
 from unveil.operators.tomography import tomography
@@ -30,9 +31,11 @@ __all__ = [
     "blur",
     "build_problem",
     "cartesian_mask",
+    "check_observations",
     "ctf",
     "demosaicing",
     "electron_wavelength",
+    "find_brightness",
     "gaussian_kernel",
     "inpainting",
     "interferometry",

@@ -32,7 +32,7 @@ from unveil.operators.uvtrack import uv_track
 from unveil.problem import Coarser, Problem
 from unveil.systems import InterferometrySystem
 
-__all__ = ["CUTOFF", "MICROARCSECOND", "Visibilities", "build_interferometry", "interferometry"]
+__all__ = ["CUTOFF", "MICROARCSECOND", "Visibilities", "build_interferometry", "interferometry", "read_coverage"]
 
 MICROARCSECOND = math.pi / 180 / 3600 * 1e-6
 """In radians."""
@@ -193,11 +193,7 @@ def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, in
 
     Raises UnveilError when the coverage has another number of points than the measurements, and what its readers raise.
     """
-    if system.track is not None:
-        options = system.track.model_dump(exclude={"stations"})
-        coverage, source = uv_track(read_stations(system.track.stations), **options), "system.track"
-    else:
-        coverage, source = read_uvfits(str(system.uvfits))[0], f"system.uvfits: {system.uvfits}"
+    coverage, source = read_coverage(system)
     problem, _ = interferometry(coverage, system.pixels, system.field_of_view, system.brightness)
     if shape != problem.measurement_shape:
         raise UnveilError(
@@ -205,3 +201,11 @@ def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, in
             f"(2, 1, {len(coverage)}), real and imaginary parts; store complex (N, 1, {len(coverage)}) with axes NHW"
         )
     return problem
+
+
+def read_coverage(system: InterferometrySystem) -> tuple[Coverage, str]:
+    """The points (u, v) and the noise that a configuration describes, and which key says so."""
+    if system.track is not None:
+        options = system.track.model_dump(exclude={"stations"})
+        return uv_track(read_stations(system.track.stations), **options), "system.track"
+    return read_uvfits(str(system.uvfits))[0], f"system.uvfits: {system.uvfits}"

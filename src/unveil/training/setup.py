@@ -5,6 +5,7 @@ from torch import nn
 
 from unveil.config import Config
 from unveil.data import ImageSource, Measured, Subset, open_images
+from unveil.data.uvfits import observations
 from unveil.errors import UnveilError
 from unveil.estimators import ESTIMATORS, Reconstruction, Stationary, UNet
 from unveil.problem import DENOISING, Problem, Several
@@ -85,7 +86,7 @@ def open_problem(config: Config, source: ImageSource) -> Problem | Several:
     """
     if config.system.kind == "identity":
         return DENOISING
-    from unveil.operators import build_problem  # deepinv loads late
+    from unveil.operators import build_problem, check_observations  # deepinv loads late
 
     shape = source.shape(0)
     for i in range(len(source)):
@@ -94,6 +95,8 @@ def open_problem(config: Config, source: ImageSource) -> Problem | Several:
                 f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one system "
                 "have one shape; leave the others out"
             )
+    if config.system.kind == "interferometry":
+        check_observations(config.system, observations(source))
     problem = build_problem(config.system, shape, len(source))
     problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
     return problem

@@ -1,0 +1,58 @@
+"""Observations held against the interferometer that a configuration describes: are they its, and how bright are their sources?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unveil.errors import UnveilError
+from unveil.operators.brightness import peak_brightness
+from unveil.operators.interferometry import MICROARCSECOND, read_coverage
+from unveil.operators.uvfits import read_uvfits
+from unveil.systems import InterferometrySystem
+
+__all__ = ["check_observations", "find_brightness"]
+
+SAME_POINT = 0.02
+"""Cycles across the image by which two points (u, v) may differ."""
+SAME_NOISE = 1.02
+"""The ratio by which the noise of a visibility may, over that of all."""
+
+
+def check_observations(system: InterferometrySystem, files: Sequence[Path]) -> None:
+    """Raises UnveilError, which names the first, where UVFITS `files` have other points (u, v) or noise than the system.
+
+    A has one set of points: the Earth turns, and other bands have other frequencies.
+    """
+    if not files:
+        return
+    coverage, source = read_coverage(system)
+    for file in files:
+        found, _ = read_uvfits(file)
+        advice = f"give each observation a run of its own, with --set system.uvfits={file}"
+        if len(found) != len(coverage):
+            raise UnveilError(f"{file} has {len(found)} visibilities, and {source} has {len(coverage)}; {advice}")
+        gap = float(torch.maximum((found.u - coverage.u).abs(), (found.v - coverage.v).abs()).max())
+        ratio = float((found.sigma / found.level * coverage.level / coverage.sigma).log().abs().max().exp())
+        if gap * system.field_of_view * MICROARCSECOND > SAME_POINT:
+            raise UnveilError(
+                f"{file}: its baselines (u, v) are not those of {source}: they differ by up to {gap:.3g} wavelengths; {advice}"
+            )
+        if ratio > SAME_NOISE:
+            raise UnveilError(
+                f"{file}: the noise of its visibilities is not that of {source}: it differs by up to {ratio - 1:.0%} from point to "
+                f"point; {advice}"
+            )
+
+
+def find_brightness(system: InterferometrySystem, y: Tensor) -> float | None:
+    """`brightness` that puts images about in [0, 1], to within a factor of about two, from measurements y (B, 2, 1, M), whitened.
+
+    None where the noise hides the sources.
+    """
+    coverage, _ = read_coverage(system)
+    visibilities = torch.complex(y[:, 0, 0], y[:, 1, 0]) * (coverage.sigma / coverage.level)
+    field = system.field_of_view * MICROARCSECOND
+    found = peak_brightness(visibilities, coverage, field)
+    return None if found is None else found * (field / system.pixels) ** 2
