@@ -123,8 +123,9 @@ def test_values_of_an_instrument_are_mapped_and_mapped_back(workspace, tmp_path)
     assert 1400 < high < 1550
     assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run")[0] == 0
     assert call("denoise", tmp_path / "run", tmp_path / "counts.npy", "--out", tmp_path / "out")[0] == 0
-    estimate = open_images(tmp_path / "out" / "counts_0000.tif").read(0)
-    assert abs(float(estimate.mean()) - float(1000 + 400 * y[0].mean())) < 10
+    estimates = np.load(tmp_path / "out" / "counts.npy")
+    assert (estimates.shape, estimates.dtype) == ((3, 64, 64), np.float32)
+    assert abs(float(estimates[0].mean()) - float(1000 + 400 * y[0].mean())) < 10
 
 
 def test_the_run_folder_holds_what_repeats_it(workspace):
@@ -148,7 +149,9 @@ def test_denoise_writes_an_estimate_of_each_image(workspace):
     out = workspace / "denoised"
     assert call("denoise", workspace / "run", workspace / "data", "--out", out)[0] == 0
     y, x_hat = open_images(workspace / "data"), open_images(out / "y1.tif")
-    assert sorted(p.name for p in out.iterdir()) == [f"y{i}.{e}" for i in range(3) for e in ("png", "tif")]
+    assert sorted(p.name for p in out.iterdir()) == ["unveil-output.json"] + [
+        f"y{i}.{e}" for i in range(3) for e in ("png", "tif")
+    ]
     assert x_hat.shape(0) == y.shape(1)
     assert (x_hat.read(0) - y.read(1)).abs().max() > 0.05  # it did something
 
@@ -317,14 +320,14 @@ def test_ctrl_c_elsewhere_is_one_line(workspace, tmp_path, monkeypatch):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unveil.cli.denoise.save_both", interrupt)
+    monkeypatch.setattr("unveil.cli.batch.write_like", interrupt)
     words = ("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
     assert "interrupted" in refused(*words, code=130)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_elsewhere_are_one_line_and_their_own_exit_code(number, workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("unveil.cli.denoise.save_both", lambda *words: signal.raise_signal(number))
+    monkeypatch.setattr("unveil.cli.batch.write_like", lambda *words: signal.raise_signal(number))
     words = ("denoise", workspace / "run", workspace / "data", "--out", tmp_path / "out")
     assert f"stopped by {number.name}" in refused(*words, code=128 + number)
     assert signal.getsignal(number) is signal.SIG_DFL

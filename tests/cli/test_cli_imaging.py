@@ -89,9 +89,11 @@ def test_denoise_writes_the_estimate_through_each_measurements_own_mask(workspac
     assert call("denoise", workspace / "run", workspace / "y.npy", "--out", tmp_path)[0] == 0
     problem = inpainting(torch.from_numpy(np.load(workspace / "mask.npy")))
     f, source = open_run(workspace / "run").estimator(problem), open_images(workspace / "y.npy")
-    assert len(list(tmp_path.iterdir())) == 2 * COUNT
+    names = ["unveil-output.json", "y.npy", *(f"y_{i:04d}.png" for i in range(COUNT))]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    estimates = torch.from_numpy(np.load(tmp_path / "y.npy"))[:, None]
     for i in range(COUNT):
-        estimate = open_images(tmp_path / f"{source.name(i)}.tif").read(0)
+        estimate = estimates[i]
         with torch.no_grad():
             right, wrong = (
                 f(source.read(i)[None], SIGMA, problem.at(torch.tensor([k])))[0] for k in (i, (i + 1) % COUNT)
@@ -105,20 +107,22 @@ def test_sample_writes_samples_mean_and_deviation(workspace, tmp_path):
     assert call(*words, tmp_path / "a", "--seed", 1)[0] == 0
     assert call(*words, tmp_path / "b", "--seed", 1)[0] == 0
     assert call(*words, tmp_path / "c", "--seed", 2)[0] == 0
-    names = sorted(p.name for p in (tmp_path / "a").iterdir())
-    assert len(names) == COUNT
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["unveil-output.json", "y"]
 
-    def drawn(out, name):
-        return torch.stack([open_images(tmp_path / out / name / f"sample_{k:03d}.tif").read(0) for k in range(2)])
+    def read(path):
+        return torch.from_numpy(np.load(path))[:, None]
 
-    for name in names:
-        samples = drawn("a", name)
-        assert samples.shape == (2, 1, SIDE, SIDE)
-        assert samples.isfinite().all()
-        assert samples.std(0).max() > 0
-        torch.testing.assert_close(open_images(tmp_path / "a" / name / "mean.tif").read(0), samples.mean(0))
-        assert torch.equal(drawn("b", name), samples)
-        assert not torch.equal(drawn("c", name), samples)
+    def drawn(out):
+        return torch.stack([read(tmp_path / out / "y" / f"sample_{k:03d}.npy") for k in range(2)])
+
+    samples = drawn("a")
+    assert samples.shape == (2, COUNT, 1, SIDE, SIDE)
+    assert samples.isfinite().all()
+    assert samples.std(0).amax((1, 2, 3)).min() > 0
+    torch.testing.assert_close(read(tmp_path / "a" / "y" / "mean.npy"), samples.mean(0))
+    torch.testing.assert_close(read(tmp_path / "a" / "y" / "deviation.npy"), samples.std(0))
+    assert torch.equal(drawn("b"), samples)
+    assert not torch.equal(drawn("c"), samples)
 
 
 def test_evaluate_and_report_on_the_held_out_measurement(workspace):

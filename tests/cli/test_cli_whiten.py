@@ -28,7 +28,7 @@ def micrographs(tmp_path):
 def test_whitened_images_have_white_noise_in_the_data_s_units(micrographs, tmp_path, capsys):
     run_whiten(str(micrographs), tmp_path / "whitened", force=False)
     images = [
-        torch.from_numpy(tifffile.imread(path))[None].float() for path in sorted((tmp_path / "whitened").iterdir())
+        torch.from_numpy(tifffile.imread(path))[None].float() for path in sorted((tmp_path / "whitened").glob("*.tif"))
     ]
     assert len(images) == 3
     assert float(torch.stack(images).mean()) == pytest.approx(5000, abs=20)

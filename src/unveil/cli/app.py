@@ -1,7 +1,7 @@
 """The commands and their options. Each imports what it runs when it runs: torch and deepinv load late."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,11 @@ Sets = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, metavar="INT", help="Seed of every draw.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, or a torch device such as cuda.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote into DIR.")]
+Dtype = Annotated[
+    Literal["float32", "input"],
+    typer.Option("--dtype", help="Numbers in the files: float32, or input, those of INPUT: integers are rounded."),
+]
 Sigma = Annotated[
     float | None, typer.Option(metavar="UNITS", help="Noise level of INPUT on its [0, 1] scale; default: the run's.")
 ]
@@ -56,13 +61,14 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path("unveil-demo"),
     sets: Sets = None,
     seed: Seed = 0,
+    force: Force = False,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """The main job on real photographs: train on noisy ones alone, denoise, sample, report. Minutes on two cores."""
     from unveil.cli.demo import run_demo
 
-    run_demo(out, sets or [], seed or 0, device, dry_run)
+    run_demo(out, sets or [], seed or 0, device, dry_run, force)
 
 
 @app.command()
@@ -98,11 +104,12 @@ def init(
 def whiten(
     data: Input,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the whitened images.")] = Path("whitened"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files in DIR.")] = False,
+    force: Force = False,
 ) -> None:
     """Before init, for noise that a detector has blurred (micrographs): find its spectrum, and make it white.
 
-    The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units.
+    The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units, and each file
+    gives one with its axes and pixel size, as denoise's.
     """
     from unveil.cli.whiten import run_whiten
 
@@ -114,11 +121,12 @@ def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration with a system.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for what it finds.")] = None,
     sets: Sets = None,
+    force: Force = False,
 ) -> None:
     """Before training: what the system does not see, and whether the symmetries can teach it."""
     from unveil.cli.check import run_check
 
-    run_check(config, sets or [], out)
+    run_check(config, sets or [], out, force)
 
 
 @app.command()
@@ -145,16 +153,19 @@ def denoise(
     data: Input,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("denoised"),
     sigma: Sigma = None,
+    dtype: Dtype = "float32",
+    force: Force = False,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Estimate E[x | y] of each image: a float32 TIFF and, for 1 or 3 channels, a PNG.
+    """Estimate E[x | y] of each image: a file for each file of INPUT, in its units, and a PNG for 1 or 3 channels.
 
-    TIFF values are in the units of data.value_range if it is set, and on the [0, 1] scale otherwise.
+    TIFF, MRC and NPY come back as such, with their axes and pixel size; anything else as TIFF. Interrupted, the same
+    command goes on where it stopped. Exit code 3: done, but for the images that are listed at the end.
     """
     from unveil.cli.denoise import run_denoise
 
-    run_denoise(run, data, out, sigma, device, dry_run)
+    run_denoise(run, data, out, sigma, device, dry_run, [], dtype, force)
 
 
 @app.command()
@@ -164,6 +175,8 @@ def reconstruct(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("reconstructed"),
     sets: Sets = None,
     sigma: Sigma = None,
+    dtype: Dtype = "float32",
+    force: Force = False,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
@@ -174,7 +187,7 @@ def reconstruct(
     """
     from unveil.cli.denoise import run_denoise
 
-    run_denoise(run, data, out, sigma, device, dry_run, sets or [])
+    run_denoise(run, data, out, sigma, device, dry_run, sets or [], dtype, force)
 
 
 @app.command()
@@ -185,16 +198,17 @@ def sample(
     sets: Sets = None,
     sigma: Sigma = None,
     seed: Seed = 0,
+    force: Force = False,
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Draw posterior samples x ~ p(x | y) of each image, with their mean and deviation; units as denoise's.
+    """Draw posterior samples x ~ p(x | y) of each image, with their mean and deviation; files and units as denoise's.
 
     --set sampling.steps=50, sampling.samples=16, sampling.solver=heun and the like change how.
     """
     from unveil.cli.sample import run_sample
 
-    run_sample(run, data, out, sets or [], sigma, seed or 0, device, dry_run)
+    run_sample(run, data, out, sets or [], sigma, seed or 0, device, dry_run, force)
 
 
 @app.command()

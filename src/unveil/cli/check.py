@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import console, say
 from unveil.config import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
@@ -23,10 +24,19 @@ FIRST_MEASUREMENTS = 16
 """In which the noise level is looked for."""
 
 
-def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdict:
+def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: bool = False) -> Verdict:
     """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that folder."""
     config = load_config(config_path, sets)
     source, problem = open_measurements(config)
+    if out is not None:
+        call = {"command": "check", "config": config.model_dump(mode="json"), "data": source.fingerprint()}
+        open_results(
+            out,
+            call,
+            ["check.json", "check.png", "config.yaml"],
+            source_files(source, config, config_path),
+            force=force,
+        )
     system, names = config.system.kind, config.risk.symmetry
     stated = config.noise.sigma
     level = None if isinstance(stated, str) else stated
@@ -47,7 +57,6 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None) -> Verdi
         say(line)
     if out is None:
         return verdict
-    out.mkdir(parents=True, exist_ok=True)
     text = (
         json.dumps(
             {"system": system, "symmetry": list(names), "contradictions": contradictions, **verdict.figures()}, indent=1

@@ -4,11 +4,16 @@ The measurements are made once, as an instrument would; the clean photographs go
 opens. Then come the same train, evaluate and report as for anybody's folder.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
+import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.evaluate import evaluate_and_report
+from unveil.cli.outputs import Results, check_free, open_results
 from unveil.cli.screen import say
 from unveil.cli.train import train_with_bar
 from unveil.cli.use import with_sets
@@ -25,8 +30,8 @@ SIGMA_N = 0.1
 STEPS = 1000
 
 
-def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bool) -> None:
-    if out.exists() and not (out / "measurements").is_dir() and any(out.iterdir()):
+def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bool, force: bool = False) -> None:
+    if out.is_dir() and not (out / "measurements").is_dir() and any(out.iterdir()):
         raise UnveilError(f"{out}: holds other files; choose another folder with --out")
     torch_device(device)
     defaults = {
@@ -36,31 +41,41 @@ def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bo
         "training": {"steps": STEPS},
     }
     config = parse_config(override(defaults, sets), "--set")
+    call = {"command": "demo", "unveil": unveil.__version__, "config": config.model_dump(mode="json")}
+    images = photographs()
+    results = open_results(out, call, [name for name, _ in images], [], force=force, dry_run=dry_run)
     if dry_run:
         say(to_yaml(config))
         say(f"would measure photographs with noise of deviation {SIGMA_N}, train on those and write {out}")
         return
-    measure(out, seed)
+    if not results.resumed and (out / "run").exists():
+        check_free(out / "run", force)
+        shutil.rmtree(out / "run")
+    measure(results, images, seed)
     run = create_run(out / "run", config)
     f = train_with_bar(run, device)
     source, clean = open_images(out / "measurements" / "heldout"), open_images(out / "reference")
     evaluate_and_report(run, f, source, SIGMA_N, clean, len(source), with_sets(run, []), seed, device)
 
 
-def measure(out: Path, seed: int) -> None:
+def photographs() -> list[tuple[str, Tensor]]:
+    """(file, photograph) of each: those that are measured, for training first, and the clean held-out ones."""
+    training, heldout = training_photographs().items(), heldout_photographs().items()
+    return [
+        *((f"measurements/training/{name}.tif", x) for name, x in training),
+        *((f"measurements/heldout/{name}.tif", x) for name, x in heldout),
+        *((f"reference/{name}.tif", x) for name, x in heldout),
+    ]
+
+
+def measure(results: Results, images: Sequence[tuple[str, Tensor]], seed: int) -> None:
     """Write the noisy photographs, and the clean held-out ones beside them for the closing table."""
-    photographs = {"training": training_photographs(), "heldout": heldout_photographs()}
-    noise, key = Gaussian(SIGMA_N), 0
-    for part, images in photographs.items():
-        folder = out / "measurements" / part
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, x in images.items():
-            save_image(folder / f"{name}.tif", noise.sample(x[None], make_generator("cpu", seed, key))[0])
-            key += 1
-    (out / "reference").mkdir(exist_ok=True)
-    for name, x in photographs["heldout"].items():
-        save_image(out / "reference" / f"{name}.tif", x)
+    noise = Gaussian(SIGMA_N)
+    for key, (name, x) in enumerate(images):
+        y = x if name.startswith("reference/") else noise.sample(x[None], make_generator("cpu", seed, key))[0]
+        save_image(results.path(name), y)
+    parts = [name.split("/")[1] for name, _ in images]
     say(
-        f"measured {len(photographs['training'])} photographs for training and {len(photographs['heldout'])} to test on, "
-        f"with noise of deviation {SIGMA_N}",
+        f"measured {parts.count('training')} photographs for training and {parts.count('heldout')} to test on, with noise of "
+        f"deviation {SIGMA_N}",
     )

@@ -1,13 +1,22 @@
 """unveil denoise, and reconstruct: an estimate of each image."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from unveil.cli.batch import Layer, file_names, process
 from unveil.cli.device import torch_device
+from unveil.cli.failures import Failures
+from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
-from unveil.cli.use import open_input, save_both
+from unveil.cli.use import call_of, is_same_grid, open_input, pictured, with_sets
+from unveil.data.like import result_files
+from unveil.estimators import Tiled
 from unveil.risks import told
 
 __all__ = ["run_denoise"]
@@ -21,17 +30,53 @@ def run_denoise(
     device: str,
     dry_run: bool,
     sets: Sequence[str] = (),
+    dtype: Literal["float32", "input"] = "float32",
+    force: bool = False,
 ) -> None:
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
+    failures = Failures()
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets, failures)
+    config, layers = with_sets(run, sets), [Layer()]
+    targets, pictures = result_files(source, is_same_grid(run)), pictured(problem, source)
+    names = file_names(source, targets, layers, pictures)
+    results = open_results(
+        out,
+        {**call_of("denoise", run, source, level, device, config), "dtype": dtype},
+        names,
+        source_files(source, config),
+        data=Path(data),
+        force=force,
+        dry_run=dry_run,
+    )
     if dry_run:
         say(f"would denoise {len(source)} images at sigma {level:.4g} into {out}")
         return
-    out.mkdir(parents=True, exist_ok=True)
+    if results.has(names):
+        say(f"all {len(source)} are in {out} already; --force computes them again")
+    tiles = [f.tiles(*source.shape(i)[1:]) if isinstance(f, Tiled) else 1 for i in range(len(source))]
+    ends = list(accumulate(tiles))
     with progress_bar("denoising") as bar, torch.no_grad():
-        for i in range(len(source)):
+
+        def estimate(i: int) -> Tensor:
+            if isinstance(f, Tiled):
+                f.progress = lambda done: bar(ends[i] - tiles[i] + done, ends[-1])
             y = source.read(i)[None].to(torch_device(device))
             part = problem.at(torch.tensor([i], device=y.device))
-            x_hat = told(f, part)(y, torch.full((1,), level, device=y.device))[0].cpu()
-            save_both(out / source.name(i), x_hat, run)
-            bar(i + 1, len(source))
-    say(f"open {out}")
+            x: Tensor = told(f, part)(y, torch.full((1,), level, device=y.device))
+            return x.cpu()
+
+        done, clipped = process(
+            source,
+            targets,
+            layers,
+            results,
+            estimate,
+            failures,
+            lambda i: bar(ends[i], ends[-1]),
+            pictures=pictures,
+            dtype=np.dtype(np.float32) if dtype == "float32" else None,
+        )
+    if dtype == "input":
+        say(f"{clipped} value(s) were outside the range of the input's type, and are clipped to it")
+    if done:
+        say(f"open {out}")
+    failures.end(done)

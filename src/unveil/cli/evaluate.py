@@ -1,21 +1,28 @@
 """unveil evaluate and report: how good a run's estimates are, as a table and as a page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from unveil.cli.device import torch_device
+from unveil.cli.failures import Failures
+from unveil.cli.outputs import keep_inputs, open_results, source_files
 from unveil.cli.screen import console, figures_table, progress_bar, say
-from unveil.cli.use import NOT_BELOW, open_input, open_run_prior, with_sets
+from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
-from unveil.evaluation import evaluate
+from unveil.errors import UnveilError
+from unveil.evaluation import Evaluation, evaluate
 from unveil.problem import DENOISING, Problem, Several
 from unveil.report import write_report, write_results
 from unveil.training import Run, open_run
 from unveil.training.folder import writing
+
+WRITTEN = ("report.html", "evaluation.json")
+"""Beside images/."""
 
 __all__ = ["evaluate_and_report", "run_evaluate", "run_report"]
 
@@ -31,7 +38,8 @@ def run_evaluate(
     device: str,
     dry_run: bool,
 ) -> None:
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets)
+    failures = Failures()
+    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets, failures)
     if sampled and not run.learns_below:
         say(f"no samples: {NOT_BELOW}")
         sampled = 0
@@ -40,7 +48,8 @@ def run_evaluate(
     if dry_run:
         say(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}")
         return
-    evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem)
+    source, problem, clean = readable(source, problem, clean, failures)
+    evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem, failures)
 
 
 def evaluate_and_report(
@@ -54,8 +63,24 @@ def evaluate_and_report(
     seed: int,
     device: str,
     problem: Problem | Several = DENOISING,
+    failures: Failures | None = None,
 ) -> None:
-    """Evaluate with a progress bar, write results and report into the run folder, and print the table."""
+    """Evaluate with a progress bar, write results and report into the run folder, and print the table.
+
+    What an earlier evaluation wrote goes when the first new result is there.
+    """
+    failures = failures or Failures()
+    inputs = source_files(source, config) + ([] if clean is None else clean.files())
+    keep_inputs(inputs, [run.folder / name for name in WRITTEN])
+    replace = partial(
+        open_results,
+        run.folder / "images",
+        {**call_of("evaluate", run, source, level, device, config), "seed": seed, "sampled": sampled},
+        picture_names(source, sampled, config.sampling.samples),
+        inputs,
+        force=True,
+    )
+    replace(dry_run=True)
     with writing(run.folder), progress_bar("evaluating") as bar:
         results = evaluate(
             f,
@@ -70,7 +95,9 @@ def evaluate_and_report(
             problem=problem,
             prior=open_run_prior(run, problem, device),
         )
-        rows, means = write_results(run.folder, results)
+        rows, means = write_results(
+            run.folder, usable(results, failures, lambda: clear_evaluation(run.folder, replace))
+        )
         page = write_report(run)
     console.print(figures_table(rows, means))
     unknown = sum(math.isnan(row.psnr_estimate) for row in rows)
@@ -80,10 +107,65 @@ def evaluate_and_report(
             "(detectors blur it: see unveil whiten; resampling and demosaicing do too), or the image has too few pixels",
         )
     say(f"open {page}")
+    failures.end(len(rows))
+
+
+def picture_names(source: ImageSource, sampled: int, samples: int) -> list[str]:
+    """Of all that `write_results` may draw, in RUN/images."""
+    names = [source.name(i) for i in range(len(source))]
+    frames = [f"{name}/sample_{k:03d}.png" for name in names[:sampled] for k in range(samples)]
+    return [f"{name}.png" for name in names] + frames
+
+
+def usable(results: Iterable[Evaluation], failures: Failures, begin: Callable[[], object]) -> Iterator[Evaluation]:
+    """Those whose estimate is finite; the others are noted. `begin` is called before the first."""
+    begun = False
+    for result in results:
+        if not result.x_hat.isfinite().all():
+            failures.add(UnveilError(f"{result.figures.name}: its estimate contains NaN or infinite values"))
+            continue
+        if not begun:
+            begin()
+            begun = True
+        yield result
+    if not begun:
+        failures.end(0)
+
+
+def clear_evaluation(folder: Path, replace: Callable[[], object]) -> None:
+    """Remove what an earlier evaluation wrote: the report and the figures first, so that they never speak of other pictures."""
+    for name in WRITTEN:
+        (folder / name).unlink(missing_ok=True)
+    replace()
+
+
+def readable(
+    source: ImageSource, problem: Problem | Several, clean: ImageSource | None, failures: Failures
+) -> tuple[ImageSource, Problem | Several, ImageSource | None]:
+    """What is left of the measurements, their problem and their references when those that cannot be read are left out."""
+    if clean is not None and failures.reasons:  # of files that could not be opened: the others have their names
+        places = {clean.name(i): i for i in range(len(clean))}
+        if all(source.name(i) in places for i in range(len(source))):
+            clean = clean.subset([places[source.name(i)] for i in range(len(source))])
+    good = []
+    for i in range(len(source)):
+        try:
+            source.read(i)
+            good.append(i)
+        except UnveilError as error:
+            failures.add(error)
+    if len(good) == len(source):
+        return source, problem, clean
+    if not good:
+        failures.end(0)
+    matched = clean is not None and len(clean) == len(source)
+    return source.subset(good), problem.subset(good), clean.subset(good) if clean is not None and matched else clean
 
 
 def run_report(run_folder: Path) -> None:
     run = open_run(run_folder)
+    read = ("config.yaml", "run.json", "evaluation.json", "metrics.jsonl")
+    keep_inputs([run.folder / name for name in read], [run.folder / "report.html"])
     with writing(run.folder):
         page = write_report(run)
     say(f"open {page}")

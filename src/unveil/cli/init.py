@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.cli.init_system import KINDS, check_free, init_measurements
+from unveil.cli.init_system import KINDS, init_measurements
+from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, atomic_write
@@ -47,6 +48,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
             f"{config.data.path} does not exist: check the path, or give one of the imaging systems {', '.join(KINDS)}"
         )
     source = open_source(config)
+    keep_inputs(source_files(source, config), [out])
     shapes = [source.shape(i) for i in range(len(source))]
     smallest = min(min(shape[1:]) for shape in shapes)
     if smallest < SMALLEST:

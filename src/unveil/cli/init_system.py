@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, atomic_write
@@ -25,7 +26,7 @@ from unveil.training.setup import open_measurements, open_problem
 if TYPE_CHECKING:
     from unveil.cli.examples import Example
 
-__all__ = ["KINDS", "check_free", "init_measurements", "run_init_system"]
+__all__ = ["KINDS", "init_measurements", "run_init_system"]
 
 KINDS = tuple(kind for kind in systems() if kind != "identity")
 """The imaging systems that init knows."""
@@ -93,6 +94,7 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
         )
     source, problem = open_measurements(config)
+    keep_inputs(source_files(source, config), [out])
     found = brightness(config, source)
     if found is not None and "brightness" not in values["system"]:
         values = override(values, [f"system.brightness={found:.2g}"])
@@ -156,12 +158,6 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
 def measured(config: Config) -> tuple[Any, ...]:
     """What the configuration says of the measurements, not of what to do with them."""
     return config.system, config.noise, config.data.model_copy(update={"validation": 0.1})
-
-
-def check_free(path: Path, force: bool) -> None:
-    """Raises UnveilError when `path` exists and may not be overwritten."""
-    if path.exists() and not force:
-        raise UnveilError(f"{path}: exists; pass --force to overwrite it, or --out with another name")
 
 
 def settings(kind: str) -> dict[str, Any]:

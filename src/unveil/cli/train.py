@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from unveil.cli.device import torch_device
+from unveil.cli.outputs import config_files, keep_inputs
 from unveil.cli.screen import progress_bars, say
 from unveil.config import Config, load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError
@@ -46,7 +47,10 @@ def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int 
         run = open_run(config_or_run)
         return run.folder, run.config
     seeds = [] if seed is None else [f"seed={seed}"]
-    return out or Path("runs") / config_or_run.stem, load_config(config_or_run, [*sets, *seeds])
+    folder, config = out or Path("runs") / config_or_run.stem, load_config(config_or_run, [*sets, *seeds])
+    if not (folder / "run.json").is_file():  # else it is not written again
+        keep_inputs([config_or_run, *config_files(config)], [folder / "config.yaml"])
+    return folder, config
 
 
 def describe(config: Config, folder: Path) -> None:

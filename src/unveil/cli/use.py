@@ -1,21 +1,25 @@
 """What the commands that use a trained run share: the run, its estimator and the measurements it is given."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+import unveil
 from unveil.cli.device import torch_device
+from unveil.cli.failures import Failures
 from unveil.config import Config, override, parse_config
-from unveil.data import ImageSource, save_image
+from unveil.data import ImageSource
 from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Tiled
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training import Run, open_run
 from unveil.training.setup import indices, open_measurements, split
 
-__all__ = ["NOT_BELOW", "open_input", "open_run_prior", "save_both", "value_range", "with_sets"]
+__all__ = ["NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "with_sets"]
 
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with risk.recipe=default or "
@@ -24,9 +28,17 @@ NOT_BELOW = (
 
 
 def open_input(
-    run_folder: Path, data: str | None, sigma: float | None, device: str, sets: Sequence[str] = ()
+    run_folder: Path,
+    data: str | None,
+    sigma: float | None,
+    device: str,
+    sets: Sequence[str] = (),
+    failures: Failures | None = None,
 ) -> tuple[Run, nn.Module, Problem | Several, ImageSource, float]:
-    """The run, its estimator on `device`, the measurements (the run's held-out ones by default), their problem and level."""
+    """The run, its estimator on `device`, the measurements (the run's held-out ones by default), their problem and level.
+
+    failures: told of files that cannot be opened; None: the first one raises.
+    """
     if sigma is not None and not 0 < sigma < float("inf"):
         raise UnveilError(f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale")
     run = open_run(run_folder)
@@ -36,7 +48,7 @@ def open_input(
         source = split(whole, run.config)[1]
         problem = problem.subset(indices(source))
     else:
-        source, problem = open_measurements(with_sets(run, sets), data)
+        source, problem = open_measurements(with_sets(run, sets), data, None if failures is None else failures.add)
     if source.channels != run.channels:
         raise UnveilError(
             f"{data}: has {source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
@@ -70,14 +82,32 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
     return config
 
 
-def save_both(stem: Path, x: Tensor, run: Run) -> None:
-    """x (C, H, W) as float32 TIFF in the measurements' units and, for 1 or 3 channels, as PNG."""
-    low, high = value_range(run)
-    save_image(stem.with_name(stem.name + ".tif"), low + (high - low) * x)
-    if x.shape[0] in (1, 3):
-        save_image(stem.with_name(stem.name + ".png"), x)
+SAME_GRID = ("identity", "inpainting", "demosaicing", "blur", "cryoem")
+"""Systems whose images have the pixels of their measurements, and so their size and units."""
 
 
-def value_range(run: Run) -> tuple[float, float]:
-    """What 0 and 1 are in the measurements' units: data.value_range, or themselves."""
-    return run.config.data.value_range or (0.0, 1.0)
+def is_same_grid(run: Run) -> bool:
+    return run.config.system.kind in SAME_GRID
+
+
+def pictured(problem: Problem | Several, source: ImageSource) -> bool:
+    """Whether the images have a number of channels that a PNG has."""
+    return (problem.image_shape[0] if problem.image_shape else source.channels) in (1, 3)
+
+
+def call_of(command: str, run: Run, source: ImageSource, level: float, device: str, config: Config) -> dict[str, Any]:
+    """What results depend on: the weights, the measurements and their system, the level and the machine's kind."""
+    weights = hashlib.sha256()
+    for name in ("model.safetensors", "prior.safetensors"):
+        if (run.folder / name).is_file():
+            weights.update((run.folder / name).read_bytes())
+    return {
+        "command": command,
+        "unveil": unveil.__version__,
+        "weights": weights.hexdigest(),
+        "data": source.fingerprint(),
+        "value_range": run.config.data.value_range,
+        "system": config.system.model_dump(mode="json"),
+        "sigma": level,
+        "device": torch_device(device).type,
+    }

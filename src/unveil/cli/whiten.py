@@ -1,11 +1,15 @@
 """unveil whiten: images whose noise a detector has blurred, made ready for `unveil init`."""
 
-import re
 from pathlib import Path
 
-from unveil.cli.init import check_free
+import numpy as np
+
+from unveil.cli.batch import Layer, file_names, process
+from unveil.cli.failures import Failures
+from unveil.cli.outputs import MANIFEST, check_free, keep_inputs, open_results
 from unveil.cli.screen import progress_bar, say
-from unveil.data import atomic_write, open_images, save_image
+from unveil.data import atomic_write, open_images
+from unveil.data.like import result_files
 from unveil.noise import fit_noise_spectrum, ring_power
 from unveil.report.noise_spectrum import draw_noise_spectrum
 
@@ -16,22 +20,43 @@ FIRST_IMAGES = 32
 
 
 def run_whiten(data: str, out: Path, force: bool) -> None:
-    """Write each image whitened, a float32 TIFF in the data's own units, and beside the folder a plot of the noise's spectrum."""
-    check_free(out, force)
+    """Write each file whitened, in the data's own units, and beside the folder a plot of the noise's spectrum."""
     source = open_images(data, value_range=(0.0, 1.0))  # the values as they are
+    targets, layers, plot = result_files(source, same_grid=True), [Layer()], out.with_name(out.name + ".png")
+    names = file_names(source, targets, layers, pictures=False)
+    keep_inputs(source.files(), [plot])
+    if not (out / MANIFEST).is_file():  # images of the user's would be taken for whitened ones
+        check_free(out, force)
+    results = open_results(
+        out,
+        {"command": "whiten", "data": source.fingerprint()},
+        names,
+        source.files(),
+        data=Path(data),
+        force=force,
+    )
+    if not results.resumed:
+        check_free(plot, force)
     first = [source.read(i) for i in range(min(FIRST_IMAGES, len(source)))]
-    spectrum = fit_noise_spectrum(first)
-    out.mkdir(parents=True, exist_ok=True)
+    spectrum, failures = fit_noise_spectrum(first), Failures()
     with progress_bar("whitening") as bar:
-        for i in range(len(source)):
-            name = re.sub(r"[^\w.-]+", "_", source.name(i))
-            save_image(out / f"{name}.tif", spectrum.whiten(source.read(i)))
-            bar(i + 1, len(source))
+        done, _ = process(
+            source,
+            targets,
+            layers,
+            results,
+            lambda i: spectrum.whiten(source.read(i))[None],
+            failures,
+            lambda i: bar(i + 1, len(source)),
+            pictures=False,
+            dtype=np.dtype(np.float32),
+        )
     before, after = ring_power(first), ring_power(spectrum.whiten(image) for image in first)
-    picture, path = draw_noise_spectrum(spectrum, before, after), out.with_name(out.name + ".png")
-    atomic_write(path, lambda partial: partial.write_bytes(picture))
+    picture = draw_noise_spectrum(spectrum, before, after)
+    atomic_write(plot, lambda partial: partial.write_bytes(picture))
     say(
-        f"{len(source)} images; white noise of level {spectrum.level:.4g} in the data's units; look at {path}: the fit must "
+        f"{done} images; white noise of level {spectrum.level:.4g} in the data's units; look at {plot}: the fit must "
         "follow the power at high frequencies",
     )
     say(f"wrote {out}; next: unveil init {out}")
+    failures.end(done)

@@ -12,7 +12,7 @@ from unveil.data.measured import Measured
 from unveil.data.memory import MemorySource
 from unveil.data.open import open_images
 from unveil.data.photographs import heldout_photographs, training_photographs
-from unveil.data.source import ImageSource, Subset, Window
+from unveil.data.source import ImageSource, Origin, Subset, Window
 from unveil.data.write import save_image
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "ImageSource",
     "Measured",
     "MemorySource",
+    "Origin",
     "Subset",
     "Window",
     "atomic_write",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unveil.data import hdf5, mrc, npy, raster, tiff, uvfits, zarrs
 from unveil.data.content import what_it_is
-from unveil.data.faults import unreadable
+from unveil.data.faults import unreadable as fault
 from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray, StoredImages
 from unveil.data.values import check_value_range
@@ -32,6 +32,7 @@ def open_images(
     dataset: str | None = None,
     axes: str | None = None,
     value_range: Sequence[float] | None = None,
+    unreadable: Callable[[UnveilError], object] | None = None,
 ) -> ImageSource:
     """The images at `path`, opened without reading their pixels.
 
@@ -45,6 +46,7 @@ def open_images(
         number, the coils).
     value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers
         are divided by the largest of their type and floating point passes unchanged.
+    unreadable: told of each file of a folder that cannot be opened, and the others go on; None: the first such file raises.
 
     Complex channels become twice as many: the real parts of all, then the imaginary parts of all.
     Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that
@@ -60,7 +62,19 @@ def open_images(
         raise UnveilError(f"{path} is a link to nothing: {_FETCH}")
     else:
         raise UnveilError(f"{path} does not exist: check the path")
-    return StoredImages([a for file in files for a in _scan(file, dataset, axes)], limits)
+    arrays: list[StoredArray] = []
+    first: UnveilError | None = None
+    for file in files:
+        try:
+            arrays += _scan(file, dataset, axes)
+        except UnveilError as error:
+            if unreadable is None:
+                raise
+            unreadable(error)
+            first = first or error
+    if first is not None and not arrays:
+        raise first
+    return StoredImages(arrays, limits)
 
 
 def _folder(path: Path) -> list[Path]:
@@ -125,5 +139,5 @@ def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray
         what = what_it_is(path)
         if what is None and isinstance(error, UnveilError):
             raise
-        raise (UnveilError(f"{path} cannot be read: it {what}") if what else unreadable(str(path), error)) from error
+        raise (UnveilError(f"{path} cannot be read: it {what}") if what else fault(str(path), error)) from error
     raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")

@@ -13,6 +13,7 @@ import hashlib
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,24 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 
-__all__ = ["ImageSource", "Subset", "Window"]
+__all__ = ["ImageSource", "Origin", "Subset", "Window"]
 
 Window = tuple[int, int, int, int]  # (top, left, height, width), in pixels
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that an image lies in, and how: what it takes to write a result like it.
+
+    path: the file, or the folder of a zarr array. shape, axes, dtype: of the stored array that holds the image, and maybe
+    others; axes are letters of N, C, H, W. value_range: the stored numbers that are read as 0 and 1.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    axes: str
+    dtype: np.dtype
+    value_range: tuple[float, float]
 
 
 class ImageSource(ABC):
@@ -53,9 +69,18 @@ class ImageSource(ABC):
         """The type of the numbers that image i is stored in, as NumPy names it."""
         return "float32"
 
+    def origin(self, i: int) -> Origin | None:
+        """The file that image i lies in; None: it lies in no file."""
+        return None
+
     def file(self, i: int) -> Path | None:
         """The file that holds image i; None where there is none."""
-        return None
+        origin = self.origin(i)
+        return None if origin is None else origin.path
+
+    def files(self) -> list[Path]:
+        """The files of all images, each once."""
+        return list(dict.fromkeys(path for i in range(len(self)) if (path := self.file(i)) is not None))
 
     def where(self, i: int) -> str:
         """Where image i comes from, for the messages of errors."""
@@ -94,7 +119,7 @@ class ImageSource(ABC):
         """16 hexadecimal digits that change with the names, shapes and file sizes; it reads no pixels."""
         digest = hashlib.sha256()
         for i in range(len(self)):
-            digest.update(f"{self._identity(i)}\n".encode())
+            digest.update(f"{self._identity(i)}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def _identity(self, i: int) -> str:
@@ -140,8 +165,8 @@ class Subset(ImageSource):
     def dtype(self, i: int) -> str:
         return self._parent.dtype(self._indices[self._index(i)])
 
-    def file(self, i: int) -> Path | None:
-        return self._parent.file(self._indices[self._index(i)])
+    def origin(self, i: int) -> Origin | None:
+        return self._parent.origin(self._indices[self._index(i)])
 
     def where(self, i: int) -> str:
         return self._parent.where(self._indices[self._index(i)])

@@ -25,8 +25,8 @@ from unveil.data.faults import unreadable
 from unveil.data.limits import check_count, check_size
 from unveil.data.mapped import check_mapped
 from unveil.data.names import file_names
-from unveil.data.source import ImageSource, Window
-from unveil.data.values import check_dtype, to_float32
+from unveil.data.source import ImageSource, Origin, Window
+from unveil.data.values import check_dtype, natural_range, to_float32
 from unveil.errors import UnveilError
 
 __all__ = ["StoredArray", "StoredImages"]
@@ -140,8 +140,9 @@ class StoredImages(ImageSource):
     def dtype(self, i: int) -> str:
         return self._arrays[self._locate(i)[0]].dtype.newbyteorder("=").name
 
-    def file(self, i: int) -> Path:
-        return self._arrays[self._locate(i)[0]].path
+    def origin(self, i: int) -> Origin:
+        a = self._arrays[self._locate(i)[0]]
+        return Origin(a.path, a.shape, a.axes, a.dtype, self._range or natural_range(a.dtype))
 
     def where(self, i: int) -> str:
         return f"{self._arrays[self._locate(i)[0]].where} (image {i})"

@@ -15,7 +15,7 @@ import numpy as np
 
 from unveil.errors import UnveilError
 
-__all__ = ["check_dtype", "check_value_range", "to_float32"]
+__all__ = ["check_dtype", "check_value_range", "natural_range", "to_float32"]
 
 
 def check_value_range(value_range: Sequence[float] | None) -> tuple[float, float] | None:
@@ -39,13 +39,18 @@ def check_dtype(dtype: np.dtype, where: str) -> None:
         raise UnveilError(f"{where} holds {dtype}, not numbers: store integers, floating point or complex")
 
 
+def natural_range(dtype: np.dtype) -> tuple[float, float]:
+    """(low, high), the stored numbers that are read as 0 and 1 where no value range is stated."""
+    return (0.0, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
+
+
 def to_float32(v: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
     """The stored values v (C, h, w) as new contiguous float32 (C, h, w), complex ones as (2C, h, w)."""
     if v.dtype.kind == "c":
         v = np.concatenate([v.real, v.imag])
     exact = v.dtype.itemsize <= 2 or v.dtype.newbyteorder("=") == np.float32  # float32 holds these without rounding
     if value_range is None and v.dtype.kind in "iu":
-        value_range = (0.0, float(np.iinfo(v.dtype).max))
+        value_range = natural_range(v.dtype)
     out = np.array(v, dtype=np.float32 if exact else np.float64, order="C")
     if value_range is not None:
         low, high = value_range

@@ -4,6 +4,8 @@ Each tile is denoised with a margin of its surroundings, wider than the small UN
 For an estimator that also uses statistics of the whole image (the equivariant wrapper) they become the tile's.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -26,12 +28,20 @@ class Tiled(nn.Module):
         self.f = f
         self.tile = tile
         self.margin = margin
+        self.progress: Callable[[int], object] | None = None
+        """Told the number of tiles done of an image, after each."""
+
+    def tiles(self, height: int, width: int) -> int:
+        """Into how many tiles an image is cut."""
+        if max(height, width) <= self.tile + 2 * self.margin:
+            return 1
+        return -(-height // self.tile) * -(-width // self.tile)
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         height, width = y.shape[-2:]
-        if max(height, width) <= self.tile + 2 * self.margin:
+        if self.tiles(height, width) == 1:
             return self.f(y, sigma)
-        x_hat = torch.empty_like(y)
+        x_hat, done = torch.empty_like(y), 0
         for top in range(0, height, self.tile):
             for left in range(0, width, self.tile):
                 up, before = max(0, top - self.margin), max(0, left - self.margin)
@@ -40,4 +50,7 @@ class Tiled(nn.Module):
                 x_hat[..., top:bottom, left:right] = part[..., top - up :, left - before :][
                     ..., : bottom - top, : right - left
                 ]
+                done += 1
+                if self.progress is not None:
+                    self.progress(done)
         return x_hat

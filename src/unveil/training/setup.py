@@ -1,5 +1,7 @@
 """What a configuration describes: the measurements and their split, the problem, and the estimator before training."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -102,20 +104,27 @@ def open_problem(config: Config, source: ImageSource) -> Problem | Several:
     return problem
 
 
-def open_source(config: Config) -> ImageSource:
-    """The images that the configuration names, as they are stored."""
+Unreadable = Callable[[UnveilError], object]
+
+
+def open_source(config: Config, unreadable: Unreadable | None = None) -> ImageSource:
+    """The images that the configuration names, as they are stored. unreadable: as in `open_images`."""
     data = config.data
-    return open_images(data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range)
+    return open_images(
+        data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range, unreadable=unreadable
+    )
 
 
-def open_measurements(config: Config, path: str | None = None) -> tuple[ImageSource, Problem | Several]:
+def open_measurements(
+    config: Config, path: str | None = None, unreadable: Unreadable | None = None
+) -> tuple[ImageSource, Problem | Several]:
     """The measurements that the configuration names, or those at `path`, and the problem that they are of.
 
-    Entries that are not measured are zero, whatever the files hold there. Raises UnveilError where `open_problem` does.
+    unreadable: as in `open_images`. Entries that are not measured are zero, whatever the files hold there. Raises UnveilError where `open_problem` does.
     """
     if path is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
-    source = open_source(config)
+    source = open_source(config, unreadable)
     problem = open_problem(config, source)
     return Measured(source, problem), problem
 

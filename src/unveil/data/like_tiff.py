@@ -1,0 +1,122 @@
+"""A TIFF for results, written page by page: with the axes and the scale of the file that it is to be like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["create", "write_pages"]
+
+_IMAGEJ = ("unit", "spacing", "finterval", "fps", "loop", "mode", "min", "max", "Info", "Labels", "Ranges", "LUTs")
+"""What ImageJ says of its images, beside the axes."""
+_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
+_OME = (
+    "PhysicalSizeX", "PhysicalSizeXUnit", "PhysicalSizeY", "PhysicalSizeYUnit", "PhysicalSizeZ", "PhysicalSizeZUnit",
+    "TimeIncrement", "TimeIncrementUnit",
+)  # fmt: skip
+
+
+@contextmanager
+def create(
+    path: Path, like: Path | None, count: int, shape: tuple[int, ...], dtype: np.dtype
+) -> Iterator[tuple[np.ndarray, str]]:
+    """A new file for `count` images (C, H, W), and its axes as letters of N, C, H, W; a map of the file, to be filled.
+
+    like: the file whose axes and scale it takes; None, or a file with other axes than these images: a page for each image.
+    """
+    import tifffile
+
+    options = None if like is None else _follow(like, count, shape, dtype)
+    letters, full = _plain(count, shape)
+    plain = {"metadata": {"axes": letters}, **_photometric(letters, full)}
+    try:
+        array = tifffile.memmap(path, **(options or {"shape": full, **plain}), dtype=dtype)
+        letters = letters if options is None else options["metadata"]["axes"]
+    except (ValueError, TypeError, KeyError):  # what other programs say of their images may be anything
+        array = tifffile.memmap(path, shape=full, dtype=dtype, **plain)
+    yield array, _axes(letters)
+    array.flush()
+
+
+def write_pages(path: Path, images: Iterable[np.ndarray]) -> None:
+    """Images (C, H, W) of different sizes, each on a page of its own, or on one a channel."""
+    import tifffile
+
+    with tifffile.TiffWriter(path) as file:
+        for x in images:
+            letters, full = _plain(1, x.shape)
+            pixels = x.transpose(1, 2, 0) if letters == "YXS" else x.reshape(full)
+            file.write(np.ascontiguousarray(pixels), metadata={"axes": letters}, **_photometric(letters, full))
+
+
+def _plain(count: int, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    c, h, w = shape
+    letters, full = ("YX", (h, w)) if c == 1 else ("YXS", (h, w, 3)) if c == 3 else ("CYX", (c, h, w))
+    return ("Q" + letters, (count, *full)) if count > 1 else (letters, full)
+
+
+def _photometric(letters: str, full: tuple[int, ...]) -> dict[str, Any]:
+    if "S" not in letters:
+        return {"photometric": "minisblack"}
+    return {
+        "photometric": "rgb" if full[letters.index("S")] in (3, 4) else "minisblack",
+        "planarconfig": "contig" if letters.endswith("S") else "separate",
+    }
+
+
+def _axes(letters: str) -> str:
+    """Tifffile's axes as N, C, H, W: as they are read."""
+    return "".join({"Y": "H", "X": "W", "S": "C", "C": "C"}.get(a, "N") for a in letters)
+
+
+def _follow(like: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any] | None:
+    """How to make a file like `like`; None where it has other axes than `count` images (C, H, W)."""
+    import tifffile
+
+    with tifffile.TiffFile(like) as file:
+        for series in file.series:
+            letters, full = str(series.axes), tuple(series.shape)
+            if not _fits(_axes(letters), full, count, shape):
+                continue
+            scale = _resolution(series.keyframe)
+            if file.is_ome:
+                return {"shape": full, "ome": True, "metadata": {"axes": letters, **_ome(file.ome_metadata)}, **scale, **_photometric(letters, full)}  # fmt: skip
+            said = (file.imagej_metadata or {}) if file.is_imagej else {}
+            if file.is_imagej and "S" not in letters and dtype.name in _IMAGEJ_TYPES:
+                for other in set(letters) - set("TZCYX"):
+                    letters = letters.replace(other, next(a for a in "ZT" if a not in letters))
+                metadata = {"axes": letters, **{key: said[key] for key in _IMAGEJ if key in said}}
+                return {"shape": full, "imagej": True, "metadata": metadata, **scale, **_photometric(letters, full)}
+            return {"shape": full, "metadata": {"axes": letters}, **scale, **_photometric(letters, full)}
+    return None
+
+
+def _fits(axes: str, full: tuple[int, ...], count: int, shape: tuple[int, ...]) -> bool:
+    if axes.count("H") != 1 or axes.count("W") != 1 or axes.count("C") > 1:
+        return False
+    sizes = dict(zip(axes, full))
+    stack = np.prod([n for n, a in zip(full, axes) if a == "N"], dtype=int)
+    return stack == count and (sizes.get("C", 1), sizes["H"], sizes["W"]) == tuple(shape)
+
+
+def _resolution(page: Any) -> dict[str, Any]:
+    x, y = (page.tags.get(name) for name in ("XResolution", "YResolution"))
+    if x is None or y is None:
+        return {}
+    return {"resolution": (x.value, y.value), "resolutionunit": page.resolutionunit}
+
+
+def _ome(xml: str | None) -> dict[str, Any]:
+    """The pixels' size, the time between frames and the channels' names, of the first image."""
+    import tifffile
+
+    images = tifffile.xml2dict(xml or "").get("OME", {}).get("Image", {})
+    pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
+    metadata = {key: pixels[key] for key in _OME if key in pixels}
+    channels = pixels.get("Channel", [])
+    names = [c.get("Name") for c in (channels if isinstance(channels, list) else [channels])]
+    return {**metadata, "Channel": {"Name": names}} if names and all(isinstance(n, str) for n in names) else metadata
