@@ -119,8 +119,9 @@ def run(folder):
     report["made"] = made
     report["draws"] = [store.read(i).tolist() for i in range(5)]
 
-    report["trained"] = command_line("train", folder / "run.yaml", "--out", folder / "run", "--device", "cpu")
-    dist.init_process_group("gloo", init_method=f"file://{folder}/again", rank=me, world_size=2)
+    for name in ("run", "imaging"):
+        report[name] = command_line("train", folder / f"{name}.yaml", "--out", folder / name, "--device", "cpu")
+        dist.init_process_group("gloo", init_method=f"file://{folder}/after-{name}", rank=me, world_size=2)
 
     from unveil.training import run as run_module  # one file that the second process alone cannot read
 

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pair
 import pytest
 import torch
@@ -39,6 +40,22 @@ def configuration(folder, **training):
     return folder / "run.yaml"
 
 
+def imaging_configuration(folder):
+    generator = np.random.default_rng(0)
+    mask = generator.random((16, 16)) < 0.7
+    np.save(folder / "mask.npy", mask)
+    np.save(folder / "y.npy", generator.random((8, 16, 16)).astype("float32") * mask)
+    values = {
+        "data": {"path": str(folder / "y.npy"), "validation": 0.25},
+        "system": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
+        "noise": {"sigma": 0.1},
+        "estimator": {"widths": [4]},
+        "training": {"steps": 2, "batch": 2, "warmup": 0},
+        "refine": {"rounds": 1, "steps": 1, "images": 3, "draw_steps": 2},
+    }
+    (folder / "imaging.yaml").write_text(yaml.safe_dump(values))
+
+
 def environment(**values):
     source = str(Path(sys.modules["unveil"].__file__).parents[1])
     return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", **values}
@@ -49,6 +66,7 @@ def ended(tmp_path_factory):
     """(folder, reports, exit codes) of the pair."""
     folder = tmp_path_factory.mktemp("pair")
     configuration(folder)
+    imaging_configuration(folder)
     pairs = [
         subprocess.Popen(
             [sys.executable, str(Path(pair.__file__)), str(folder)],
@@ -137,10 +155,11 @@ def test_draws_are_shared_and_do_not_depend_on_how_many_share_them(ended):
 
 def test_a_command_of_several_processes_speaks_once_and_ends_with_its_files(ended):
     folder, (first, second), _ = ended
-    assert first["trained"][0] == 0
-    assert "trained; next: unveil evaluate" in first["trained"][1]
-    assert second["trained"] == [0, ""]
-    assert (folder / "run" / "model.safetensors").is_file()
+    for name in ("run", "imaging"):
+        assert first[name][0] == 0
+        assert "trained; next: unveil evaluate" in first[name][1]
+        assert second[name] == [0, ""]
+        assert (folder / name / "model.safetensors").is_file()
     assert json.loads((folder / "run" / "round-1/checkpoints/step-00000001/state.json").read_text())["processes"] == 2
     assert first["alone"] == [
         2,

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -73,6 +72,7 @@ def train(
     the device lacks the precision, and Interrupted after Ctrl-C, SIGTERM or SIGHUP, the last step saved.
     """
     accelerator = _accelerator(device, config.precision)
+    ranks.share_weights(estimator)
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=config.learning_rate, weight_decay=0.0)
     ema = averaged(estimator, config.ema).to(accelerator.device)
     estimator.to(accelerator.device)
@@ -83,7 +83,8 @@ def train(
             state = load_checkpoint(newest, modules, optimizer)
             start = state["step"]
             _compare_processes(newest, state)
-    model, optimizer = accelerator.prepare(estimator, optimizer)
+    optimizer = accelerator.prepare(optimizer)
+    model = accelerator.prepare_model(estimator, evaluation_mode=True)  # not distributed: `average_gradients` is
     model.train()
 
     def checkpoint(step: int) -> None:
@@ -134,9 +135,9 @@ def _step(
         generator = make_generator(device, seed, step, rank, 1)
         loss = risk(model, *(part.to(device) for part in batch), generator).mean()
         _check_finite("loss", loss.item(), step)
-    optimizer.zero_grad(set_to_none=True)
-    with ranks.connected():
+        optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
+    ranks.average_gradients(model)
     norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
     with ranks.together():
         _check_finite("gradient's norm", float(norm), step)
@@ -147,9 +148,8 @@ def _step(
 def _accelerator(device: str, precision: str) -> Accelerator:
     """accelerate's view of the machine."""
     chosen = join(device).device.type
-    same_buffers = DistributedDataParallelKwargs(broadcast_buffers=False)  # no network changes its buffers
     try:
-        accelerator = Accelerator(cpu=chosen == "cpu", mixed_precision=precision, kwargs_handlers=[same_buffers])
+        accelerator = Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
     except ValueError as error:
         raise UnveilError(f"training.precision = {precision} cannot be used here ({error}); set it to no") from None
     if device not in ("auto", "cpu", accelerator.device.type):

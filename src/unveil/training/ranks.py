@@ -13,11 +13,15 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from unveil.errors import Elsewhere, UnveilError
 from unveil.training.interrupt import Stop
 
-__all__ = ["agree", "connected", "count", "from_first", "highest", "index", "is_first", "leave", "together"]
+__all__ = [
+    "agree", "average_gradients", "connected", "count", "from_first", "highest", "index", "is_first", "leave", "share_weights",
+    "together",
+]  # fmt: skip
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=30)
@@ -107,6 +111,35 @@ def connected() -> Iterator[None]:
         if is_first():
             raise UnveilError(text, code=1) from error
         raise Elsewhere(text, code=1) from error
+
+
+@torch.no_grad()
+def share_weights(module: nn.Module) -> None:
+    """Gives all processes the first one's parameters and buffers."""
+    for tensor in module.state_dict().values() if count() > 1 else ():
+        shared = tensor.detach().cpu().contiguous()
+        with connected():
+            dist.broadcast(shared, src=0, group=_line())
+        tensor.copy_(shared)
+
+
+@torch.no_grad()
+def average_gradients(module: nn.Module) -> None:
+    """Puts the mean over the processes in place of each parameter's gradient, by the accelerator's own collective.
+
+    Not torch's DistributedDataParallel: it takes no parameters that a risk leaves out, nor the empty ones of one iteration,
+    and lets one process wait in a collective where another has failed.
+    """
+    if count() == 1:
+        return
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    with connected():
+        dist.all_reduce(flat)
+    flat /= count()
+    for parameter, mean in zip(parameters, flat.split([p.numel() for p in parameters])):
+        parameter.grad = mean.view_as(parameter)
 
 
 def leave() -> None:
