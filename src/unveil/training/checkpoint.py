@@ -222,6 +222,9 @@ def _unflatten(optimizer: torch.optim.Optimizer, path: Path) -> None:
         if number >= len(parameters) or (value.ndim and value.shape != parameters[number].shape):
             raise UnveilError(f"{path}: of another network ({name} of shape {tuple(value.shape)}); {mend}")
         states.setdefault(number, {})[key] = value
-    if states and (len(states) < len(parameters) or any(state.keys() != MOMENTS for state in states.values())):
+    with_entries = (i for i, p in enumerate(parameters) if p.numel())  # the others have no gradient
+    if states and (
+        any(i not in states for i in with_entries) or any(state.keys() != MOMENTS for state in states.values())
+    ):
         raise UnveilError(f"{path}: of another network, or another optimizer; {mend}")
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
