@@ -48,6 +48,8 @@ def open_images(
         are divided by the largest of their type and floating point passes unchanged.
     unreadable: told of each file of a folder that cannot be opened, and the others go on; None: the first such file raises.
 
+    PNG, JPEG and TIFF are read as a viewer shows them: turned as their orientation says, with black at 0. Links to nothing in
+    a folder are left out with one warning. Names (`ImageSource.name`) are the stems of files on every file system.
     Complex channels become twice as many: the real parts of all, then the imaginary parts of all.
     Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that
     cannot be used.
