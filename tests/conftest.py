@@ -1,6 +1,7 @@
 """The suite runs on any device and precision: `pytest --device cuda --dtype float64`."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,3 +40,23 @@ def dtype(request):
 @pytest.fixture
 def generator(device):
     return make_generator(device, 0)
+
+
+@pytest.fixture
+def within_limits():
+    """A test that fails, instead of filling the memory or hanging, where what it reads makes it do so."""
+    resource, signal = pytest.importorskip("resource"), pytest.importorskip("signal")
+
+    def ring(*_):
+        raise TimeoutError("a minute is more than any malformed input may take")
+
+    limits, handler = resource.getrlimit(resource.RLIMIT_AS), signal.signal(signal.SIGALRM, ring)
+    signal.alarm(60)
+    if (statm := Path("/proc/self/statm")).exists():
+        pages = int(statm.read_text().split()[0])
+        room = 2 * 2**30  # bytes of addresses; what is asked for and not touched counts
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, handler)

@@ -9,10 +9,11 @@ whose bytes are unsigned (https://bio3d.colorado.edu/imod/doc/mrc_format.txt).
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
@@ -21,6 +22,8 @@ from unveil.errors import UnveilError, warn
 __all__ = ["scan"]
 
 _IMOD = b"IMOD"
+_HEADER, _EXTENDED, _STAMP, _BIG = 1024, 92, 212, 0x11
+"""Bytes of the header; in it the places of the extended header's length and of the machine stamp, whose first byte tells the order."""
 _SIGNED = 1
 """Of the flags that follow IMOD's stamp in the header."""
 
@@ -57,6 +60,7 @@ def _open(path: Path) -> tuple[Any, list[str]]:
     except ImportError:
         raise UnveilError(f"{path} needs the mrcfile package: pip install 'unveil[cryoem]'") from None
 
+    _check_header(path)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -69,6 +73,21 @@ def _open(path: Path) -> tuple[Any, list[str]]:
                 array = _bytes(file)
     faults = [" ".join(str(warning.message).split()) for warning in caught]
     return array, [fault.split(" - ")[0] for fault in dict.fromkeys(faults)]
+
+
+def _check_header(path: Path) -> None:
+    """Raises UnveilError for an extended header longer than the file: `mrcfile` asks for its memory before it looks."""
+    with open(path, "rb") as file:
+        head, size = file.read(_HEADER), os.fstat(file.fileno()).st_size
+    if len(head) < _HEADER:
+        return  # what `mrcfile` says
+    order: Literal["little", "big"] = "big" if head[_STAMP] == _BIG else "little"
+    extended = int.from_bytes(head[_EXTENDED : _EXTENDED + 4], order, signed=True)
+    if not 0 <= extended <= size - _HEADER:
+        raise UnveilError(
+            f"{path} cannot be read: its header declares {extended:,} bytes of extended header and the file has {size:,}; it may "
+            "be corrupt or truncated: restore it from its source or leave it out"
+        )
 
 
 def _bytes(file: Any) -> Any:

@@ -40,6 +40,10 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
 
     with tifffile.TiffFile(path) as file:
         check_count(str(path), len(file.pages))
+        if not len(file.pages):
+            raise UnveilError(
+                f"{path} holds no image, or was cut before its first: restore it from its source or leave it out"
+            )
         check_chain(file, str(path))
         images = find_images(file, str(path))
         return [stored for some in images for stored in _arrays(path, file, some, axes, len(images) > 1)]
@@ -148,10 +152,11 @@ def _pages(
 
 def _end(where: str, page: Any) -> int:
     """Where in the file the last of the page's data ends. Raises UnveilError if a part of them was never written."""
-    missing = sum(count == 0 or offset == 0 for offset, count in zip(page.dataoffsets, page.databytecounts))
-    if missing or not len(page.dataoffsets):
+    held = sum(count > 0 and offset > 0 for offset, count in zip(page.dataoffsets, page.databytecounts))
+    parts = max(len(page.dataoffsets), math.prod(page.chunked))
+    if held < parts or not held:
         raise UnveilError(
-            f"{where} has no data for {missing or 'any'} of the {len(page.dataoffsets)} parts of its image, which would read as 0: "
+            f"{where} has no data for {parts - held or 'any'} of the {parts} parts of its image, which would read as 0: "
             "restore it from its source or leave it out"
         )
     return max(map(sum, zip(page.dataoffsets, page.databytecounts)))
