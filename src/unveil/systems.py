@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from unveil.paths import FilePath
 
 __all__ = [
+    "Axis",
     "BlurSystem",
     "CryoEMSystem",
     "DemosaicingSystem",
@@ -90,6 +91,10 @@ class SuperResolutionSystem(Section):
     )
 
 
+Axis = float | Literal["centre", "astra", "tomopy", "scikit-image"]
+"""Where the axis of rotation is, as `unveil.operators.tomography` says."""
+
+
 class TomographySystem(Section):
     """Sinograms of parallel rays, of shape (detectors, angles)."""
 
@@ -99,6 +104,11 @@ class TomographySystem(Section):
     )
     width: int | None = Field(
         None, ge=2, le=2**16, description="of the image, in detectors; null: as many as there are detectors"
+    )
+    axis: Axis = Field(
+        "centre",
+        description="of rotation: centre (astra and tomopy are the same), scikit-image (pixel D // 2 of D detectors, W // 2 of the "
+        "image), or the number of its pixel on the detector, the middle of the first being 0",
     )
 
 

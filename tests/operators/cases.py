@@ -45,6 +45,7 @@ CASES: dict[str, Callable[[], Problem | Several]] = {
     "super-resolution, bicubic": lambda: super_resolution(2, 12, 16, channels=3),
     "super-resolution, a detector's pixels": lambda: super_resolution(3, 9, 12, kernel=torch.ones(3, 3)),
     "tomography, the whole square": lambda: tomography(torch.arange(0, 180, 20.0), 9),
+    "tomography, the axis beside the middle": lambda: tomography(torch.arange(0, 180, 20.0), 9, 12, axis=4.2),
     "tomography, a round field of view": lambda: tomography(torch.arange(0, 360, 15.0), 10, 10, channels=2),
     "mri, one coil": lambda: mri(cartesian_mask(8, 10, 2, 0.2, make_generator("cpu", 3))),
     "mri, several coils": lambda: mri(

@@ -63,6 +63,7 @@ ARGUMENTS = {
     "the width of the image is 1": lambda: tomography(angles, 1),
     "7 detectors do not fit an image of 8": lambda: tomography(angles, 8, 7),
     "9 detectors do not fit an image of 8": lambda: tomography(angles, 8, 9),
+    "the axis of rotation is at pixel 9 of 9 detectors": lambda: tomography(angles, 8, 9, axis=9.0),
 }
 
 
@@ -118,7 +119,7 @@ SECTIONS = {
         (1, 10, 6),
         {"angles": "angles.npy"},
     ),
-    "transpose them": ("tomography", (1, 7, 10), {"angles": "angles.npy"}),
+    "transpose them: exchange H and W in data.axes": ("tomography", (1, 7, 10), {"angles": "angles.npy"}),
     "table.npy has shape (1, 7)": ("tomography", (1, 10, 7), {"angles": "table.npy"}),
     "one.npy has shape ()": ("tomography", (1, 10, 1), {"angles": "one.npy"}),
     "10 detectors do not fit an image of 12 pixels": ("tomography", (1, 10, 6), {"width": 12}),

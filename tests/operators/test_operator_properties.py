@@ -26,6 +26,7 @@ ZERO_FILLED = (
 
 NO_PSEUDO_INVERSE: dict[str, str] = {
     "tomography, the whole square": BACK_PROJECTION,
+    "tomography, the axis beside the middle": BACK_PROJECTION,
     "tomography, a round field of view": BACK_PROJECTION,
     "mri, several coils": ZERO_FILLED,
     "mri, several coils, masks and coils per image": ZERO_FILLED,
@@ -34,6 +35,7 @@ NO_PSEUDO_INVERSE: dict[str, str] = {
 
 EMPTY_ROWS: dict[str, str] = {
     "tomography, the whole square": "some rays miss the image: what their detectors measure is noise, and counts",
+    "tomography, the axis beside the middle": "some rays miss the image",
     "tomography, a round field of view": "the outermost rays touch the circle between two pixels",
 }
 """name -> why A x is zero on measured entries."""
