@@ -238,6 +238,11 @@ def test_messages_are_one_short_line(tmp_path):
     refused(write(tmp_path / "z.h5", text=np.array([[b"a"]])), "no array of numbers")
 
 
+def test_a_mask_beside_the_images_is_no_candidate(tmp_path):
+    path = write(tmp_path / "x.h5", images=IMAGES, mask=np.ones((13, 17), bool))
+    np.testing.assert_array_equal(stack(open_images(path)), IMAGES)
+
+
 def test_a_file_cut_while_it_is_open(tmp_path):
     path = write(tmp_path / "x.h5", x=np.random.default_rng(0).integers(0, 255, (64, 64, 64), np.uint8))
     source = open_images(path)

@@ -169,6 +169,8 @@ def test_what_is_refused(tmp_path, monkeypatch):
     refused(path, "cannot be read", "truncated")
     path.write_bytes(whole[:12] + (101).to_bytes(4, "little") + whole[16:])
     refused(path, "cannot be read", "mode '101'")
+    path.write_bytes(whole[:92] + (2**30).to_bytes(4, "little") + whole[96:])
+    refused(path, "cannot be read", "1,073,741,824 bytes of extended header")
     path.write_bytes(bytes(2048))
     refused(path, "cannot be read")
     path.write_bytes(whole[:200] + bytes(20) + whole[220:3000])

@@ -27,7 +27,10 @@ def choose(
     `kspace`. closed: what was not looked into, name -> why. Raises UnveilError, which lists the candidates, if there is not
     exactly one or if `dataset` is not in the file.
     """
-    candidates = [name for name, (shape, dtype) in found.items() if len(shape) >= 2 and dtype.kind in "biufc"]
+    arrays = {name: dtype.kind for name, (shape, dtype) in found.items() if len(shape) >= 2 and dtype.kind in "biufc"}
+    candidates = [name for name, kind in arrays.items() if kind != "b"] or list(
+        arrays
+    )  # a mask of true and false is no image
     listing = ", ".join(f"{_short(name)} {found[name][0]}" for name in candidates[:_LISTED])
     if len(candidates) > _LISTED:
         listing += f" and {len(candidates) - _LISTED} more"
