@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from unveil.errors import UnveilError
 
-__all__ = ["check_seal", "read_json", "read_record", "sealed"]
+__all__ = ["SEAL", "check_seal", "read_json", "read_record", "sealed"]
 
 SEAL = "sha256"
 MOST = 256

@@ -141,7 +141,10 @@ def test_an_error_in_one_process_ends_all_and_is_said_by_it(ended):
     _, (first, second), _ = ended
     assert first["failed"] == [True, "process 1 of 2: y1.tif: cannot be read", 2]
     assert second["failed"] == [False, "y1.tif: cannot be read", 2]
-    assert first["unreadable"] == [2, ""]
+    code, said = first["unreadable"]
+    assert code == 2
+    assert said.startswith("reading the data 5/5")
+    assert said.count("\n") == 1
     assert second["unreadable"] == [2, "unveil: y1.tif: cannot be read\n"]
 
 

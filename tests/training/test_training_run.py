@@ -2,7 +2,7 @@
 
 import json
 import math
-import os
+import shutil
 import signal
 
 import pytest
@@ -15,10 +15,13 @@ import unveil
 from unveil.config import parse_config
 from unveil.data import MemorySource, save_image
 from unveil.diffusion import prior_samples
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, UnveilWarning
 from unveil.estimators import AffineUNet, NormalizationEquivariant, PreconditionedDenoiser, UNet, preconditioned
 from unveil.random import make_generator
-from unveil.training import RECIPES, Interrupted, build_estimator, create_run, make_risk, open_run, train_run
+from unveil.records import sealed
+from unveil.training import RECIPES, Interrupted, build_estimator, contents, create_run, make_risk, open_run, train_run
+from unveil.training import run as run_module
+from unveil.training.contents import open_contents
 from unveil.training.setup import open_source, split
 from unveil.training.validation import reference_free_validation
 
@@ -70,7 +73,7 @@ def test_create_run_estimates_sigma_and_records_what_it_was_made_of(tmp_path):
     record = json.loads((run.folder / "run.json").read_text())
     assert record["sigma_n"] == run.sigma_n
     expected = {
-        "format": 1,
+        "format": 2,
         "unveil": unveil.__version__,
         "seed": 4,
         "channels": 1,
@@ -78,11 +81,11 @@ def test_create_run_estimates_sigma_and_records_what_it_was_made_of(tmp_path):
         "images": 5,
     }
     assert {key: record[key] for key in expected} == expected
-    assert record["data"] == open_source(run.config).fingerprint()
+    assert record["data"] == open_contents(run.folder).fingerprint
     assert torch.__version__.startswith(record["versions"]["torch"])
-    assert set(record) == {*expected, "sigma_n", "data", "versions", "created", "command"}
+    assert set(record) == {*expected, "sigma_n", "data", "config", "versions", "created", "command", "sha256"}
     assert yaml.safe_load((run.folder / "config.yaml").read_text())["seed"] == 4
-    assert sorted(p.name for p in run.folder.iterdir()) == ["config.yaml", "run.json"]
+    assert sorted(p.name for p in run.folder.iterdir()) == [".lock", "config.yaml", "data.json", "run.json"]
 
 
 def test_stated_sigma_is_kept(data, tmp_path):
@@ -136,9 +139,12 @@ def test_a_folder_with_other_files_is_refused(data, tmp_path):
     assert "cannot be listed" in refused(create_run, data / "m0.tif", configure(data))
     waiting = tmp_path / "waiting"
     waiting.mkdir()
-    (waiting / "config.yaml").write_text("half of it")  # what a crash between the two files leaves
+    (waiting / "config.yaml").write_text("of somebody else")
     (waiting / ".hidden").write_text("")
-    create_run(waiting, configure(data))
+    assert "would be written over" in refused(create_run, waiting, configure(data))
+    (waiting / "data.json").write_text("{}")
+    assert "holds other files (data.json)" in refused(create_run, waiting, configure(data))
+    assert (waiting / "config.yaml").read_text() == "of somebody else"
 
 
 def test_open_run_refuses_what_is_no_run(data, tmp_path):
@@ -146,9 +152,9 @@ def test_open_run_refuses_what_is_no_run(data, tmp_path):
     run = create_run(tmp_path / "run", configure(data))
     path = run.folder / "run.json"
     record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "format": 2, "unveil": "9.9"}))
-    assert "written by unveil 9.9 (run format 2)" in refused(open_run, run.folder)
-    for text in ["{", "[]", "{}", json.dumps({**record, "sigma_n": "x"}), json.dumps({"format": 1})]:
+    path.write_text(json.dumps({**record, "format": 3, "unveil": "9.9"}))
+    assert "written by unveil 9.9 (run format 3)" in refused(open_run, run.folder)
+    for text in ["{", "[]", "{}", json.dumps({**record, "sigma_n": "x"}), json.dumps({"format": 2})]:
         path.write_text(text)
         assert "run.json: damaged" in refused(open_run, run.folder)
     path.write_bytes(b"\xff\xfe\xff")
@@ -158,17 +164,6 @@ def test_open_run_refuses_what_is_no_run(data, tmp_path):
 def test_unfinished_run_has_no_estimator(data, tmp_path):
     run = create_run(tmp_path / "run", configure(data))
     assert "not trained to the end" in refused(run.estimator)
-
-
-@pytest.mark.parametrize("change", ["one more", "one less", "another size"])
-def test_changed_data_is_refused(change, data, tmp_path):
-    run = create_run(tmp_path / "run", configure(data))
-    if change == "one less":
-        os.remove(data / "m0.tif")
-    else:
-        save_image(data / ("m9.tif" if change == "one more" else "m0.tif"), clean(40))
-    assert "changed since the run began" in refused(lambda: train_run(run, device="cpu"))
-    assert not (run.folder / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -354,3 +349,83 @@ def test_prior_samples_are_refused_above_the_trained_levels(tmp_path):
     assert prior_samples(f, shape, 0.8, trained_max=run.trained_max, steps=3, generator=generator).shape == shape
     with pytest.raises(UnveilError, match=r"trained up to 0\.8"):
         prior_samples(f, shape, 0.81, trained_max=run.trained_max, generator=generator)
+
+
+WRONG_RECORDS = {
+    "sigma_n": [0, -0.1, "0.1", None, [0.1], float("nan"), float("inf"), True],
+    "channels": [0, -1, 1.5, "1", 10**9, None],
+    "dilation": [[], [0], ["1"], 1, None, {"a": 1}, [1.5]],
+    "config": [None, [], {}, {"version": 1, "data": {"path": 3}}],
+    "data": [None, 3],
+}
+
+
+@pytest.mark.parametrize("key", WRONG_RECORDS)
+def test_records_of_wrong_types_or_values_are_refused_by_their_key(key, data, tmp_path):
+    run = create_run(tmp_path / "run", configure(data))
+    path = run.folder / "run.json"
+    record = {k: v for k, v in json.loads(path.read_text()).items() if k != "sha256"}
+    for value in WRONG_RECORDS[key]:
+        path.write_text(json.dumps({**record, key: value}))
+        assert "run.json" in refused(open_run, run.folder)
+    path.write_text(json.dumps({**json.loads(json.dumps(sealed(record))), "sigma_n": 2 * record["sigma_n"]}))
+    assert "changed since it was written" in refused(open_run, run.folder)
+
+
+@pytest.mark.parametrize("key", ["sampler.json", "config.yaml"])
+def test_other_records_of_a_run_are_one_line(key, data, tmp_path):
+    run = create_run(tmp_path / "run", configure(data))
+    for content in [b"", b"[]", b"{}", b'{"gain": "x"}', b'{"gain": -1}', b'{"gain": NaN}', b"\xff\xfe", b"[" * 10**5]:
+        (run.folder / key).write_bytes(content)
+        message = refused((lambda: run.gain) if key == "sampler.json" else (lambda: open_run(run.folder)))
+        assert key in message
+
+
+def test_a_configuration_that_was_edited_after_the_start_is_refused_by_its_key(data, tmp_path):
+    run = create_run(tmp_path / "run", configure(data))
+    path = run.folder / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("steps: 6", "steps: 7"))
+    message = refused(open_run, run.folder)
+    assert "training.steps is 7, and was 6 when the run began" in message
+    assert f"unveil train {path} --out" in message
+    path.write_text("# a remark\n" + text)
+    assert open_run(run.folder) == run
+
+
+def test_damaged_weights_are_made_again_from_the_last_checkpoint(data, tmp_path):
+    run = create_run(tmp_path / "run", configure(data))
+    train_run(run, device="cpu")
+    content = run.weights.read_bytes()
+    assert run.trained()
+    run.weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert f"unveil train {run.folder} makes it again" in refused(run.estimator)
+    with pytest.warns(UnveilWarning, match=r"model\.safetensors: damaged"):
+        assert not run.trained()
+    train_run(run, device="cpu")
+    assert run.weights.read_bytes() == content
+    shutil.rmtree(run.folder / "checkpoints")
+    run.weights.write_bytes(content[:-1])
+    assert "restore it or train again" in refused(run.trained)
+
+
+def test_two_that_begin_one_folder_at_once_agree_or_the_second_is_refused(data, tmp_path, monkeypatch):
+    """The configuration is always that of the run: the second finds the first's once it has read its own data."""
+    folder = tmp_path / "run"
+    read = contents.read_contents
+
+    def slow(*arguments):
+        monkeypatch.setattr(run_module, "read_contents", read)
+        create_run(folder, configure(data, seed=1))
+        return read(*arguments)
+
+    monkeypatch.setattr(run_module, "read_contents", slow)
+    assert "seed is 1 there and 2 here" in refused(create_run, folder, configure(data, seed=2))
+    assert open_run(folder).config.seed == 1
+
+
+def test_what_a_kill_leaves_before_run_json_is_begun_again(data, tmp_path):
+    run = create_run(tmp_path / "run", configure(data))
+    (run.folder / "run.json").unlink()
+    assert "would be written over" in refused(create_run, run.folder, configure(data, seed=1))
+    assert create_run(run.folder, configure(data)) == run

@@ -1,16 +1,25 @@
 """unveil train: start a run, or go on with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
-from unveil.cli.screen import progress_bars, say
+from unveil.cli.screen import Bar, progress_bars, say
 from unveil.config import Config, load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError
-from unveil.training import Interrupted, Run, build_estimator, create_run, latest_checkpoint, open_run, train_run
+from unveil.training import (
+    Interrupted,
+    Run,
+    Stages,
+    build_estimator,
+    create_run,
+    latest_checkpoint,
+    open_run,
+    train_run,
+)
 from unveil.training.device import join
 from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, leave, together
@@ -30,8 +39,9 @@ def run_train(
         if is_first():
             describe(config, folder)
         return
-    run = create_run(folder, config)
-    if from_first(lambda: (folder / "model.safetensors").is_file()):
+    with progress_bars() as start:
+        run = create_run(folder, config, stages=staged(start))
+    if from_first(run.trained):
         say(f"{folder} is trained already; next: unveil evaluate {folder}")
         return
     train_with_bar(run, device)
@@ -74,21 +84,26 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     if run.config.system.kind == "identity" and run.dilation != run.config.risk.dilation:
         say(f"the images are small: block means of sides {list(run.dilation)} only")
     with progress_bars() as start:
-
-        def stage(name: str) -> Progress:
-            bar = start(name)
-
-            def show(done: int, total: int, metrics: dict[str, float]) -> None:
-                bar(done, total, validated(metrics))
-
-            return show
-
         try:
-            return train_run(run, device=device, stages=stage)
+            return train_run(run, device=device, stages=staged(start))
         except Interrupted as stop:
             if not is_first():
                 raise Elsewhere(str(stop), code=stop.code) from None
             raise Interrupted(f"{stop}; resume with unveil train {run.folder}", stop.signum) from None
+
+
+def staged(start: Callable[[str], Bar]) -> Stages:
+    """A bar for each stage, with what a validation finds beside it."""
+
+    def stage(name: str) -> Progress:
+        bar = start(name)
+
+        def show(done: int, total: int, metrics: dict[str, float]) -> None:
+            bar(done, total, validated(metrics))
+
+        return show
+
+    return stage
 
 
 def validated(metrics: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Tiled
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training import Run, open_run
-from unveil.training.setup import indices, open_measurements, split
+from unveil.training.setup import indices, open_measurements
 
 __all__ = ["NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "with_sets"]
 
@@ -44,8 +44,7 @@ def open_input(
     run = open_run(run_folder)
     if data is None:
         run.check_data("give INPUT")
-        whole, problem = open_measurements(run.config)
-        source = split(whole, run.config)[1]
+        _, source, problem = run.measurements()
         problem = problem.subset(indices(source))
     else:
         source, problem = open_measurements(with_sets(run, sets), data, None if failures is None else failures.add)

@@ -24,7 +24,8 @@ from unveil.errors import UnveilError, warn
 from unveil.records import read_json, read_record, sealed
 
 __all__ = [
-    "intact_checkpoint", "latest_checkpoint", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights",
+    "intact_checkpoint", "latest_checkpoint", "load_checkpoint", "load_weights", "read_weights", "save_checkpoint",
+    "save_weights",
 ]  # fmt: skip
 
 KEPT = 2
@@ -134,7 +135,7 @@ def load_weights(path: Path, module: nn.Module, mend: str = "restore it or train
     """
     if not path.is_file():
         raise UnveilError(f"{path}: no such file; is this a run folder whose training has started?")
-    tensors = _read(path, mend)
+    tensors = read_weights(path, mend)
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:  # mismatched keys and shapes
@@ -142,8 +143,8 @@ def load_weights(path: Path, module: nn.Module, mend: str = "restore it or train
         raise UnveilError(f"{path}: damaged, or of another network ({reason}); {mend}") from None
 
 
-def _read(path: Path, mend: str) -> dict[str, Tensor]:
-    """The tensors in `path`, which are those that were written."""
+def read_weights(path: Path, mend: str) -> dict[str, Tensor]:
+    """The tensors in `path`, which are those that were written. Raises UnveilError, which ends with `mend`, when they are not."""
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -216,7 +217,7 @@ def _unflatten(optimizer: torch.optim.Optimizer, path: Path) -> None:
     mend = "restore it, or start a new run in another folder"
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
-    for name, value in _read(path, mend).items():
+    for name, value in read_weights(path, mend).items():
         index, _, key = name.partition(".")
         number = int(index) if index.isdigit() else len(parameters)
         if number >= len(parameters) or (value.ndim and value.shape != parameters[number].shape):

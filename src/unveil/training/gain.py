@@ -12,7 +12,7 @@ from unveil.data import ImageSource, atomic_write
 from unveil.diffusion import SCHEDULES, fit_gain
 from unveil.errors import UnveilError
 from unveil.problem import DENOISING, Problem, Several
-from unveil.records import read_record
+from unveil.records import read_record, sealed
 
 __all__ = ["fit_to_images", "read_gain"]
 
@@ -64,7 +64,7 @@ def fit_to_images(
         gain = 0.0
     record.mkdir(parents=True, exist_ok=True)
     values = {"gain": gain, "steps": steps, "schedule": schedule, "lowest": lowest}
-    atomic_write(record / FILE, lambda path: path.write_text(json.dumps(values) + "\n"))
+    atomic_write(record / FILE, lambda path: path.write_text(json.dumps(sealed(values)) + "\n"))
     return gain
 
 

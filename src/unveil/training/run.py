@@ -1,7 +1,8 @@
 """The run folder: all that it takes to repeat a run, and to use what it learned.
 
 config.yaml          the configuration
-run.json             versions, seed, command, noise level, fingerprint of the data
+run.json             versions, seed, command, noise level, and what the configuration and the data were when it began
+data.json            the hash of each file's content
 metrics.jsonl        one line a step; tensorboard/ has the same
 round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
 sampler.json         the gain fitted to the trained network
@@ -13,32 +14,37 @@ prior.safetensors    of incomplete measurements after rounds: a denoiser of the 
 import json
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 import unveil
-from unveil.config import Config, load_config, located, to_yaml
+from unveil.config import Config, located, to_yaml
 from unveil.data import ImageSource, Measured, atomic_write
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.estimators import PreconditionedDenoiser
 from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
-from unveil.training.checkpoint import load_weights, save_weights
+from unveil.records import SEAL, read_json, sealed
+from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights, save_weights
+from unveil.training.contents import FILE as CONTENTS
+from unveil.training.contents import check_contents, numbers_then, open_contents, read_contents, write_contents
 from unveil.training.device import join
 from unveil.training.folder import writing
 from unveil.training.gain import fit_to_images, read_gain
 from unveil.training.imaging import learn_imaging, open_prior
 from unveil.training.imaging_recipes import make_imaging_risk
 from unveil.training.learn import learn
-from unveil.training.ranks import from_first, together
+from unveil.training.loop import Progress
+from unveil.training.ranks import from_first, is_first, together
 from unveil.training.recipes import make_risk
+from unveil.training.record import FORMAT, difference, open_record
 from unveil.training.setup import (
     WITHOUT_ESTIMATE,
     build_estimator,
@@ -55,7 +61,6 @@ from unveil.training.stages import Stages
 
 __all__ = ["Run", "create_run", "open_run", "train_run"]
 
-FORMAT = 1
 IMAGES_FOR_SIGMA = 64
 
 
@@ -100,16 +105,68 @@ class Run:
                 f"the data there, mend the path, or {else_do}"
             )
 
+    def measurements(
+        self, stages: Stages | None = None, *, to_train: bool = False
+    ) -> tuple[ImageSource, ImageSource, Problem | Several]:
+        """(training images, held-out images, the problem of all of them, in their order): those that the run began with.
+
+        to_train: as the one that may write the run folder. Raises UnveilError when they are not there, or have changed; of some that are gone a warning is given.
+        """
+        self.check_data("start a new run")
+        config, recorded = self.config, open_contents(self.folder)
+        if recorded.fingerprint != open_record(self.folder)[0].data:
+            raise UnveilError(f"{self.folder / CONTENTS}: of another run than run.json; restore it, or start a new run")
+        source = open_source(config)
+        numbers = numbers_then(recorded, source, config)
+        problem = open_problem(config, source, recorded.images)
+        if len(numbers) < recorded.images:
+            problem = problem.subset(numbers)
+            if to_train and any(self.folder.glob("round-*")):
+                raise UnveilError(
+                    f"{config.data.path}: put back what is gone: the draws of the rounds are of all files"
+                )
+        measured = Measured(source, problem)
+        seen = check_contents(recorded, measured, config, _reading(stages))
+        if to_train and is_first() and seen != recorded:  # what was read now need not be read at the next resume
+            write_contents(self.folder, seen)
+        return *split(measured, config, recorded.images, numbers), problem
+
+    def trained(self) -> bool:
+        """Whether training has ended. Damaged weights, of which a warning is given, can be made again from a checkpoint.
+
+        Raises UnveilError when they are damaged, and there is none.
+        """
+        if not self.weights.is_file():
+            return False
+        try:
+            read_weights(self.weights, self._mend())
+        except UnveilError as error:
+            if latest_checkpoint(self.folder / "checkpoints") is None:
+                raise
+            warn(str(error))
+            return False
+        return True
+
+    @property
+    def weights(self) -> Path:
+        """The file that holds them once training has ended."""
+        return self.folder / "model.safetensors"
+
+    def _mend(self) -> str:
+        """What to do when the weights are damaged."""
+        if latest_checkpoint(self.folder / "checkpoints") is None:
+            return "restore it or train again"
+        return f"unveil train {self.folder} makes it again from the last checkpoint"
+
     def estimator(self, problem: Problem | Several = DENOISING) -> nn.Module:
         """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished.
 
         problem: of the measurements that it will be given, `open_problem`'s.
         """
-        weights = self.folder / "model.safetensors"
-        if not weights.is_file():
+        if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
         estimator = build_estimator(self.config, self.channels, problem)
-        load_weights(weights, estimator)
+        load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 
     def prior(self, problem: Problem | Several) -> PreconditionedDenoiser | None:
@@ -119,26 +176,19 @@ class Run:
         return open_prior(self.folder, self.config, problem.image_shape[0], signal_mean(self.config))
 
 
-def create_run(folder: Path, config: Config) -> Run:
-    """Make the run folder, or open it again when it holds the same configuration; reads the data once for sigma_n.
+def create_run(folder: Path, config: Config, *, stages: Stages | None = None) -> Run:
+    """Make the run folder, or open it again when it holds the same configuration; all data are read once.
 
     Of several processes the first does it, once they have been joined (`unveil.training.device`).
     Raises UnveilError when the folder holds another run or other files, or the data cannot be used.
     """
-    return from_first(lambda: _create_run(folder, config))
+    return from_first(lambda: _create_run(folder, config, stages))
 
 
-def _create_run(folder: Path, config: Config) -> Run:
+def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     if (folder / "run.json").is_file():
-        run = open_run(folder)
-        old, new = located(run.config), located(config)
-        if old != new:
-            raise UnveilError(
-                f"{folder}: holds a run with another configuration ({_difference(old, new)}); "
-                "choose another folder with --out, or resume it with the configuration it has"
-            )
-        return run
-    _check_free(folder)
+        return _open_same(folder, config)
+    _check_free(folder, config)
     source, problem = open_measurements(config)
     if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
         make_risk(config.risk)
@@ -146,23 +196,45 @@ def _create_run(folder: Path, config: Config) -> Run:
         first = problem.at(torch.zeros(1, dtype=torch.long))
         make_imaging_risk(config.risk, first, first)
     dilation = possible_dilation(config, source) if problem is DENOISING else possible_coarsening(config, problem)
-    sigma = noise_level(config, source, problem)
+    contents = read_contents(source, config, _reading(stages))
     record = {
         "format": FORMAT,
         "unveil": unveil.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": config.seed,
-        "sigma_n": sigma,
+        "sigma_n": noise_level(config, source, problem),
         "channels": source.channels,
         "dilation": list(dilation),
         "images": len(source),
-        "data": source.fingerprint(),
+        "data": contents.fingerprint,
+        "config": located(config).model_dump(mode="json"),
         "versions": _versions(),
     }
-    _write(folder / "config.yaml", to_yaml(config, folder))
-    _write(folder / "run.json", json.dumps(record, indent=1) + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnveilError(f"{folder}: cannot make the folder ({error.strerror}); choose another one") from None
+    with writing(folder):
+        if (folder / "run.json").is_file():  # of another process, which was faster
+            return _open_same(folder, config)
+        _check_free(folder, config)
+        write_contents(folder, contents)
+        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
     return open_run(folder)
+
+
+def _open_same(folder: Path, config: Config) -> Run:
+    """The run in `folder`. Raises UnveilError when its configuration is not `config`."""
+    run = open_run(folder)
+    if changed := difference(located(run.config), located(config)):
+        key, there, here = changed
+        raise UnveilError(
+            f"{folder}: holds a run with another configuration ({key} is {there} there and {here} here); "
+            "choose another folder with --out, or resume it with the configuration it has"
+        )
+    return run
 
 
 def noise_level(config: Config, source: ImageSource, problem: Problem | Several) -> float:
@@ -202,28 +274,9 @@ def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
 
 
 def open_run(folder: Path) -> Run:
-    """The run in `folder`. Raises UnveilError when there is none, it is damaged, or another version wrote it."""
-    path = folder / "run.json"
-    if not path.is_file():
-        raise UnveilError(f"{folder}: not a run folder (no run.json); give the folder that unveil train wrote")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        if record["format"] != FORMAT:
-            raise UnveilError(
-                f"{folder}: written by unveil {record['unveil']} (run format {record['format']}), this is "
-                f"{unveil.__version__} (format {FORMAT}): install that release, or train again"
-            )
-        return Run(
-            folder,
-            load_config(folder / "config.yaml"),
-            float(record["sigma_n"]),
-            int(record["channels"]),
-            tuple(record["dilation"]),
-        )
-    except UnveilError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnveilError(f"{path}: damaged ({error}); restore it, or train again in a new folder") from None
+    """The run in `folder`. Raises UnveilError when there is none, it is damaged or changed, or another version wrote it."""
+    record, config = open_record(folder)
+    return Run(folder, config, record.sigma_n, record.channels, record.dilation)
 
 
 def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -> nn.Module:
@@ -242,13 +295,7 @@ def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -
 def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     config = run.config
     with together():
-        run.check_data("start a new run")
-        source = open_source(config)
-        recorded = json.loads((run.folder / "run.json").read_text())["data"]
-        if source.fingerprint() != recorded:
-            raise UnveilError(f"{config.data.path}: changed since the run began; restore the files, or start a new run")
-        problem = open_problem(config, source)
-        training, held_out = split(Measured(source, problem), config)
+        training, held_out, problem = run.measurements(stages, to_train=True)
     if problem is DENOISING:
         risk = config.risk.model_copy(update={"dilation": run.dilation})
         estimator = learn(
@@ -278,7 +325,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
         held_out_problem = problem.subset(indices(held_out))
         from_first(lambda: fit_sampler(run, estimator, held_out, held_out_problem, device, stages))
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
-    from_first(lambda: atomic_write(run.folder / "model.safetensors", lambda path: save_weights(path, weights)))
+    from_first(lambda: atomic_write(run.weights, lambda path: save_weights(path, weights)))
     return estimator
 
 
@@ -313,28 +360,39 @@ def fit_sampler(
             progress(1, 1, {})
 
 
-def _check_free(folder: Path) -> None:
-    """Raises UnveilError when `folder` holds files that are not a run's; a config.yaml alone may wait for its run."""
+def _check_free(folder: Path, config: Config) -> None:
+    """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
     try:
-        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != "config.yaml")
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         return
     except OSError as error:
         raise UnveilError(f"{folder}: cannot be listed ({error.strerror}); choose another folder with --out") from None
+    if CONTENTS in names and SEAL in read_json(folder / CONTENTS, CHOOSE):
+        names.remove(CONTENTS)
+    others = [name for name in names if name != "config.yaml"]
     if others:
-        raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; choose a new folder with --out")
+        raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; {CHOOSE}")
+    written = folder / "config.yaml"
+    if names and written.read_bytes() != to_yaml(config, folder).encode():
+        raise UnveilError(f"{written}: would be written over, and is not what this run would write; {CHOOSE}")
 
 
-def _difference(old: Config, new: Config) -> str:
-    """The first key at which two configurations differ, with both values."""
-    for name, section in old.model_dump().items():
-        other = new.model_dump()[name]
-        if not isinstance(section, dict):
-            section, other, name = {name: section}, {name: other}, ""
-        for key, value in section.items():
-            if value != other[key]:
-                return f"{name}.{key}".lstrip(".") + f" is {value} there and {other[key]} here"
-    return "none"
+CHOOSE = "choose a new folder with --out"
+
+
+def _reading(stages: Stages | None) -> Callable[[int, int], object] | None:
+    """Progress of reading the data, which begins once some are read."""
+    if stages is None:
+        return None
+    progress: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not progress:
+            progress.append(stages("reading the data"))
+        progress[0](done, total, {})
+
+    return show
 
 
 def _versions() -> dict[str, str]:
@@ -348,8 +406,4 @@ def _versions() -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnveilError(f"{path.parent}: cannot make the folder ({error.strerror}); choose another one") from None
     atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -1,6 +1,6 @@
 """What a configuration describes: the measurements and their split, the problem, and the estimator before training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -81,9 +81,10 @@ def possible_coarsening(config: Config, problem: Problem | Several) -> tuple[int
     return tuple(fit) or (1,)
 
 
-def open_problem(config: Config, source: ImageSource) -> Problem | Several:
+def open_problem(config: Config, source: ImageSource, count: int | None = None) -> Problem | Several:
     """The problem of the measurements in `source`, as `config.system` describes it.
 
+    count: of the measurements that the system's files describe, where some of them are gone.
     Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
     """
     if config.system.kind == "identity":
@@ -99,7 +100,7 @@ def open_problem(config: Config, source: ImageSource) -> Problem | Several:
             )
     if config.system.kind == "interferometry":
         check_observations(config.system, observations(source))
-    problem = build_problem(config.system, shape, len(source))
+    problem = build_problem(config.system, shape, count or len(source))
     problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
     return problem
 
@@ -129,15 +130,27 @@ def open_measurements(
     return Measured(source, problem), problem
 
 
-def split(source: ImageSource, config: Config) -> tuple[ImageSource, ImageSource]:
-    """(training images, held-out images). With fewer than two images, or a share of 0, both are all of them."""
-    held_out = round(config.data.validation * len(source))
+def split(
+    source: ImageSource, config: Config, count: int | None = None, numbers: Sequence[int] | None = None
+) -> tuple[ImageSource, ImageSource]:
+    """(training images, held-out images). With fewer than two images, or a share of 0, both are all of them.
+
+    count, numbers: where images are gone since the run began, how many there were, and the numbers of these among them:
+    each stays on its side.
+    """
+    count, numbers = count or len(source), numbers or range(len(source))
+    held_out = round(config.data.validation * count)
     if config.data.validation > 0:
-        held_out = min(max(1, held_out), len(source) - 1)
-    if held_out == 0 or len(source) < 2:
+        held_out = min(max(1, held_out), count - 1)
+    if held_out == 0 or count < 2:
         return source, source
-    order = torch.randperm(len(source), generator=make_generator("cpu", config.seed, 1)).tolist()
-    return source.subset(sorted(order[held_out:])), source.subset(sorted(order[:held_out]))
+    order = torch.randperm(count, generator=make_generator("cpu", config.seed, 1)).tolist()
+    out = set(order[:held_out])
+    training = [i for i, number in enumerate(numbers) if number not in out]
+    if not training:
+        raise UnveilError(f"{config.data.path}: no image for training is left; put back those that are gone")
+    rest = [i for i, number in enumerate(numbers) if number in out]
+    return source.subset(training), source.subset(rest or training)
 
 
 def indices(part: ImageSource) -> list[int]:

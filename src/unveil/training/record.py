@@ -1,0 +1,77 @@
+"""run.json and config.yaml: what a run was begun with, told from what somebody made of it since."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+import unveil
+from unveil.config import Config, load_config, parse_config
+from unveil.errors import UnveilError
+from unveil.paths import moved
+from unveil.records import read_json, read_record
+
+__all__ = ["FORMAT", "RunRecord", "difference", "open_record"]
+
+FORMAT = 2
+MEND = "restore it, or train again in a new folder"
+
+
+class RunRecord(BaseModel):
+    """What of run.json is used again.
+
+    sigma_n: the noise level. channels: of the images. dilation: block sizes that they are large enough for.
+    config: the configuration's values. data: fingerprint of the contents in data.json.
+    """
+
+    sigma_n: float = Field(gt=0, allow_inf_nan=False)
+    channels: int = Field(ge=1, le=2**16)
+    dilation: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
+    config: dict[str, Any]
+    data: str
+
+
+def open_record(folder: Path) -> tuple[RunRecord, Config]:
+    """What folder/run.json records, and the configuration in folder/config.yaml, which is the one it was begun with.
+
+    Paths alone may be others: a run knows its data by content. Raises UnveilError when there is no run, it is damaged or
+    changed, or another version wrote it.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise UnveilError(f"{folder}: not a run folder (no run.json); give the folder that unveil train wrote")
+    values = read_json(path, MEND)
+    if values.get("format", FORMAT) != FORMAT:
+        raise UnveilError(
+            f"{folder}: written by unveil {str(values.get('unveil'))[:40]} (run format {str(values['format'])[:40]}), this is "
+            f"{unveil.__version__} (format {FORMAT}): install that release, or train again"
+        )
+    record = read_record(path, RunRecord, MEND)
+    written = folder / "config.yaml"
+    config = load_config(written)
+    begun = parse_config(record.config, str(path))
+    if changed := difference(_without_paths(begun), _without_paths(config)):
+        key, then, now = changed
+        raise UnveilError(
+            f"{written}: {key} is {now}, and was {then} when the run began; put that back, or begin a new run: unveil train "
+            f"{written} --out ANOTHER_FOLDER"
+        )
+    return record, config
+
+
+def difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:
+    """The first key at which two configurations differ, and both values; None where they are the same."""
+    a, b = old.model_dump(), new.model_dump()
+    for name, section in a.items():
+        if not isinstance(section, dict):
+            section, other, prefix = {name: section}, {name: b[name]}, ""
+        else:
+            other, prefix = b[name], f"{name}."
+        for key in {**section, **other}:
+            if section.get(key) != other.get(key):
+                return f"{prefix}{key}", section.get(key), other.get(key)
+    return None
+
+
+def _without_paths(config: Config) -> Config:
+    return config.model_validate(moved(config.model_dump(), Config, lambda path: ""))
