@@ -4,11 +4,13 @@ import math
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from unveil.errors import UnveilError
-from unveil.operators import Optics, ctf, random_rotations, volume
+from unveil.operators import Optics, ctf, random_rotations, relion_rotations, volume
 from unveil.random import make_generator, normal
 
 SIZE = 20
@@ -70,6 +72,40 @@ def test_of_gaussians_it_is_the_integral(size, poses):
     y = volume(size, *poses).predict(x)
     expected = projected(size, CENTRES, AMPLITUDES, poses[0].cpu(), poses[1].cpu())
     assert error(y, expected) < 0.01
+
+
+ROT, TILT, PSI = (torch.tensor(angles) for angles in ([20.0, -110.0, 75.0], [35.0, 80.0, 140.0], [-60.0, 10.0, 200.0]))
+
+
+def test_the_angles_of_relion_turn_the_axes(device):
+    """By hand and by SciPy: the axes turn by rot about z, by tilt about the new y, by psi about the new z."""
+    rotations = relion_rotations(ROT, TILT, PSI)
+    turned = Rotation.from_euler("ZYZ", torch.stack([ROT, TILT, PSI], 1).numpy(), degrees=True).as_matrix()
+    torch.testing.assert_close(rotations, torch.from_numpy(turned).mT)
+    (quarter,) = relion_rotations(torch.tensor([90.0]), torch.tensor([0.0]), torch.tensor([0.0]))
+    y_axis = torch.tensor([0.0, 1, 0], dtype=torch.float64)  # the turned x axis lies along it
+    torch.testing.assert_close(quarter @ y_axis, torch.tensor([1.0, 0, 0], dtype=torch.float64), atol=1e-12, rtol=0)
+    direction = relion_rotations(ROT[:1], TILT[:1], PSI[:1])[0, 2]  # from which the molecule is seen
+    a, b = math.radians(20), math.radians(35)
+    expected = [math.sin(b) * math.cos(a), math.sin(b) * math.sin(a), math.cos(b)]
+    torch.testing.assert_close(direction, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_projections_by_the_angles_of_relion(x, device):
+    """A blob at r is seen at (X . r, Y . r), X and Y being the turned axes; by the transposed matrices it is not."""
+    turned = Rotation.from_euler("ZYZ", torch.stack([ROT, TILT, PSI], 1).numpy(), degrees=True)
+    axes = torch.from_numpy(np.stack([turned.apply(axis) for axis in np.eye(3)], 1))  # (P, 3, 3), rows X, Y and Z
+    expected = projected(SIZE, CENTRES, AMPLITUDES, axes, torch.zeros(3, 2))
+    rotations = relion_rotations(ROT, TILT, PSI).float().to(device)
+    assert error(volume(SIZE, rotations).predict(x), expected) < 0.01
+    assert error(volume(SIZE, rotations.mT).predict(x), expected) > 0.5
+
+
+def test_angles_that_are_none():
+    with pytest.raises(UnveilError, match=r"have shapes \(3,\), \(3,\), \(2,\): pass degrees"):
+        relion_rotations(ROT, TILT, PSI[:2])
+    with pytest.raises(UnveilError, match="finite"):
+        relion_rotations(ROT, TILT, PSI * math.nan)
 
 
 def test_density_near_the_border_has_no_ghosts(device):

@@ -21,7 +21,7 @@ from unveil.operators.super_resolution import super_resolution
 from unveil.operators.tomography import tomography
 from unveil.operators.uvfits import read_uvfits
 from unveil.operators.uvtrack import uv_track
-from unveil.operators.volume import random_rotations, volume
+from unveil.operators.volume import random_rotations, relion_rotations, volume
 
 __all__ = [
     "Coverage",
@@ -48,6 +48,7 @@ __all__ = [
     "random_rotations",
     "read_stations",
     "read_uvfits",
+    "relion_rotations",
     "super_resolution",
     "tomography",
     "uv_track",

@@ -22,7 +22,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.problem import Problem
 
-__all__ = ["random_rotations", "volume"]
+__all__ = ["random_rotations", "relion_rotations", "volume"]
 
 OVERSAMPLING = 2
 WIDTH = 3
@@ -151,7 +151,7 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
     """The problem of a density x (1, D, D, D), axes z, y, x, from its projections y (P, D, D), axes p, y, x.
 
     size: D, voxels. rotations: (P, 3, 3), R_p that turns the molecule's axes (x, y, z) into the microscope's, whose z is the
-    electrons' direction. shifts: (P, 2), how far the centre lies from pixel D // 2 along x and y, pixels; none by default. In RELION
+    electrons' direction; `relion_rotations` makes them from angles. shifts: (P, 2), how far the centre lies from pixel D // 2 along x and y, pixels; none by default. In RELION
     it is minus rlnOriginXAngst, rlnOriginYAngst, by the pixel size. transfer: CTF_p as `unveil.operators.ctf` gives it, (D, D) or (P, D, D); 1 by default.
     `Problem.pseudo_inverse` is least squares by 30 steps of conjugate gradients; of noisy y, fewer steps amplify the noise less:
     `problem.operator.A_dagger(y, max_iter=5)`.
@@ -178,6 +178,30 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
         )
     operator = Projections(size, rotations, shifts, transfer)
     return Problem(operator, image_shape=(1, size, size, size), measurement_shape=(count, size, size))
+
+
+def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:
+    """R (P, 3, 3) for `volume`, in float64, from rlnAngleRot, rlnAngleTilt and rlnAnglePsi (P,), in degrees.
+
+    R = Z(psi) Y(tilt) Z(rot), each turning the axes, not the molecule: first about z by rot, then about the new y by tilt, then
+    about the new z by psi (Heymann, Chagoyen and Belnap 2005, https://doi.org/10.1016/j.jsb.2005.06.001; `Euler_angles2matrix` in
+    https://github.com/3dem/relion/blob/master/src/euler.cpp). The matrix of the molecule's turn by these angles, as
+    `Rotation.from_euler("ZYZ", ...)` of SciPy, is its transpose.
+    Raises UnveilError unless the three have one shape (P,) and are finite.
+    """
+    angles = [torch.as_tensor(angle, dtype=torch.float64) for angle in (rot, tilt, psi)]
+    shapes = {tuple(angle.shape) for angle in angles}
+    if len(shapes) > 1 or angles[0].ndim != 1 or not all(bool(angle.isfinite().all()) for angle in angles):
+        raise UnveilError(
+            f"rot, tilt and psi have shapes {', '.join(str(tuple(angle.shape)) for angle in angles)}: pass degrees, finite, (P,) each"
+        )
+    (ca, cb, cg), (sa, sb, sg) = zip(*((angle.deg2rad().cos(), angle.deg2rad().sin()) for angle in angles))
+    rows = [
+        [cg * cb * ca - sg * sa, cg * cb * sa + sg * ca, -cg * sb],
+        [-sg * cb * ca - cg * sa, -sg * cb * sa + cg * ca, sg * sb],
+        [sb * ca, sb * sa, cb],
+    ]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1)
 
 
 def random_rotations(count: int, generator: torch.Generator) -> Tensor:
