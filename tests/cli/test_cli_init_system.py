@@ -13,6 +13,7 @@ from unveil.cli import main
 from unveil.cli.examples import EXAMPLES, HELDOUT
 from unveil.config import load_config
 from unveil.data import open_images
+from unveil.identify import Verdict
 from unveil.operators import tomography
 from unveil.systems import systems
 from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
@@ -201,7 +202,7 @@ def test_the_mask_beside_k_space_is_found(tmp_path, capsys, refused):
     assert f"system.mask is {tmp_path / 'x.h5'}:mask" in " ".join(capsys.readouterr().out.split())
     config = load_config(tmp_path / "c.yaml")
     assert config.system.mask == f"{tmp_path / 'x.h5'}:mask"
-    assert call("check", tmp_path / "c.yaml") == 0
+    assert call("check", tmp_path / "c.yaml") == 4  # every second column alone: turns do not show the others
 
 
 def test_nor_where_the_system_is_set_by_its_key(tmp_path):
@@ -339,14 +340,24 @@ def test_reconstruct_does_what_denoise_does(tmp_path, monkeypatch):
 
 
 def test_check_is_handed_its_words(tmp_path, monkeypatch):
-    import types
-
     seen = []
-    module = types.ModuleType("unveil.cli.check")
-    module.run_check = lambda *arguments: seen.append(arguments)
-    monkeypatch.setitem(sys.modules, "unveil.cli.check", module)
+
+    def run_check(*arguments):
+        seen.append(arguments)
+        return Verdict()
+
+    monkeypatch.setattr("unveil.cli.check.run_check", run_check)
     assert call("check", tmp_path / "c.yaml", "--out", tmp_path / "out", "--set", "a=1") == 0
     assert seen == [(tmp_path / "c.yaml", ["a=1"], tmp_path / "out", False)]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [(Verdict(), 0), (Verdict(learnable=False), 4), (Verdict(contradictions=["the mask is inverted"]), 4)],
+)
+def test_check_ends_with_a_code_of_its_own(verdict, code, tmp_path, monkeypatch):
+    monkeypatch.setattr("unveil.cli.check.run_check", lambda *arguments: verdict)
+    assert call("check", tmp_path / "c.yaml") == code
 
 
 def test_new_measurements_bring_their_own_masks(tmp_path):

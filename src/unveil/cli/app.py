@@ -123,10 +123,15 @@ def check(
     sets: Sets = None,
     force: Force = False,
 ) -> None:
-    """Before training: what the system does not see, and whether the symmetries can teach it."""
-    from unveil.cli.check import run_check
+    """Before training: what the system does not see, and whether the symmetries can teach it.
 
-    run_check(config, sets or [], out, force)
+    Exit code 4: it cannot be learned as it is, or the data contradict the description of the system.
+    """
+    from unveil.cli.check import CANNOT, run_check
+
+    verdict = run_check(config, sets or [], out, force)
+    if not verdict.learnable or verdict.contradictions:
+        raise typer.Exit(CANNOT)
 
 
 @app.command()

@@ -18,7 +18,10 @@ from unveil.report.identifiability import draw_spectrum
 from unveil.symmetry import make_symmetry
 from unveil.training.setup import open_measurements
 
-__all__ = ["run_check"]
+__all__ = ["CANNOT", "run_check"]
+
+CANNOT = 4
+"""The exit code where measurements cannot be learned from as they are, or are not as they are described."""
 
 FIRST_MEASUREMENTS = 16
 """In which the noise level is looked for."""
@@ -40,7 +43,6 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
     system, names = config.system.kind, config.risk.symmetry
     stated = config.noise.sigma
     level = None if isinstance(stated, str) else stated
-    contradictions = [] if system == "identity" else instrument_contradictions(system, source, problem, level)
     y = first_measurements(source)
     with console.status("looking at what the measurements see"):
         verdict = check_problem(
@@ -52,17 +54,14 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             y=y,
             noise=config.noise.kind,
         )
+    if system != "identity":
+        verdict.contradictions = instrument_contradictions(system, source, problem, level)
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
-    for line in verdict_lines(verdict, contradictions):
+    for line in verdict_lines(verdict):
         say(line)
     if out is None:
         return verdict
-    text = (
-        json.dumps(
-            {"system": system, "symmetry": list(names), "contradictions": contradictions, **verdict.figures()}, indent=1
-        )
-        + "\n"
-    )
+    text = json.dumps({"system": system, "symmetry": list(names), **verdict.figures()}, indent=1) + "\n"
     atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config, out), encoding="utf-8"))
     if verdict.seen is not None:
@@ -72,15 +71,12 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
     return verdict
 
 
-def verdict_lines(verdict: Verdict, contradictions: Sequence[str]) -> list[str]:
-    """The verdict, a line for each reason and each thing to change.
-
-    contradictions: what the measurements contradict of their instrument's description, which the verdict supposes to be right.
-    """
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """The verdict, a line for each reason and each thing to change."""
     lines = ["can be learned" if verdict.learnable else "cannot be learned as it is"]
-    if contradictions:
+    if verdict.contradictions:
         lines[0] += ", were the system described rightly; but the data contradict it:"
-    lines += [f"  {line}" for line in (*contradictions, *verdict.reasons)]
+    lines += [f"  {line}" for line in (*verdict.contradictions, *verdict.reasons)]
     if verdict.sigma_found is not None:
         lines.append(f"  noise level found in the data: {verdict.sigma_found:.4g}")
     return lines + [f"  to do: {change}" for change in verdict.what_to_change]

@@ -42,6 +42,7 @@ class Verdict:
     alone, moved:   what A alone sees, and with the symmetries; None where it was not needed, or after an earlier failure.
     measured, needed: m, and the least that the order of the group allows.
     sigma_found:    the noise level found in the measurements; None where it cannot be estimated.
+    contradictions: what the measurements contradict of the description of their instrument, which all else supposes to be right.
     """
 
     learnable: bool = True
@@ -53,6 +54,7 @@ class Verdict:
     measured: int | None = None
     needed: int | None = None
     sigma_found: float | None = None
+    contradictions: list[str] = field(default_factory=list)
 
     @property
     def seen(self) -> Spectrum | None:
@@ -69,6 +71,7 @@ class Verdict:
         """All numbers, for JSON."""
         numbers: dict[str, Any] = {
             "learnable": self.learnable,
+            "contradictions": self.contradictions,
             "reasons": self.reasons,
             "what_to_change": self.what_to_change,
             "equivariance_gaps": self.gaps,
