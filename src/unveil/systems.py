@@ -76,7 +76,7 @@ class BlurSystem(Section):
     kernel: FilePath | None = Field(
         None, description="PNG or .npy, (h, w): the picture of a point; it is divided by its sum. This or deviation"
     )
-    deviation: float | None = Field(None, gt=0, description="of a Gaussian kernel, in pixels. This or kernel")
+    deviation: float | None = Field(None, gt=0, le=256, description="of a Gaussian kernel, in pixels. This or kernel")
 
 
 class SuperResolutionSystem(Section):
@@ -137,7 +137,9 @@ class InterferometrySystem(Section):
     )
     pixels: int = Field(ge=1, le=2**13, description="width and height of the image in pixels")
     field_of_view: float = Field(gt=0, description="width and height of the image, edge to edge, microarcseconds")
-    brightness: float = Field(1.0, gt=0, description="jansky per pixel that the value 1 of an image stands for")
+    brightness: float = Field(
+        1.0, gt=0, le=1e12, description="jansky per pixel that the value 1 of an image stands for"
+    )
     uvfits: FilePath | None = Field(
         None, description="UVFITS file with the points (u, v) and the noise; or else give track"
     )
@@ -156,8 +158,8 @@ class CryoEMSystem(Section):
     """Particles seen through the contrast transfer function. What the table has a column for is left out here."""
 
     kind: Literal["cryoem"] = Field("cryoem", description="the imaging system; another kind has other keys")
-    pixel_size: float | None = Field(None, gt=0, description="of the images, angstrom; null: in the table")
-    voltage: float | None = Field(None, gt=0, description="of the electrons, kilovolt; null: in the table")
+    pixel_size: float | None = Field(None, ge=1e-3, description="of the images, angstrom; null: in the table")
+    voltage: float | None = Field(None, ge=1e-3, description="of the electrons, kilovolt; null: in the table")
     cs: float | None = Field(None, description="spherical aberration, millimetre; null: in the table")
     amplitude_contrast: float | None = Field(None, ge=0, le=1, description="a fraction; null: in the table")
     defocus_u: float | None = Field(

@@ -23,6 +23,7 @@ from unveil.training import (
 from unveil.training.device import join
 from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, leave, together
+from unveil.training.room import check_room
 from unveil.training.setup import open_measurements, split
 
 __all__ = ["run_train", "train_with_bar"]
@@ -66,6 +67,7 @@ def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int 
 def describe(config: Config, folder: Path) -> None:
     """What a run would do, on the screen."""
     source, problem = open_measurements(config)
+    check_room(config, source.channels, problem.image_shape)
     training, held_out = split(source, config)
     estimator = build_estimator(config, source.channels, problem)
     parameters = sum(p.numel() for p in estimator.parameters())

@@ -44,6 +44,10 @@ def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], coun
     mask = torch.from_numpy(read_real(system.mask, "system.mask"))
     if not bool(mask.isfinite().all()):
         raise UnveilError(f"system.mask: {system.mask} holds NaN or infinite values; write 0 where a pixel is missing")
+    if not bool(mask.isfinite().all()):
+        raise UnveilError(
+            f"system.mask: {system.mask} contains NaN or infinite values; write 0 where a pixel is missing"
+        )
     mask = (mask > 0).float()
     if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
         raise UnveilError(

@@ -31,6 +31,8 @@ __all__ = ["LIGHT", "QUANTIZATION", "thermal_noise", "uv_track"]
 
 LIGHT = 299_792_458.0
 """Speed of light, m/s."""
+MOST_VISIBILITIES = 10**8
+"""Of a track. An hour of all of the VLA has a million."""
 QUANTIZATION = 0.88
 """Efficiency of two-bit quantization."""
 
@@ -71,6 +73,12 @@ def uv_track(
         raise UnveilError(f"declination must be in [-90, 90] degrees, not {declination}")
     if not 0 <= stop - start < math.inf:
         raise UnveilError(f"the track runs from {start} to {stop} hours: start must not be after stop; add 24 to stop")
+    most = ((stop - start) * 60 / cadence + 1) * len(stations) * (len(stations) - 1) / 2
+    if most > MOST_VISIBILITIES:
+        raise UnveilError(
+            f"the track has up to {most:.3g} visibilities, and the limit is {MOST_VISIBILITIES:,}: raise cadence, or check start and "
+            "stop"
+        )
     steps = math.floor((stop - start) * 60 / cadence + 1e-9) + 1
     hours = start + torch.arange(steps, dtype=torch.float64) * cadence / 60
     source, east, north = _axes((hours - right_ascension) * math.pi / 12, math.radians(declination))

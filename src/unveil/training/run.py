@@ -45,6 +45,7 @@ from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, together
 from unveil.training.recipes import make_risk
 from unveil.training.record import FORMAT, difference, open_record
+from unveil.training.room import check_room
 from unveil.training.setup import (
     WITHOUT_ESTIMATE,
     build_estimator,
@@ -190,6 +191,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         return _open_same(folder, config)
     _check_free(folder, config)
     source, problem = open_measurements(config)
+    check_room(config, source.channels, problem.image_shape)
     if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
         make_risk(config.risk)
     else:
