@@ -89,7 +89,7 @@ def test_counts(init, tmp_path):
 def test_a_level_that_is_stated_and_not_there(init, tmp_path):
     data = folder(tmp_path / "d", *(noisy(seed=i) for i in range(3)))
     assert init(data, "--set", "noise.sigma=0.1")[2] == ""
-    assert "0.5 is stated" in init(data, "--set", "noise.sigma=0.5")[2]
+    assert "0.5 is what is stated" in init(data, "--set", "noise.sigma=0.5")[2]
 
 
 def test_hot_pixels_do_not_stretch_the_range(init, tmp_path):

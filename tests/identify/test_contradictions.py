@@ -89,7 +89,7 @@ def test_a_level_that_is_not_the_stated_one():
     images = noisy(0.1)
     assert contradictions(images, 0.12) == []
     (line,) = contradictions(images, 0.3)
-    assert "0.1, and 0.3 is stated" in line
+    assert "0.1, and 0.3 is what is stated" in line
 
 
 @pytest.mark.parametrize("nearly", [0, 1])

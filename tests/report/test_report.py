@@ -2,11 +2,15 @@
 
 import io
 import json
+import math
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from unveil.cli.screen import figures_table
 from unveil.config import parse_config
 from unveil.data import open_images, save_image
 from unveil.errors import UnveilError
@@ -165,3 +169,59 @@ def test_curves_of_a_training_that_went_astray(value):
     assert pixels(training_curves([*lines, {"step": 5, "loss": value, "psnr_estimate": value}])).std() > 5
     assert training_curves([{"step": 1}, {"step": 2, "loss": float("nan")}]) is None
     training_curves([{"step": 2**62, "loss": 1.0}, {"step": -(2**62), "loss": 1.0}])
+
+
+def test_doubts_stand_in_the_headline_s_place_and_beside_the_figures(run):
+    write_results(run.folder, [result("a")], ["levels <differ>"])
+    page = write_report(run).read_text()
+    assert page.count("levels &lt;differ&gt;</p>") == 2
+    assert page.index("levels &lt;differ&gt;") < page.index("31.2 dB")
+    assert json.loads((run.folder / "evaluation.json").read_text())["warnings"] == ["levels <differ>"]
+    write_results(run.folder, [result("a")])
+    assert "class='headline warning'" not in write_report(run).read_text()
+
+
+def figures(name, estimate, true=None, spread=None):
+    x = torch.rand(1, 24, 32)
+    return Evaluation(Figures(name, estimate, spread, psnr_mmse=true), x, x, None, None)
+
+
+def test_no_mean_where_a_row_is_unknown(run):
+    rows, means = write_results(
+        run.folder, [figures("a", 30.0, 29.0, 1.0), figures("b", math.nan, 20.0), figures("c", 28.0, 29.0)]
+    )
+    assert means == {"psnr_mmse": 26.0, "spread_over_error": 1.0}
+    record = json.loads((run.folder / "evaluation.json").read_text())
+    assert record["images_in_mean"] == {"psnr_mmse": 3, "spread_over_error": 1}
+    (line,) = record["warnings"]
+    assert "of 1 of 3 images (b)" in line
+    page = write_report(run).read_text()
+    assert "Mean of 3 images: 26.0 dB (unknown for 1 of them estimated without the reference)" in page
+    assert "off by +0.00 dB in the mean over 2 images" in page, "a and c alone have both"
+    assert "1.000 <small>(of 1)</small>" in page
+    assert line.split(",")[0] in page, "what the terminal warns of"
+    table = Console(width=200, record=True, file=io.StringIO())
+    table.print(figures_table(rows, means))
+    text = table.export_text()
+    assert "mean of 3" in text
+    assert "unknown" in text
+    assert "1.00 (of 1)" in text
+
+
+def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
+    save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))
+    np.save(tmp_path / "mask.npy", np.eye(40) == 0)
+    system = {"kind": "inpainting", "mask": str(tmp_path / "mask.npy")}
+    values = {"data": {"path": str(tmp_path / "data.npy")}, "noise": {"sigma": 0.1}, "system": system}
+    run = create_run(tmp_path / "run", parse_config(values, "test"))
+    x = torch.rand(1, 24, 32)
+    found = Figures("a", 40.2, psnr_hidden=30.0, psnr_noisy=20.0, psnr_mmse=33.8)
+    rows, means = write_results(run.folder, [Evaluation(found, x, x, None, None)], incomplete=True)
+    assert json.loads((run.folder / "evaluation.json").read_text())["psnr_estimate_of"] == "A x on the measured entries"
+    page = write_report(run).read_text()
+    assert "1 image: from 20.0 dB measured to 33.8 dB. Of the measured entries alone" in page
+    assert "(40.2 dB" not in page
+    assert "off by" not in page
+    table = Console(width=200, record=True, file=io.StringIO())
+    table.print(figures_table(rows, means, incomplete=True))
+    assert "measured entries" in table.export_text()

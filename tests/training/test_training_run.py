@@ -82,8 +82,9 @@ def test_create_run_estimates_sigma_and_records_what_it_was_made_of(tmp_path):
     }
     assert {key: record[key] for key in expected} == expected
     assert record["data"] == open_contents(run.folder).fingerprint
+    assert record["seen"]["types"] == ["float32"]
     assert torch.__version__.startswith(record["versions"]["torch"])
-    assert set(record) == {*expected, "sigma_n", "data", "config", "versions", "created", "command", "sha256"}
+    assert set(record) == {*expected, "sigma_n", "data", "seen", "config", "versions", "created", "command", "sha256"}
     assert yaml.safe_load((run.folder / "config.yaml").read_text())["seed"] == 4
     assert sorted(p.name for p in run.folder.iterdir()) == [".lock", "config.yaml", "data.json", "run.json"]
 

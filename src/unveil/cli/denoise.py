@@ -14,7 +14,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
-from unveil.cli.use import call_of, is_same_grid, open_input, pictured, with_sets
+from unveil.cli.use import call_of, is_same_grid, open_input, pictured, warn_of_unlike, with_sets
 from unveil.data.like import result_files
 from unveil.estimators import Tiled
 from unveil.risks import told
@@ -47,6 +47,7 @@ def run_denoise(
         force=force,
         dry_run=dry_run,
     )
+    warn_of_unlike(data, run, source, level)
     if dry_run:
         say(f"would denoise {len(source)} images at sigma {level:.4g} into {out}")
         return

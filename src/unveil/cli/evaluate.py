@@ -1,6 +1,5 @@
 """unveil evaluate and report: how good a run's estimates are, as a table and as a page."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,14 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import keep_inputs, open_results, source_files
 from unveil.cli.screen import console, figures_table, progress_bar, say
-from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, with_sets
+from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
-from unveil.errors import UnveilError
-from unveil.evaluation import Evaluation, evaluate
+from unveil.errors import UnveilError, warn
+from unveil.evaluation import Evaluation, check_reference, evaluate, pair_by_name, reference_contradiction
+from unveil.identify import contradictions, look
 from unveil.problem import DENOISING, Problem, Several
-from unveil.report import write_report, write_results
+from unveil.report import unknown_errors, write_report, write_results
 from unveil.training import Run, open_run
 from unveil.training.folder import writing
 
@@ -44,12 +44,22 @@ def run_evaluate(
         say(f"no samples: {NOT_BELOW}")
         sampled = 0
     options = run.config.data
-    clean = None if reference is None else open_images(reference, axes=options.axes, value_range=options.value_range)
+    clean, unpaired = None, None
+    if reference is not None:
+        opened = open_images(reference, axes=options.axes, value_range=options.value_range)
+        clean, unpaired = pair_by_name(source, opened)
+        check_reference(source, clean, problem.image_shape)
     if dry_run:
         say(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}")
         return
     source, problem, clean = readable(source, problem, clean, failures)
-    evaluate_and_report(run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem, failures)
+    doubts = [unpaired, None if data is None else unlike_training(run, source, level)]
+    if clean is not None:
+        doubts.append(reference_contradiction(source, clean, level, problem))
+    lines = [line for line in doubts if line is not None]
+    evaluate_and_report(
+        run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem, failures, lines
+    )
 
 
 def evaluate_and_report(
@@ -64,12 +74,17 @@ def evaluate_and_report(
     device: str,
     problem: Problem | Several = DENOISING,
     failures: Failures | None = None,
+    doubts: Sequence[str] = (),
 ) -> None:
     """Evaluate with a progress bar, write results and report into the run folder, and print the table.
 
     What an earlier evaluation wrote goes when the first new result is there.
+    doubts: what is known already to make the figures doubtful; what the images contradict is found here.
     """
     failures = failures or Failures()
+    incomplete = problem is not DENOISING
+    if not incomplete:
+        doubts = [*doubts, *contradictions(look(source))]
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     replace = partial(
@@ -95,17 +110,12 @@ def evaluate_and_report(
             problem=problem,
             prior=open_run_prior(run, problem, device),
         )
-        rows, means = write_results(
-            run.folder, usable(results, failures, lambda: clear_evaluation(run.folder, replace))
-        )
+        good = usable(results, failures, lambda: clear_evaluation(run.folder, replace))
+        rows, means = write_results(run.folder, good, doubts, incomplete)
         page = write_report(run)
-    console.print(figures_table(rows, means))
-    unknown = sum(math.isnan(row.psnr_estimate) for row in rows)
-    if unknown:
-        say(
-            f"of {unknown} image(s) the estimated error is not positive: the noise is weaker than noise.sigma, or not white "
-            "(detectors blur it: see unveil whiten; resampling and demosaicing do too), or the image has too few pixels",
-        )
+    console.print(figures_table(rows, means, incomplete))
+    for line in [*doubts, *unknown_errors(rows)]:
+        warn(line)
     say(f"open {page}")
     failures.end(len(rows))
 
@@ -143,10 +153,6 @@ def readable(
     source: ImageSource, problem: Problem | Several, clean: ImageSource | None, failures: Failures
 ) -> tuple[ImageSource, Problem | Several, ImageSource | None]:
     """What is left of the measurements, their problem and their references when those that cannot be read are left out."""
-    if clean is not None and failures.reasons:  # of files that could not be opened: the others have their names
-        places = {clean.name(i): i for i in range(len(clean))}
-        if all(source.name(i) in places for i in range(len(source))):
-            clean = clean.subset([places[source.name(i)] for i in range(len(source))])
     good = []
     for i in range(len(source)):
         try:
@@ -158,8 +164,7 @@ def readable(
         return source, problem, clean
     if not good:
         failures.end(0)
-    matched = clean is not None and len(clean) == len(source)
-    return source.subset(good), problem.subset(good), clean.subset(good) if clean is not None and matched else clean
+    return source.subset(good), problem.subset(good), None if clean is None else clean.subset(good)
 
 
 def run_report(run_folder: Path) -> None:

@@ -68,7 +68,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     stated = config.noise.sigma
     for line in contradictions(images, None if isinstance(stated, str) else stated):
         warn(line)
-    sigma = estimate_common_sigma(images.values())
+    sigma = estimate_common_sigma(images.values(), list(images))
     if not sigma > 0:
         raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
     warning = None

@@ -12,7 +12,16 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
-from unveil.cli.use import NOT_BELOW, call_of, is_same_grid, open_input, open_run_prior, pictured, with_sets
+from unveil.cli.use import (
+    NOT_BELOW,
+    call_of,
+    is_same_grid,
+    open_input,
+    open_run_prior,
+    pictured,
+    warn_of_unlike,
+    with_sets,
+)
 from unveil.data.like import result_files
 from unveil.errors import UnveilError
 from unveil.evaluation import draw_samples
@@ -62,6 +71,7 @@ def run_sample(
         force=force,
         dry_run=dry_run,
     )
+    warn_of_unlike(data, run, source, level)
     prior = open_run_prior(run, problem, device)
     if problem is not DENOISING and prior is None:
         say(UNSEEN.format(kind=config.system.kind))

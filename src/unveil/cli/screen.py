@@ -4,6 +4,7 @@ Text from files and names is printed as it is: rich would take [red] for a colou
 characters.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from unveil.cli.processes import is_first
 from unveil.errors import plain
-from unveil.evaluation import Figures
+from unveil.evaluation import Figures, counted
 
 __all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars", "say"]
 
@@ -115,19 +116,30 @@ HEADINGS = {
 }
 
 
-def figures_table(rows: Sequence[Figures], means: dict[str, float]) -> Table:
-    """One line per image and their mean; PSNR in dB."""
-    keys = [key for key in HEADINGS if key in means]
+MEASURED = "measured entries alone,\nestimated"
+"""What `psnr_estimate` is of incomplete measurements: A f(y) against A x."""
+
+
+def figures_table(rows: Sequence[Figures], means: dict[str, float], incomplete: bool = False) -> Table:
+    """One line per image and their mean; PSNR in dB. incomplete: what is estimated without a reference is the error of A x."""
+    keys = [key for key in HEADINGS if any(getattr(row, key) is not None for row in rows)]
+    headings = {**HEADINGS, "psnr_estimate": MEASURED} if incomplete else HEADINGS
+    counts = counted(list(rows))
     table = Table(title="PSNR in dB", title_justify="left")
     table.add_column("image")
     for key in keys:
-        table.add_column(HEADINGS[key], justify="right")
+        table.add_column(headings[key], justify="right")
     for row in rows:
         table.add_row(Text(plain(row.name)), *(_cell(getattr(row, key)) for key in keys))
     table.add_section()
-    table.add_row("mean", *(_cell(means[key]) for key in keys), style="bold")
+    cells = [_mean_cell(means.get(key, math.nan), counts[key], len(rows)) for key in keys]
+    table.add_row(f"mean of {len(rows)}", *cells, style="bold")
     return table
 
 
+def _mean_cell(value: float, count: int, images: int) -> str:
+    return _cell(value) + ("" if count == images or math.isnan(value) else f" (of {count})")
+
+
 def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return "" if value is None else "unknown" if math.isnan(value) else f"{value:.2f}"

@@ -9,7 +9,8 @@ from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
 from unveil.cli.screen import Bar, progress_bars, say
 from unveil.config import Config, load_config, to_yaml
-from unveil.errors import Elsewhere, UnveilError
+from unveil.errors import Elsewhere, UnveilError, warn
+from unveil.identify import contradictions, look, mixed_types
 from unveil.training import (
     Interrupted,
     Run,
@@ -24,7 +25,7 @@ from unveil.training.device import join
 from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.room import check_room
-from unveil.training.setup import open_measurements, split
+from unveil.training.setup import open_measurements, open_source, split
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -40,14 +41,29 @@ def run_train(
         if is_first():
             describe(config, folder)
         return
+    new = from_first(lambda: not (folder / "run.json").is_file())
     with progress_bars() as start:
         run = create_run(folder, config, stages=staged(start))
+    if new and is_first():
+        warn_of_contradictions(config)
     if from_first(run.trained):
         say(f"{folder} is trained already; next: unveil evaluate {folder}")
         return
     train_with_bar(run, device)
     leave()
     say(f"trained; next: unveil evaluate {folder}")
+
+
+def warn_of_contradictions(config: Config) -> None:
+    """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is spent."""
+    if config.system.kind != "identity":
+        return
+    source = open_source(config)
+    stated = config.noise.sigma
+    mixed = mixed_types(source)
+    lines = contradictions(look(source), None if isinstance(stated, str) else stated)
+    for line in lines if mixed is None else [mixed, *lines]:
+        warn(f"{config.data.path}: {line}")
 
 
 def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None) -> tuple[Path, Config]:

@@ -13,13 +13,18 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.config import Config, override, parse_config
 from unveil.data import ImageSource
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.estimators import PreconditionedDenoiser, Tiled
+from unveil.identify import look, out_of_range, see
+from unveil.identify.contradictions import common_level, other_level
 from unveil.problem import DENOISING, Problem, Several
 from unveil.training import Run, open_run
 from unveil.training.setup import indices, open_measurements
 
-__all__ = ["NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "with_sets"]
+__all__ = [
+    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
+    "with_sets",
+]  # fmt: skip
 
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with risk.recipe=default or "
@@ -57,6 +62,23 @@ def open_input(
     if problem is DENOISING:
         f = Tiled(f)
     return run, f, problem, source, sigma or run.sigma_n
+
+
+def warn_of_unlike(data: str, run: Run, source: ImageSource, level: float) -> None:
+    """What `unlike_training` finds in the measurements at `data`, before work begins."""
+    if (line := unlike_training(run, source, level)) is not None:
+        warn(f"{data}: {line}")
+
+
+def unlike_training(run: Run, source: ImageSource, level: float) -> str | None:
+    """A line where the measurements are not on the scale of those that the run was trained on, or not at the level given."""
+    seen, images = run.seen, look(source, damaged="skip")
+    if seen is None or not images:
+        return None
+    if (line := out_of_range(seen, see(source, images))) is not None or run.config.system.kind != "identity":
+        return line
+    found = common_level(list(images.values()))
+    return None if found is None else other_level(found, level, f"--sigma {found:.2g} states it")
 
 
 def open_run_prior(run: Run, problem: Problem | Several, device: str) -> PreconditionedDenoiser | None:

@@ -19,17 +19,17 @@ from unveil.diffusion import (
     reconstruction_samples,
     samples_under_prior,
 )
-from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
+from unveil.evaluation.reference import check_reference
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
 from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.risks import told
 from unveil.training.imaging import HIGHEST
 
-__all__ = ["Evaluation", "Figures", "draw_samples", "evaluate", "mean_figures"]
+__all__ = ["Evaluation", "Figures", "counted", "draw_samples", "evaluate", "mean_figures"]
 
 
 @dataclass(frozen=True)
@@ -204,27 +204,27 @@ def positive(error: float) -> float:
     return error if error > 0 else math.nan
 
 
-def check_reference(source: ImageSource, reference: ImageSource, image_shape: tuple[int, ...] | None = None) -> None:
-    """Raises UnveilError unless `reference` has an image of the right shape for every measurement of `source`."""
-    if len(reference) != len(source):
-        raise UnveilError(
-            f"the reference has {len(reference)} images and the measurements {len(source)}: they must match in order"
-        )
-    for i in range(len(source)):
-        shape = image_shape or source.shape(i)
-        if tuple(shape) != reference.shape(i):
-            raise UnveilError(
-                f"{reference.where(i)} has shape {reference.shape(i)}, and its measurement's image {tuple(shape)}: "
-                "give references of the same shape and order"
-            )
-
-
 def mean_figures(figures: list[Figures]) -> dict[str, float]:
-    """The mean of each figure over the images where it is a finite number."""
-    rows = [asdict(row) for row in figures]
+    """The mean of each figure over the images that have it, where it is known of all of these.
+
+    Of an image whose figure is not a finite number nothing is known: a mean over the others would be of other images.
+    """
     means = {}
-    for key in rows[0]:
-        values = [row[key] for row in rows if isinstance(row[key], float) and math.isfinite(row[key])]
-        if values:
+    for key, values in _by_figure(figures).items():
+        if all(math.isfinite(v) for v in values):
             means[key] = sum(values) / len(values)
     return means
+
+
+def counted(figures: list[Figures]) -> dict[str, int]:
+    """How many images have each figure, known or not: those that were sampled, or have a reference."""
+    return {key: len(values) for key, values in _by_figure(figures).items()}
+
+
+def _by_figure(figures: list[Figures]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {}
+    for row in figures:
+        for key, value in asdict(row).items():
+            if isinstance(value, float):
+                columns.setdefault(key, []).append(value)
+    return columns

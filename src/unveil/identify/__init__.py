@@ -6,12 +6,14 @@ from unveil.identify.frequencies import hidden_frequencies, name_hidden
 from unveil.identify.look import look
 from unveil.identify.outliers import outliers
 from unveil.identify.scale import ScaleCheck, scale_invariance
+from unveil.identify.seen import Seen, out_of_range, see
 from unveil.identify.spectrum import TOLERANCE, Spectrum, find_spectrum
 from unveil.identify.verdict import Verdict, check_problem
 
 __all__ = [
     "TOLERANCE",
     "ScaleCheck",
+    "Seen",
     "Spectrum",
     "Verdict",
     "check_problem",
@@ -25,6 +27,8 @@ __all__ = [
     "look",
     "mixed_types",
     "name_hidden",
+    "out_of_range",
     "outliers",
     "scale_invariance",
+    "see",
 ]

@@ -106,13 +106,13 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
     return lines
 
 
-def other_level(found: float, sigma: float) -> str | None:
-    """Where the level sigma that is stated is not the one found."""
+def other_level(found: float, sigma: float, then: str = "check it, and the scale it was stated on") -> str | None:
+    """Where the level sigma that is stated is not the one found; what to do then."""
     if 1 / LEVELS_APART < found / sigma < LEVELS_APART:
         return None
     return (
-        f"the noise level found in the images is {found:.2g}, and {sigma:.2g} is stated, on the data's [0, 1] scale: check the level, "
-        "and that the values have the scale it was stated on"
+        f"the noise level found in the images is {found:.2g}, and {sigma:.2g} is what is stated or trained on, on the data's [0, 1] "
+        f"scale: {then}"
     )
 
 

@@ -1,8 +1,11 @@
 """What a check of the data looks at: a window in the middle of some images, spread over all of them."""
 
+from typing import Literal
+
 from torch import Tensor
 
 from unveil.data import ImageSource, Window
+from unveil.errors import UnveilError
 
 __all__ = ["look", "middle", "spread"]
 
@@ -11,9 +14,16 @@ WINDOW = 512
 """How many images are looked at, and the side of the window in the middle of each, pixels."""
 
 
-def look(source: ImageSource) -> dict[str, Tensor]:
-    """Windows (C, h, w) of at most IMAGES images under the images' names. Raises what `source.read` raises."""
-    return {source.name(i): source.read(i, middle(source.shape(i))) for i in spread(len(source))}
+def look(source: ImageSource, damaged: Literal["raise", "skip"] = "raise") -> dict[str, Tensor]:
+    """Windows (C, h, w) of at most IMAGES images under the images' names. Raises what `source.read` raises, or skips it."""
+    images = {}
+    for i in spread(len(source)):
+        try:
+            images[source.name(i)] = source.read(i, middle(source.shape(i)))
+        except UnveilError:
+            if damaged == "raise":
+                raise
+    return images
 
 
 def spread(count: int) -> range:

@@ -2,6 +2,6 @@
 
 from unveil.report.page import write_report
 from unveil.report.pictures import comparison, training_curves
-from unveil.report.results import write_results
+from unveil.report.results import unknown_errors, write_results
 
-__all__ = ["comparison", "training_curves", "write_report", "write_results"]
+__all__ = ["comparison", "training_curves", "unknown_errors", "write_report", "write_results"]

@@ -14,7 +14,7 @@ from unveil.config import to_yaml
 from unveil.data import atomic_write
 from unveil.records import read_json
 from unveil.report.pictures import training_curves
-from unveil.report.record import Row, own_picture, read_evaluation
+from unveil.report.record import Record, own_picture, read_evaluation
 from unveil.training import Run, read_metrics
 
 __all__ = ["write_report"]
@@ -32,6 +32,13 @@ COLUMNS = {
     "true_spread_over_error": "spread / error",
 }
 
+INCOMPLETE = {
+    "psnr_noisy": "from the measurement by A<sup>+</sup>, PSNR",
+    "psnr_estimate": "measured entries alone, A f(y) against A x, PSNR estimated without the reference",
+    "spread_over_error": "spread / error of the measured entries, without the reference",
+}
+"""Columns of incomplete measurements that are of something else."""
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-weight: 600; margin-bottom: 0 } h2 { margin-top: 2.5rem; font-weight: 600 }
@@ -40,7 +47,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right;
 th { font-size: .8rem; color: #666; vertical-align: bottom } td:first-child, th:first-child { text-align: left }
 tr.mean td { font-weight: 600; border-top: 2px solid #222 }
 pre { background: #f6f6f4; padding: 1rem; overflow-x: auto; font-size: .8rem }
-.headline { font-size: 1.3rem; margin: .3rem 0 }
+.headline { font-size: 1.3rem; margin: .3rem 0 } .warning { color: #b00020 }
 .flicker img { image-rendering: pixelated; width: min(100%, 420px) } .note { color: #666 }
 """
 
@@ -56,18 +63,21 @@ def write_report(run: Run) -> Path:
     """Write run.folder/report.html and return its path. Raises UnveilError when the run has not been evaluated."""
     evaluation = read_evaluation(run.folder)
     record = read_json(run.folder / "run.json")
+    incomplete = run.config.system.kind != "identity"
     title = "/".join(run.folder.resolve().parts[-2:])
     curves = training_curves(read_metrics(run.folder))
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<p class=headline>{_headline(evaluation.mean)}</p>",
+        *(f"<p class='headline warning'>{html.escape(line)}</p>" for line in evaluation.warnings),
+        f"<p class={'note' if evaluation.warnings else 'headline'}>{_headline(evaluation, incomplete)}</p>",
         f"<p class=note>Learned by unveil {_text(record, 'unveil')} from {_text(record, 'images')} noisy images alone "
         f"(noise level {run.sigma_n:.4g} on the data's [0, 1] scale). No clean image was used in training.</p>",
         "<h2>Pictures</h2>",
         *(_pictures(run.folder, row.name) for row in evaluation.images),
         "<h2>Figures</h2>",
-        _table(evaluation.images, evaluation.mean),
-        _explanation(evaluation.mean),
+        _table(evaluation, incomplete),
+        *(f"<p class=warning>{html.escape(line)}</p>" for line in evaluation.warnings),
+        _explanation(evaluation, incomplete),
     ]
     if curves is not None:
         parts += ["<h2>Training</h2>", _image(curves, "training curves")]
@@ -86,14 +96,22 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def _headline(mean: dict[str, float]) -> str:
-    """The result in one sentence."""
-    if "psnr_mmse" in mean:
-        text = f"From {mean.get('psnr_noisy', float('inf')):.1f} dB measured to {mean['psnr_mmse']:.1f} dB"
-        return text + (
-            f" ({mean['psnr_estimate']:.1f} dB estimated without the reference)." if "psnr_estimate" in mean else "."
+def _headline(evaluation: Record, incomplete: bool) -> str:
+    """The result in one sentence: of what, and over how many images."""
+    mean, rows = evaluation.mean, evaluation.images
+    over = _images(len(rows)) if len(rows) == 1 else f"Mean of {_images(len(rows))}"
+    unknown = sum(row.figures.get("psnr_estimate") is None for row in rows)
+    estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
+    if incomplete:
+        estimate = (
+            f"Of the measured entries alone, A f(y) against A x: {estimate}, estimated without a reference; of what the "
+            "instrument does not see it says nothing."
         )
-    return f"{mean['psnr_estimate']:.1f} dB, estimated without a reference." if "psnr_estimate" in mean else ""
+    if "psnr_mmse" not in mean:
+        return f"{over}: {estimate}" if incomplete else f"{over}: {estimate}, estimated without a reference."
+    start = f"from {mean['psnr_noisy']:.1f} dB measured to " if "psnr_noisy" in mean else ""
+    text = f"{over}: {start}{mean['psnr_mmse']:.1f} dB"
+    return f"{text}. {estimate}" if incomplete else f"{text} ({estimate} estimated without the reference)."
 
 
 def _text(record: dict[str, Any], key: str) -> str:
@@ -119,30 +137,45 @@ def _image(png: bytes, alt: str, hidden: bool = False) -> str:
     return f"<img{' hidden' if hidden else ''} alt='{html.escape(alt)}' src='data:image/png;base64,{data}'>"
 
 
-def _table(rows: list[Row], mean: dict[str, float]) -> str:
-    keys = [key for key in COLUMNS if key in mean]
-    head = "".join(f"<th>{COLUMNS[key]}" for key in keys)
+def _table(evaluation: Record, incomplete: bool) -> str:
+    rows, mean, count = evaluation.images, evaluation.mean, len(evaluation.images)
+    titles = {**COLUMNS, **INCOMPLETE} if incomplete else COLUMNS
+    keys = [key for key in COLUMNS if key in mean or any(row.figures.get(key) is not None for row in rows)]
+    head = "".join(f"<th>{titles[key]}" for key in keys)
     body = "".join(f"<tr><td>{html.escape(row.name)}{_cells(row.figures, keys)}" for row in rows)
-    return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean{_cells(mean, keys)}</table>"
+    fewer = {key: n for key, n in evaluation.images_in_mean.items() if n != count}
+    return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean of {count}{_cells(mean, keys, fewer)}</table>"
 
 
-def _cells(row: Mapping[str, float | None], keys: list[str]) -> str:
-    values = ((key, row.get(key)) for key in keys)
-    return "".join("<td>" + ("" if value is None else f"{value:.{_digits(key)}f}") for key, value in values)
+def _cells(row: Mapping[str, float | None], keys: list[str], fewer: Mapping[str, int] | None = None) -> str:
+    cells = []
+    for key in keys:
+        value = row.get(key)
+        of = f" <small>(of {fewer[key]})</small>" if fewer and key in fewer else ""
+        cells.append("<td>" + ("" if value is None else f"{value:.{_digits(key)}f}{of}"))
+    return "".join(cells)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _digits(key: str) -> int:
     return 2 if key.startswith("psnr") else 3
 
 
-def _explanation(mean: dict[str, float]) -> str:
+def _explanation(evaluation: Record, incomplete: bool) -> str:
+    mean = evaluation.mean
     text = (
         "The PSNR estimated without the reference is Stein's unbiased risk estimate of the measurement itself: it needs "
         "the noise level and nothing else, and holds for any estimator. "
     )
-    if "psnr_mmse" in mean and "psnr_estimate" in mean:
-        gap = mean["psnr_estimate"] - mean["psnr_mmse"]
-        text += f"Here it can be checked: it is off by {gap:+.2f} dB in the mean. "
+    if incomplete:
+        text += "It is of A f(y) on the measured entries, and says nothing about what the instrument does not see. "
+    pairs = [(row.figures.get("psnr_estimate"), row.figures.get("psnr_mmse")) for row in evaluation.images]
+    gaps = [estimate - true for estimate, true in pairs if estimate is not None and true is not None]
+    if gaps and not incomplete:
+        text += f"Here it can be checked: it is off by {sum(gaps) / len(gaps):+.2f} dB in the mean over {_images(len(gaps))}. "
     if "psnr_sample" in mean:
         text += (
             "The MMSE estimate is the least distorted and the smoothest; posterior samples look like real images and pay "

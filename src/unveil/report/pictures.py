@@ -35,7 +35,9 @@ def comparison(result: Evaluation) -> bytes:
     panels: list[tuple[str, Tensor]] = [(_titled("measured", figures.psnr_noisy), result.y)]
     exact = figures.psnr_mmse is not None
     mmse_psnr = figures.psnr_mmse if exact else figures.psnr_estimate
-    panels.append((_titled("MMSE estimate", mmse_psnr, "" if exact else "est. "), result.x_hat))
+    incomplete = figures.psnr_hidden is not None  # then what is estimated is the error of A x
+    estimated = "measured entries: est. " if incomplete else "est. "
+    panels.append((_titled("MMSE estimate", mmse_psnr, "" if exact else estimated), result.x_hat))
     spread = None
     if result.samples is not None:
         for k in range(min(2, len(result.samples))):
@@ -50,7 +52,7 @@ def comparison(result: Evaluation) -> bytes:
 
 
 def _titled(title: str, value: float | None, prefix: str = "") -> str:
-    return title if value is None else f"{title}\n{prefix}{value:.2f} dB"
+    return title if value is None or math.isnan(value) else f"{title}\n{prefix}{value:.2f} dB"
 
 
 def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:

@@ -34,12 +34,14 @@ class Row(BaseModel):
 
 
 class Record(BaseModel):
-    """What evaluate found: the figures of each image, and their means."""
+    """What evaluate found: the figures of each image, their means and over how many images, and what makes them doubtful."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     images: list[Row]
     mean: dict[str, float]
+    images_in_mean: dict[str, int] = {}
+    warnings: list[str] = []
 
 
 def read_evaluation(folder: Path) -> Record:

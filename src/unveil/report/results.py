@@ -2,23 +2,29 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unveil.data import atomic_write, save_image
-from unveil.evaluation import Evaluation, Figures, mean_figures
+from unveil.evaluation import Evaluation, Figures, counted, mean_figures
 from unveil.report.pictures import comparison
 
-__all__ = ["write_results"]
+__all__ = ["unknown_errors", "write_results"]
 
 PICTURED = 12
 """The most images without samples that are drawn."""
 
 
-def write_results(folder: Path, results: Iterable[Evaluation]) -> tuple[list[Figures], dict[str, float]]:
-    """Write each result as it comes; return all figures, and their means over the images."""
+def write_results(
+    folder: Path, results: Iterable[Evaluation], warnings: Sequence[str] = (), incomplete: bool = False
+) -> tuple[list[Figures], dict[str, float]]:
+    """Write each result as it comes; return all figures, and their means over the images.
+
+    warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose errors
+    the estimates without a reference are then of.
+    """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -32,10 +38,28 @@ def write_results(folder: Path, results: Iterable[Evaluation]) -> tuple[list[Fig
             for k, sample in enumerate(result.samples):
                 save_image(frames / f"sample_{k:03d}.png", sample)
     means = mean_figures(rows)
-    record = {"images": [_finite(asdict(row)) for row in rows], "mean": means}
+    record = {
+        "images": [_finite(asdict(row)) for row in rows],
+        "mean": means,
+        "images_in_mean": {key: count for key, count in counted(rows).items() if key in means},
+        "psnr_estimate_of": "A x on the measured entries" if incomplete else "x",
+        "warnings": [*warnings, *unknown_errors(rows)],
+    }
     text = json.dumps(record, indent=1) + "\n"
     atomic_write(folder / "evaluation.json", lambda path: path.write_text(text))
     return rows, means
+
+
+def unknown_errors(rows: Sequence[Figures]) -> list[str]:
+    """A line where the estimated error of some images is not positive, so that they have no PSNR."""
+    unknown = [row.name for row in rows if math.isnan(row.psnr_estimate)]
+    if not unknown:
+        return []
+    return [
+        f"of {len(unknown)} of {len(rows)} images ({unknown[0]}{' and others' if len(unknown) > 1 else ''}) the estimated error is "
+        "not positive, so there is no mean of its PSNR: the noise is weaker than noise.sigma, or not white (detectors blur it: see "
+        "unveil whiten; clipping, resampling and demosaicing do too), or the image has too few pixels"
+    ]
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

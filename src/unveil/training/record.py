@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 import unveil
 from unveil.config import Config, load_config, parse_config
 from unveil.errors import UnveilError
+from unveil.identify import Seen
 from unveil.paths import moved
 from unveil.records import read_json, read_record
 
@@ -21,7 +22,7 @@ class RunRecord(BaseModel):
     """What of run.json is used again.
 
     sigma_n: the noise level. channels: of the images. dilation: block sizes that they are large enough for.
-    config: the configuration's values. data: fingerprint of the contents in data.json.
+    config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
     """
 
     sigma_n: float = Field(gt=0, allow_inf_nan=False)
@@ -29,6 +30,7 @@ class RunRecord(BaseModel):
     dilation: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
     config: dict[str, Any]
     data: str
+    seen: Seen | None = None
 
 
 def open_record(folder: Path) -> tuple[RunRecord, Config]:

@@ -29,6 +29,7 @@ from unveil.config import Config, located, to_yaml
 from unveil.data import ImageSource, Measured, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.estimators import PreconditionedDenoiser
+from unveil.identify import Seen, look, see
 from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
 from unveil.records import SEAL, read_json, sealed
@@ -70,7 +71,8 @@ class Run:
     """A run on disk.
 
     folder: where it is. config: what it was asked to do. sigma_n: the measurements' noise level on the data's
-    [0, 1] scale. channels: C of its images. dilation: the block sizes that its images are large enough for.
+    [0, 1] scale. channels: C of its images. dilation: the block sizes that its images are large enough for. seen: the types
+    and the range of their values, where they are recorded.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class Run:
     sigma_n: float
     channels: int
     dilation: tuple[int, ...]
+    seen: Seen | None = None
 
     @property
     def trained_max(self) -> float:
@@ -210,6 +213,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         "dilation": list(dilation),
         "images": len(source),
         "data": contents.fingerprint,
+        "seen": see(source, look(source))._asdict(),
         "config": located(config).model_dump(mode="json"),
         "versions": _versions(),
     }
@@ -278,7 +282,7 @@ def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
 def open_run(folder: Path) -> Run:
     """The run in `folder`. Raises UnveilError when there is none, it is damaged or changed, or another version wrote it."""
     record, config = open_record(folder)
-    return Run(folder, config, record.sigma_n, record.channels, record.dilation)
+    return Run(folder, config, record.sigma_n, record.channels, record.dilation, record.seen)
 
 
 def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -> nn.Module:

@@ -1,0 +1,137 @@
+"""References and measurements belong together: by name, by scale and by what they show.
+
+A x is compared with y, no estimate in between. Of a reference x on the scale of its measurement y = A x + n, y has slope 1 on
+A x and no offset, and correlates with it by
+
+    r = (1 + sigma^2 / var(A x))^-1/2.
+
+Of images means over blocks are compared, in which there is little noise. What is looked at: a third off in scale or offset, and
+a correlation under two thirds of r, each beyond three standard errors.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from unveil.data import ImageSource
+from unveil.errors import UnveilError
+from unveil.identify.look import spread
+from unveil.problem import DENOISING, Problem, Several
+
+__all__ = ["check_reference", "pair_by_name", "reference_contradiction"]
+
+OFF = 1 / 3
+BLOCK = 8
+"""Pixels, the side of the blocks whose means are compared."""
+FLAT = 1e-3
+"""Deviation of a reference, on the [0, 1] scale, below which there is nothing to compare."""
+
+
+def check_reference(source: ImageSource, reference: ImageSource, image_shape: tuple[int, ...] | None = None) -> None:
+    """Raises UnveilError unless `reference` has an image of the right shape for every measurement of `source`."""
+    if len(reference) != len(source):
+        raise UnveilError(
+            f"the reference has {len(reference)} images and the measurements {len(source)}: they must match in order"
+        )
+    for i in range(len(source)):
+        shape = image_shape or source.shape(i)
+        if tuple(shape) != reference.shape(i):
+            raise UnveilError(
+                f"{reference.where(i)} has shape {reference.shape(i)}, and its measurement's image {tuple(shape)}: "
+                "give references of the same shape and order"
+            )
+
+
+def pair_by_name(source: ImageSource, reference: ImageSource) -> tuple[ImageSource, str | None]:
+    """The images of `reference` in the order of `source`, and a line where no name told it.
+
+    Names are compared as they are, then without what all in a folder begin and end with: noisy_1 is a measurement of clean_1.
+    Where no name is common to both they are paired in order.
+    Raises UnveilError where some measurements have a reference of their name, and others none.
+    """
+    wanted, given = (_names(s) for s in (source, reference))
+    missing = [name for name in wanted if name not in set(given)]
+    if missing and len(missing) < len(wanted):
+        raise UnveilError(
+            f"the reference has {len(given)} images, and none of them is called {missing[0]}, while {len(wanted) - len(missing)} have "
+            "the names of their measurements: give each under that name"
+        )
+    if missing and len(wanted) == len(given):
+        wanted, given = _distinct(wanted), _distinct(given)
+        if sorted(wanted) != sorted(given):
+            return reference, (
+                f"no reference has the name of its measurement: they are paired in order, {source.name(0)} with "
+                f"{reference.name(0)} and so on"
+            )
+    elif missing:
+        return reference, None  # `check_reference` says how many there are
+    at = {name: k for k, name in enumerate(given)}
+    return reference.subset([at[name] for name in wanted]), None
+
+
+def _names(source: ImageSource) -> list[str]:
+    return [source.name(i) for i in range(len(source))]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names without what all of them begin and end with."""
+    head = _common(names)
+    tail = _common([name[head:][::-1] for name in names])
+    return [name[head : len(name) - tail] for name in names]
+
+
+def _common(names: list[str]) -> int:
+    """How many characters all names begin with: so many as the first and the last in order do."""
+    first, last = min(names), max(names)
+    return next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), len(first))
+
+
+def reference_contradiction(
+    source: ImageSource, reference: ImageSource, sigma: float, problem: Problem | Several = DENOISING
+) -> str | None:
+    """A line where references are not on the scale of the measurements, or do not show what these do; None where they do.
+
+    reference: in the order and of the shapes of `source`. sigma: the noise level of the measurements by `problem`.
+    """
+    found = []
+    chosen = spread(len(source))
+    for i in chosen:
+        part = problem.at(torch.tensor([i]))
+        line = _contradiction(source.read(i)[None], reference.read(i)[None], sigma, part)
+        if line is not None:
+            found.append(f"{reference.where(i)} {line}")
+    if not found:
+        return None
+    return f"{found[0]} ({len(found)} of {len(chosen)} references looked at are so): figures with the reference do not hold"
+
+
+def _contradiction(y: Tensor, x: Tensor, sigma: float, problem: Problem) -> str | None:
+    u = problem.predict(x)
+    noise = sigma
+    if problem.operator is None and min(y.shape[-2:]) >= 4 * BLOCK:
+        u, y, noise = avg_pool2d(u, BLOCK), avg_pool2d(y, BLOCK), sigma / BLOCK
+        entries = torch.ones_like(u).bool()
+    else:
+        entries = problem.project(torch.ones_like(y)) != 0
+    a, b = u[entries].double(), y[entries].double()
+    offset, a, b = float(b.mean() - a.mean()), a - a.mean(), b - b.mean()
+    deviation = float(a.square().mean().sqrt())
+    chance = 3 * noise / math.sqrt(len(a))
+    slope = float((a * b).mean()) / max(deviation, FLAT) ** 2
+    # clipping moves the mean of what is dark by less than half of the noise's level
+    off_scale = abs(offset) > max(OFF * deviation, sigma / 2, FLAT) + chance
+    if deviation > max(FLAT, noise / 4) and not off_scale:
+        correlation = slope * deviation / max(float(b.square().mean().sqrt()), FLAT)
+        if correlation < (1 - OFF) / math.hypot(1, noise / deviation) - 3 / math.sqrt(len(a)):
+            return f"does not show what its measurement does (their correlation is {correlation:.2f})"
+        off_scale = abs(math.log(max(slope, FLAT))) > math.log(1 + OFF) + chance / deviation
+    return _scale(slope, offset) if off_scale else None
+
+
+def _scale(slope: float, offset: float) -> str:
+    return (
+        f"is not on the scale of its measurement, whose values are {slope:.3g} times as far apart and {offset:+.3g} higher in the "
+        "mean, on the data's [0, 1] scale: give it in the measurement's units and type"
+    )
