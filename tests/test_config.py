@@ -179,6 +179,7 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"noise": {"sigma": 1e300}}, "noise.sigma = 1e+300: must be between 1e-09 and 1e+09"),
         ({"data": {"path": "a\0b"}}, "data.path = 'a\\x00b': holds a NUL character"),
         ({"training": {"learning_rate": math.nan}}, "training.learning_rate = nan: "),
+        ({"training": {"learning_rate": 1e300}}, "training.learning_rate = 1e+300: must be at most 1000"),
         ({"training": {"ema": 1.0}}, "training.ema = 1.0: "),
         ({"training": {"crop": 2}}, "training.crop = 2: "),
         ({"data": {"path": "x", "validation": 1}}, "data.validation = 1: "),

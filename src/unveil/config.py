@@ -81,7 +81,7 @@ class EstimatorConfig(Section):
         description="equivariant: f(a y + mu) = a f(y) + mu by a wrapper; affine: by layers; preconditioned: plain EDM",
     )
     widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
-        (32, 48, 64), min_length=1, max_length=12, description="UNet channels, finest resolution first"
+        (32, 48, 64), min_length=1, max_length=8, description="UNet channels, finest resolution first"
     )
     blocks: int = Field(1, ge=1, le=100, description="residual blocks at each resolution, encoder and decoder")
     iterations: int = Field(
@@ -166,7 +166,7 @@ class TrainingConfig(Section):
     batch: int = Field(32, ge=1, le=2**16, description="crops a step, in each process")
     crop: int = Field(32, ge=4, le=2**14, description="side of the square crops that the network sees, in pixels")
     augment: bool = Field(True, description="flips and quarter turns of the crops")
-    learning_rate: float = Field(2e-3, gt=0, description="peak rate of AdamW")
+    learning_rate: float = Field(2e-3, gt=0, le=1e3, description="peak rate of AdamW")
     warmup: int = Field(100, ge=0, le=MOST_STEPS, description="steps of linear warm-up")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weights' moving average")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
@@ -194,7 +194,7 @@ class SamplingConfig(Section):
     schedule: Literal["geometric", "karras"] = Field("geometric", description="spacing of the noise levels")
     steps: int = Field(25, ge=1, le=10**5, description="steps from the measured level down")
     lowest: float = Field(0.05, gt=0, lt=1, description="last level before 0, as a multiple of the measured level")
-    samples: int = Field(8, ge=1, le=10**5, description="samples of each measurement")
+    samples: int = Field(8, ge=1, le=10**4, description="samples of each measurement")
     gain: Annotated[float, Field(ge=0)] | Literal["fit"] = Field(
         "fit", description="of dpm2m: 0 is the exact solver; fit: found on held-out measurements after training"
     )

@@ -256,8 +256,8 @@ def test_wrong_shape(workspace, tmp_path):
                              "--out", tmp_path / "run")  # fmt: skip
 
 
-@pytest.mark.parametrize("sigma", ["0", "-0.1", ".nan"])
-def test_sigma_that_is_not_positive(workspace, tmp_path, sigma):
+@pytest.mark.parametrize("sigma", ["0", "-0.1", ".nan", "1e-300", "1e300"])
+def test_sigma_that_is_no_level(workspace, tmp_path, sigma):
     line = refused("train", workspace / "unveil.yaml", "--set", f"noise.sigma={sigma}", "--out", tmp_path / "run")
     assert "noise.sigma" in line
     assert "sigma" in refused("denoise", workspace / "run", workspace / "data", "--sigma", sigma.replace(".nan", "nan"))

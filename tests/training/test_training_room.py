@@ -17,7 +17,7 @@ def configure(path="x", **sections):
 
 @pytest.mark.parametrize("sections", [
     {"training": {"batch": 65536, "crop": 16384}},
-    {"estimator": {"widths": [4096] * 12, "blocks": 100}},
+    {"estimator": {"widths": [4096] * 8, "blocks": 100}},
 ])  # fmt: skip
 def test_a_training_that_does_not_fit_states_its_size_and_the_limit(sections, tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_memory", lambda: 16 * 2**30)
@@ -41,6 +41,11 @@ def test_the_weights_are_not_overestimated():
     config = configure(estimator={"widths": [32, 64, 96], "blocks": 2}, training={"batch": 1, "crop": 4})
     weights = sum(p.numel() for p in UNet(1, (32, 64, 96), 2).parameters())
     assert 0.7 * WEIGHTS * weights < least_memory(config, 1) < 1.02 * WEIGHTS * weights
+
+
+def test_the_sides_are_padded_to_the_coarsest_pixels():
+    deep = configure(estimator={"widths": [4] * 8}, training={"crop": 16})
+    assert least_memory(deep, 1) == least_memory(configure(estimator={"widths": [4] * 8}, training={"crop": 128}), 1)
 
 
 def test_this_machine_has_memory():

@@ -11,7 +11,7 @@ from torch import nn
 import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
-from unveil.config import Config, override, parse_config
+from unveil.config import LEAST_SIGMA, MOST_SIGMA, Config, override, parse_config
 from unveil.data import ImageSource
 from unveil.errors import UnveilError, warn
 from unveil.estimators import PreconditionedDenoiser, Tiled
@@ -44,8 +44,11 @@ def open_input(
 
     failures: told of files that cannot be opened; None: the first one raises.
     """
-    if sigma is not None and not 0 < sigma < float("inf"):
-        raise UnveilError(f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale")
+    if sigma is not None and not LEAST_SIGMA <= sigma <= MOST_SIGMA:
+        raise UnveilError(
+            f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale; between {LEAST_SIGMA:g} and "
+            f"{MOST_SIGMA:g}"
+        )
     run = open_run(run_folder)
     if data is None:
         run.check_data("give INPUT")

@@ -35,7 +35,9 @@ def check_room(config: Config, channels: int, image_shape: Sequence[int] | None 
 def least_memory(config: Config, channels: int, image_shape: Sequence[int] | None = None) -> float:
     """Bytes that a step of training needs at least, the arguments being those of `check_room`."""
     form, training = config.estimator, config.training
-    pixels = training.crop**2 if image_shape is None else math.prod(image_shape[1:])
+    coarsest = 2 ** (len(form.widths) - 1)  # the network pads each side to a multiple of its coarsest pixels
+    sides = (training.crop, training.crop) if image_shape is None else image_shape[1:]
+    pixels = math.prod(-(-side // coarsest) * coarsest for side in sides)
     weights = features = 0.0
     for level, width in enumerate(form.widths):
         blocks = form.blocks * (1 if level == len(form.widths) - 1 else 2)  # of the encoder and the decoder
