@@ -205,6 +205,15 @@ def test_a_number_in_a_string_is_a_number():
     assert parse_config({**DATA, "noise": {"sigma": "1e-3"}}, "here").noise.sigma == 1e-3, "YAML 1.1 reads 1e-3 as text"
 
 
+def test_an_axis_that_is_no_name_and_no_number():
+    values = {"data": {"path": "y.npy"}, "system": {"kind": "tomography", "axis": "middle"}}
+    with pytest.raises(UnveilError, match=r"system\.axis = 'middle': .*'scikit-image'"):
+        parse_config(values, "a.yaml")
+    for axis in ("tomopy", 63.5):
+        values["system"]["axis"] = axis
+        assert parse_config(values, "a.yaml").system.axis == axis
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

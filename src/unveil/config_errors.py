@@ -36,6 +36,10 @@ LIMITS = {
 }
 
 
+UNIONS = (("noise", "sigma"), ("sampling", "gain"), ("system", "tomography", "axis"))
+"""Where a key may be a number or a name."""
+
+
 def one_line(error: ValidationError, section: type[BaseModel], version: int) -> str:
     """The first wrong key of a configuration, its value and what is wrong with it.
 
@@ -47,9 +51,10 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
     )  # a slip, for which another key is missing
     location, given = first["loc"], first["input"]
     words = [_words(first)]
-    if location[:2] in (("noise", "sigma"), ("sampling", "gain")):  # pydantic goes on with the member that failed
-        words = [_words(e) for e in errors if e["loc"][:2] == location[:2]]
-        location = location[:2]
+    for union in UNIONS:
+        if location[: len(union)] == union:  # pydantic goes on with the member that failed
+            words = [_words(e) for e in errors if e["loc"][: len(union)] == union]
+            location = union
     named = location
     if location[:1] == ("system",) and len(location) > 1:
         named = ("system", *location[2:])  # pydantic puts the kind of the system in between

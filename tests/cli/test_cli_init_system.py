@@ -18,7 +18,7 @@ from unveil.operators import tomography
 from unveil.systems import systems
 from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
-TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",
+TINY = ["data.validation=0.02", "training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",
         "sampling.steps=4"]  # fmt: skip
 
 
@@ -241,6 +241,10 @@ def test_what_contradicts_the_description_is_said_and_no_advice_is_made_of_it(tm
     assert "warning: the data are zero at 100% of the entries that system.mask calls measured" in text
     assert "is it inverted" in text
     assert "value_range" not in text
+    sys.modules["unveil.cli.main"]._shown.clear()  # a process says a thing once
+    short = sets(*TINY, "training.steps=1", "training.warmup=0", "sampling.gain=0")
+    assert call("train", out, "--out", tmp_path / "run", "--device", "cpu", *short) == 0
+    assert "is it inverted" in capsys.readouterr().err
 
 
 def test_exchanged_axes_are_said_and_the_advice_mends_them(tmp_path, capsys):

@@ -8,6 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from skimage.transform import iradon, radon
 
+from unveil.errors import UnveilWarning
 from unveil.operators import blur, demosaicing, gaussian_kernel, inpainting, missing_box, super_resolution, tomography
 from unveil.operators.build import build_problem
 from unveil.random import make_generator
@@ -246,6 +247,13 @@ def test_an_axis_elsewhere_moves_the_projections(axis, device):
     torch.testing.assert_close(
         (y * d[:, None]).sum(0) / y.sum(0), axis + 4 * theta.cos() + 2 * theta.sin(), atol=0.03, rtol=0
     )
+
+
+def test_angles_in_radians_are_warned_of(tmp_path):
+    angles = np.arange(12) * np.pi / 12
+    with pytest.warns(UnveilWarning, match="look like radians; save np.rad2deg"):
+        build((1, 10, 12), kind="tomography", angles=save(tmp_path / "angles.npy", torch.from_numpy(angles)))
+    build((1, 10, 12), kind="tomography", angles=save(tmp_path / "angles.npy", torch.from_numpy(np.rad2deg(angles))))
 
 
 def test_names_of_the_axis(random):

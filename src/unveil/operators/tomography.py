@@ -34,7 +34,7 @@ from deepinv.physics.functional import RampFilter
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.operators.files import read_real
 from unveil.problem import Problem
 from unveil.systems import Axis, TomographySystem
@@ -99,6 +99,11 @@ def build_tomography(system: TomographySystem, shape: tuple[int, int, int], coun
                 f"system.angles: {system.angles} has shape {tuple(angles.shape)}, and the measurements are {detectors} detectors "
                 f"x {number} angles; give {number} angles"
                 + (", or transpose them: exchange H and W in data.axes" if angles.shape == (detectors,) else "")
+            )
+        if len(angles) >= 8 and float(angles.abs().max()) <= 2 * math.pi:
+            warn(
+                f"system.angles: {system.angles} goes up to {float(angles.abs().max()):.3g} degrees, so that they look like radians; "
+                "save np.rad2deg of them if they are"
             )
     return tomography(angles, system.width or detectors, detectors, channels, system.axis)
 

@@ -30,6 +30,7 @@ from unveil.data import ImageSource, Measured, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.estimators import PreconditionedDenoiser
 from unveil.identify import Seen, look, see
+from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import estimate_common_sigma
 from unveil.problem import DENOISING, Problem, Several
 from unveil.records import SEAL, read_json, sealed
@@ -200,6 +201,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     else:
         first = problem.at(torch.zeros(1, dtype=torch.long))
         make_imaging_risk(config.risk, first, first)
+        level = noise_level(config, source, problem)
+        for line in instrument_contradictions(config.system.kind, source, problem, level):
+            warn(line)
     dilation = possible_dilation(config, source) if problem is DENOISING else possible_coarsening(config, problem)
     contents = read_contents(source, config, _reading(stages))
     record = {
