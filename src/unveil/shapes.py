@@ -9,15 +9,16 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 
-__all__ = ["expand", "per_sample"]
+__all__ = ["check_images", "expand", "per_sample"]
 
 
 def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
     """`value` as a (B,) tensor for the batch y (B, ...).
 
     value: a number, or a tensor with one element or one per sample: shape (), (1,), (B,) or (B, 1, ..., 1).
-    Raises UnveilError for any other shape.
+    Raises UnveilError for any other shape, and for a `y` that is no tensor of floating point.
     """
+    check_images(y)
     value = torch.as_tensor(value, dtype=y.dtype, device=y.device)
     if value.numel() == 1:
         return value.reshape(1).expand(y.shape[0])
@@ -27,6 +28,14 @@ def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
             "pass one number or one value per sample"
         )
     return value.reshape(-1)
+
+
+def check_images(y: Tensor) -> None:
+    """Raises UnveilError unless `y` is a tensor of floating point."""
+    if not isinstance(y, Tensor):
+        raise UnveilError(f"y is a {type(y).__module__}.{type(y).__name__}: pass a tensor, torch.from_numpy(y).float()")
+    if not y.is_floating_point():
+        raise UnveilError(f"y is a tensor of {y.dtype}: pass floating point, y.float(), on the scale of the training")
 
 
 def expand(value: Tensor, y: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ def torch_device(device: str) -> torch.device:
         return found or torch.device("cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
+        torch.empty(1, device=chosen).item()  # of the device meta nothing has a value
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UnveilError(f"--device {device}: not on this machine; use --device cpu or auto") from None
     return chosen

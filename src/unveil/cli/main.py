@@ -1,8 +1,18 @@
-"""Entry point: turns every error a user can mend into one line and exit code 2, and every signal into one line and 128 + it.
+"""Entry point: turns every error a user can mend into one line, and every signal too.
+
+Exit codes:
+0          all is done
+1          a defect of unveil: please report it
+2          something to mend: the input, the options, the disk, the memory
+3          done, but for some of the input, which is listed
+128 + n    stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 141 where nobody reads the output any more
 
 Kept free of heavy imports, so that `unveil --help` answers at once.
 """
 
+import errno
+import os
+import re
 import signal
 import sys
 import warnings
@@ -36,16 +46,29 @@ def main() -> None:
     try:
         with _signals():
             code = app(standalone_mode=False)
+            sys.stdout.flush()
     except Terminated as stop:
         _interrupted(stop.signum)
     except Elsewhere as error:
         sys.exit(error.code)
     except UnveilError as error:
         _fail(debug, str(error), error.code)
+    except BrokenPipeError:
+        _unread()
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(debug, f"{where}{error.strerror or error}; check the path, its permissions and the free space")
+        mend = MENDS.get(error.errno or 0, "check the path, its permissions and the free space")
+        _fail(debug, f"{where}{error.strerror or error}; {mend}")
+    except RecursionError:
+        _fail(
+            debug, "what was read is nested too deeply; check the configuration and the JSON files; --debug shows where"
+        )
     except Exception as error:
+        if (asked := _memory(error)) is not None:
+            _fail(
+                debug,
+                f"not enough memory{asked}; smaller training.batch, training.crop or sampling.samples need less, or --device cpu has more",
+            )
         if type(error).__name__ == "Abort":  # what other releases of Typer make of an interrupt
             _interrupted()
         if _is_usage_error(error):
@@ -57,6 +80,35 @@ def main() -> None:
     if code == CTRL_C:
         _interrupted()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+MENDS = {
+    errno.ENOSPC: "make room, and run the same command again",
+    errno.EDQUOT: "make room within your quota, and run the same command again",
+    errno.EMFILE: "allow more open files (ulimit -n), and run the same command again",
+}
+"""What to do about errors of the system."""
+
+
+def _memory(error: Exception) -> str | None:
+    """How much memory was asked for, in words, of an error of PyTorch's or NumPy's allocators; None of another error."""
+    text = str(error)
+    if (
+        not isinstance(error, MemoryError)
+        and type(error).__name__ != "OutOfMemoryError"
+        and "allocate memory" not in text
+    ):
+        return None
+    size = re.search(r"allocate (\d+) bytes|allocate ([\d.]+ [KMGTP]?i?B)", text)
+    if size is None:
+        return ""
+    return f": {size[2] or f'{int(size[1]) / 2**30:.3g} GiB'} asked for at once"
+
+
+def _unread() -> None:
+    """Nobody reads what is printed (| head): end without a word, as other commands do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 _shown: set[str] = set()
@@ -81,6 +133,7 @@ def _signals() -> Iterator[None]:
     """Within the block SIGTERM and SIGHUP end the work as Ctrl-C does, with clean-up; where they are ignored (nohup) they stay so."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends all at once
         raise Terminated(number)
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

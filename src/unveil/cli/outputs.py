@@ -8,6 +8,7 @@ that results of two calls never stand side by side.
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -106,6 +107,7 @@ def open_results(
             theirs = []
     results = Results(folder, call, [*names, *theirs], same and not force)
     if not dry_run:
+        sweep(folder, results.names)
         results.write_manifest()
     return results
 
@@ -146,11 +148,22 @@ def clear(folder: Path, names: Iterable[str]) -> None:
                 (folder / parent).rmdir()
 
 
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a killed process left of files that it was writing: `.STEM.1a2b3c4d.SUFFIX` of one of `names`."""
+    known = {*names, MANIFEST}
+    parents = {str(PurePosixPath(name).parent) for name in known}
+    for parent in parents:
+        for path in (folder / parent).glob(".*"):
+            begun = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}(\.[^.]+)?", path.name)
+            if begun and str(PurePosixPath(parent) / (begun[1] + (begun[2] or ""))) in known:
+                path.unlink()
+
+
 def clear_parts(folder: Path) -> None:
     """Remove what was kept on the way to results."""
     parts = folder / PARTS
     if parts.is_dir() and not parts.is_symlink():
-        for path in parts.glob("*.npy"):
+        for path in parts.glob("*"):
             path.unlink()
         with contextlib.suppress(OSError):
             parts.rmdir()

@@ -1,7 +1,6 @@
 """What the commands that use a trained run share: the run, its estimator and the measurements it is given."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
             raise UnveilError(
                 f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and system.* for INPUT"
             )
-    config = parse_config(override(json.loads(run.config.model_dump_json()), sets), "--set")
+    config = parse_config(override(run.config.model_dump(mode="json"), sets), "--set")
     if isinstance(config.sampling.gain, str):
         return config.model_copy(update={"sampling": config.sampling.model_copy(update={"gain": run.gain})})
     return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from unveil.errors import UnveilError
 
-__all__ = ["atomic_write", "sync"]
+__all__ = ["atomic_write", "reserve", "sync"]
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
@@ -35,6 +36,21 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) 
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def reserve(path: str | os.PathLike[str]) -> None:
+    """Take the disk's space for all of the file `path`: where there is too little a map of it would end the process.
+
+    Raises OSError where there is too little.
+    """
+    if not hasattr(os, "posix_fallocate") or not os.path.getsize(path):
+        return
+    with open(path, "rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # file systems without it
+                raise
 
 
 def sync(path: str | os.PathLike[str]) -> None:

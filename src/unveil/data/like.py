@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unveil.data import like_mrc, like_tiff
-from unveil.data.atomic import atomic_write
+from unveil.data.atomic import atomic_write, reserve
 from unveil.data.names import unique_stems
 from unveil.data.source import ImageSource, Origin
 
@@ -111,6 +111,7 @@ def _npy(path: Path, pattern: Origin, shape: tuple[int, ...], dtype: np.dtype) -
     stack = (n for n, a in zip(pattern.shape, pattern.axes) if a == "N")
     full = tuple(next(stack) if a == "N" else sizes[a] for a in axes)
     array = np.lib.format.open_memmap(path, "w+", dtype, full)
+    reserve(path)
     yield array, axes
     array.flush()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unveil.data.atomic import reserve
 from unveil.data.source import Origin
 
 __all__ = ["EXTENSIONS", "create"]
@@ -35,6 +36,7 @@ def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, 
         if extended.nbytes and kind.strip(b"\0 "):
             new.set_extended_header(extended)
             new.header.exttyp = kind
+        reserve(path)
         for key in _KEPT:
             new.header[key] = header[key]
         yield new.data, pattern.axes

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from unveil.data.atomic import reserve
+
 __all__ = ["create", "write_pages"]
 
 _IMAGEJ = ("unit", "spacing", "finterval", "fps", "loop", "mode", "min", "max", "Info", "Labels", "Ranges", "LUTs")
@@ -38,6 +40,7 @@ def create(
         letters = letters if options is None else options["metadata"]["axes"]
     except (ValueError, TypeError, KeyError):  # what other programs say of their images may be anything
         array = tifffile.memmap(path, shape=full, dtype=dtype, **plain)
+    reserve(path)
     yield array, _axes(letters)
     array.flush()
 

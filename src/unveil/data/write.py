@@ -58,7 +58,7 @@ def _eight_bits(path: Path, values: np.ndarray, low: float, high: float) -> np.n
 def _png(path: Path, pixels: np.ndarray) -> None:
     import imageio.v3 as iio
 
-    iio.imwrite(path, pixels, plugin="pillow", extension=".png")
+    path.write_bytes(iio.imwrite("<bytes>", pixels, plugin="pillow", extension=".png"))  # which meets no full disk
 
 
 def _tiff(path: Path, values: np.ndarray) -> None:

@@ -69,11 +69,11 @@ class AffineUNet(nn.Module):
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
         """x_hat (B, channels, H, W) from y (B, channels, H, W), sigma a number or (B,), both in the units of y."""
+        s = expand(per_sample(sigma, y), y)
         height, width = y.shape[-2:]
         pad = (0, -width % self.stride, 0, -height % self.stride)
         h = F.pad(y, pad, mode="replicate") if any(pad) else y
-        s = expand(per_sample(sigma, y), y)
-        h = torch.cat([h, h + s, h - s], dim=1)
+        h = torch.cat([h, h + s, h - s], dim=1).to(next(self.parameters()).dtype)
         h = self.stem(h.contiguous(memory_format=torch.channels_last))
         skips = []
         for level, down in zip(self.encoder, self.down):
@@ -83,7 +83,7 @@ class AffineUNet(nn.Module):
         h = self.encoder[-1](h)
         for level, up, skip in zip(reversed(self.decoder), reversed(self.up), reversed(self.skip)):
             h = level(skip(skips.pop(), up(h)))
-        return y + self.head(h)[..., :height, :width]
+        return y + self.head(h)[..., :height, :width].to(y.dtype)
 
 
 def _level(channels: int, blocks: int) -> nn.Sequential:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unveil.errors import UnveilError
+from unveil.shapes import check_images
 
 __all__ = ["Tiled"]
 
@@ -38,6 +39,7 @@ class Tiled(nn.Module):
         return -(-height // self.tile) * -(-width // self.tile)
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
+        check_images(y)
         height, width = y.shape[-2:]
         if self.tiles(height, width) == 1:
             return self.f(y, sigma)

@@ -71,6 +71,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         height, width = x.shape[-2:]
+        x, c = x.to(self.stem.weight.dtype), c.to(self.stem.weight.dtype)  # of float64 the network's part is float32
         pad = (0, -width % self.stride, 0, -height % self.stride)
         h = F.pad(x, pad, mode="replicate") if any(pad) else x
         e = self.embedding(c)

@@ -12,6 +12,7 @@ prior.safetensors    of incomplete measurements after rounds: a denoiser of the 
 """
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
@@ -283,8 +284,9 @@ def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
     return dilation
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: str | os.PathLike[str]) -> Run:
     """The run in `folder`. Raises UnveilError when there is none, it is damaged or changed, or another version wrote it."""
+    folder = Path(folder)
     record, config = open_record(folder)
     return Run(folder, config, record.sigma_n, record.channels, record.dilation, record.seen)
 
@@ -372,6 +374,10 @@ def fit_sampler(
 
 def _check_free(folder: Path, config: Config) -> None:
     """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UnveilError(f"{folder}: is no UTF-8, which TensorBoard needs; {CHOOSE}") from None
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
