@@ -17,6 +17,10 @@ __all__ = ["FilePath", "from_folder", "moved", "path_keys", "to_folder"]
 def _named(path: str) -> str:
     if "\0" in path:
         raise ValueError("holds a NUL character, which no file name can")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is no UTF-8, as configurations are: rename it, or name a link to it") from None
     return path
 
 

@@ -102,9 +102,10 @@ def test_denoise_writes_the_estimate_through_each_measurements_own_mask(workspac
         assert (estimate - wrong).abs().max() > 0.05
 
 
-def test_sample_writes_samples_mean_and_deviation(workspace, tmp_path):
+def test_sample_writes_samples_mean_and_deviation(workspace, tmp_path, capsys):
     words = ("sample", workspace / "run", workspace / "y.npy", *SAMPLING, "--out")
     assert call(*words, tmp_path / "a", "--seed", 1)[0] == 0
+    assert "what inpainting does not see stands at its mean in every sample" in capsys.readouterr().out
     assert call(*words, tmp_path / "b", "--seed", 1)[0] == 0
     assert call(*words, tmp_path / "c", "--seed", 2)[0] == 0
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["unveil-output.json", "y"]

@@ -235,6 +235,20 @@ def test_a_stack_goes_on_within(run, tmp_path, monkeypatch):
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
 
 
+def test_what_a_kill_left_is_swept(run, data, tmp_path):
+    out = tmp_path / "out"
+    words = ("denoise", run, data, "--out", out)
+    assert call(*words)[0] == 0
+    before = content(out)
+    (out / "y2.tif").unlink()
+    (out / ".y2.01234567.tif").write_bytes(b"half")
+    (out / ".unveil-parts").mkdir()
+    (out / ".unveil-parts" / ".2.01234567.npy").write_bytes(b"half")
+    (out / ".mine.01234567.tif").write_bytes(b"the user's")
+    assert call(*words)[0] == 0
+    assert content(out) == {**before, ".mine.01234567.tif": b"the user's"}
+
+
 # Images that cannot be used
 
 
@@ -345,3 +359,9 @@ def test_names_that_are_not_utf8(run, tmp_path, capsys):
     assert "o[/x]" in capsys.readouterr().out
     assert call("denoise", run, folder, "--out", tmp_path / "o[/x]") == (0, "")
     assert len(open_images(folder)) == 2
+
+
+def test_a_folder_of_data_or_a_run_that_is_not_utf8_is_one_line(workspace, data, tmp_path):
+    strange = data.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    assert "data.path" in refused("init", strange, "--out", tmp_path / "c.yaml")
+    assert "UTF-8" in refused("train", workspace / "unveil.yaml", "--out", strange / "run")

@@ -287,6 +287,7 @@ def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
 def open_run(folder: str | os.PathLike[str]) -> Run:
     """The run in `folder`. Raises UnveilError when there is none, it is damaged or changed, or another version wrote it."""
     folder = Path(folder)
+    _check_name(folder)
     record, config = open_record(folder)
     return Run(folder, config, record.sigma_n, record.channels, record.dilation, record.seen)
 
@@ -372,12 +373,17 @@ def fit_sampler(
             progress(1, 1, {})
 
 
-def _check_free(folder: Path, config: Config) -> None:
-    """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
+def _check_name(folder: Path) -> None:
+    """Raises UnveilError for names that the libraries behind weights and TensorBoard cannot open."""
     try:
         str(folder).encode()
     except UnicodeEncodeError:
-        raise UnveilError(f"{folder}: is no UTF-8, which TensorBoard needs; {CHOOSE}") from None
+        raise UnveilError(f"{folder}: is no UTF-8; give the run's folder another name") from None
+
+
+def _check_free(folder: Path, config: Config) -> None:
+    """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
+    _check_name(folder)
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
