@@ -272,7 +272,7 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
             place = place[section]
             if not isinstance(place, dict):
                 raise UnveilError(f"--set {text}: {'.'.join(sections[:depth])} has a value, not keys; leave one out")
-        place[name] = read_yaml(value, f"--set {text}", "quote it")
+        place[name] = read_yaml(value, f"--set {text}", "quote it, or write it in the configuration")
     return values
 
 

@@ -32,10 +32,12 @@ def read_json(path: Path, mend: str = "restore it from a copy") -> dict[str, Any
 
 def read_record(path: Path, form: type[Record], mend: str = "restore it from a copy") -> Record:
     """The JSON file `path` as a `form`, whose types are held to strictly. Raises what `read_json` does, and names the wrong key."""
-    content = _read(path, mend)
-    record = _parse(path, content, mend)
+    record = read_json(path, mend)
     try:
-        found = form.model_validate_json(content, strict=True)
+        known = json.dumps(record, ensure_ascii=False).encode(
+            "utf-8", "replace"
+        )  # paths may be no Unicode: ? for what is not
+        found = form.model_validate_json(known, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "record"

@@ -52,6 +52,12 @@ def test_a_run_is_used_from_anywhere_and_moves_with_its_data(trained, tmp_path, 
     assert call("evaluate", "moved/runs/unveil", "--sampled", 0) == 0
 
 
+def test_a_configuration_whose_name_is_not_unicode(trained):
+    (trained / "unveil.yaml").rename(trained / "c\udcff.yaml")
+    assert call("train", "c\udcff.yaml", "--out", "again") == 0
+    assert call("evaluate", "again", "--sampled", 0) == 0
+
+
 def test_data_that_are_not_there_are_named(trained, tmp_path, capsys):
     shutil.move(trained / "images", tmp_path / "images")
     assert call("evaluate", "runs/unveil", "--sampled", 0) == 2
