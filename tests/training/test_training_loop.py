@@ -277,6 +277,24 @@ def test_non_finite_steps_stop_and_leave_the_last_checkpoint_intact(gradient_onl
     assert losses(tmp_path) == losses(tmp_path / "whole")
 
 
+def test_a_file_that_cannot_be_read_any_more_loses_no_step(tmp_path):
+    def cut(generator):
+        if generator.initial_seed() == make_generator("cpu", 0, 3, 0).initial_seed():
+            raise UnveilError("m1.tif cannot be read")
+        return noise_batches(generator)
+
+    with pytest.raises(UnveilError, match=r"^m1\.tif cannot be read; step 3 of 12 is saved$"):
+        run(tmp_path, batches=cut)
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000003"
+    with pytest.raises(UnveilError, match="step 3 of 12 is saved"):
+        run(tmp_path, batches=cut)
+    with pytest.raises(UnveilError, match=r"^m1\.tif cannot be read$"):
+        run(tmp_path / "first", batches=lambda generator: cut(make_generator("cpu", 0, 3, 0)))
+    run(tmp_path)
+    run(tmp_path / "whole")
+    assert losses(tmp_path) == losses(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_the_step_and_says_which_it_was(number, tmp_path):
     def once(done, total, metrics):

@@ -139,8 +139,8 @@ def test_another_number_of_processes_goes_on_with_a_warning(ended):
 
 def test_an_error_in_one_process_ends_all_and_is_said_by_it(ended):
     _, (first, second), _ = ended
-    assert first["failed"] == [True, "process 1 of 2: y1.tif: cannot be read", 2]
-    assert second["failed"] == [False, "y1.tif: cannot be read", 2]
+    assert first["failed"] == [True, "process 1 of 2: y1.tif: cannot be read; step 3 of 6 is saved", 2]
+    assert second["failed"] == [False, "y1.tif: cannot be read; step 3 of 6 is saved", 2]
     code, said = first["unreadable"]
     assert code == 2
     assert said.startswith("reading the data 5/5")

@@ -72,8 +72,7 @@ def save_checkpoint(
         raise UnveilError(
             f"{target}: cannot write the checkpoint ({error.strerror or error}); free space or permissions, then {kept}"
         ) from None
-    for old in _checkpoints(folder)[:-KEPT]:
-        _remove(old)
+    _keep_newest(folder)
 
 
 def load_checkpoint(
@@ -113,6 +112,7 @@ def intact_checkpoint(folder: Path, seed: int | None = None) -> Path | None:
             _remove(aside)
             os.replace(path, aside)
             warn(f"{reason}: set aside as {aside.name}, the run goes on from {candidate.name}")
+        _keep_newest(folder)
         return candidate
     if damaged:
         raise UnveilError(
@@ -188,6 +188,11 @@ def _check(checkpoint: Path, seed: int | None) -> None:
 def _checkpoints(folder: Path) -> list[Path]:
     """All checkpoints in `folder`, oldest first."""
     return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
+
+
+def _keep_newest(folder: Path) -> None:
+    for old in _checkpoints(folder)[:-KEPT]:
+        _remove(old)
 
 
 def _step(checkpoint: Path) -> int:

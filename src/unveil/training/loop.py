@@ -97,7 +97,16 @@ def train(
             log = stack.enter_context(MetricsLog(folder, start)) if ranks.is_first() else None
         stop = stack.enter_context(stop_on_interrupt())
         for step in range(start, config.steps):
-            metrics = _step(accelerator, model, optimizer, risk, batches, config, seed, step)
+            try:
+                with ranks.together():
+                    batch = batches(make_generator("cpu", seed, step, ranks.index()))
+            except UnveilError as error:  # a file that cannot be read any more: the steps before are not lost
+                if step > start:
+                    ranks.from_first(partial(checkpoint, step))
+                if step:
+                    error.args = (f"{error}; step {step} of {config.steps} is saved",)
+                raise
+            metrics = _step(accelerator, model, optimizer, risk, batch, config, seed, step)
             ema.update_parameters(estimator)
             done = step + 1
             last = done == config.steps
@@ -121,7 +130,7 @@ def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     risk: Objective,
-    batches: Batches,
+    batch: tuple[Tensor, ...],
     config: TrainingConfig,
     seed: int,
     step: int,
@@ -131,7 +140,6 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
     with ranks.together():
-        batch = batches(make_generator("cpu", seed, step, rank))
         generator = make_generator(device, seed, step, rank, 1)
         loss = risk(model, *(part.to(device) for part in batch), generator).mean()
         _check_finite("loss", loss.item(), step)
@@ -151,7 +159,9 @@ def _accelerator(device: str, precision: str) -> Accelerator:
     try:
         accelerator = Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
     except ValueError as error:
-        raise UnveilError(f"training.precision = {precision} cannot be used here ({error}); set it to no") from None
+        raise UnveilError(
+            f"training.precision = {precision} cannot be used here ({error}); set it to no, in a new run"
+        ) from None
     if device not in ("auto", "cpu", accelerator.device.type):
         raise UnveilError(
             f"training on {device}: accelerate chose {accelerator.device}; pass auto, and choose among several devices by "
