@@ -89,9 +89,10 @@ def init(
 ) -> None:
     """Look at the data, and write a commented configuration for them.
 
-    DATA: noisy images, whose noise is estimated. SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry,
-    cryoem, tomography, blur or super_resolution; --set system.mask=mask.npy and the like describe it. SYSTEM alone: a
-    small simulated example to start from, in the folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
+    DATA: noisy images, whose noise is estimated; a warning says where it is not white, of one level and independent.
+    SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry, cryoem, tomography, blur or super_resolution;
+    --set system.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to start from, in the folder
+    example-SYSTEM. For a folder that has the name of a system write ./NAME.
     """
     from unveil.cli.init import run_init
     from unveil.cli.init_system import KINDS, run_init_system
@@ -225,7 +226,10 @@ def evaluate(
         str | None, typer.Argument(metavar="[INPUT]", help="Measurements; default: the run's own held-out ones.")
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Clean images in the same order, if there are any.")
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Clean images, if there are any, by the measurements' names or in their order."
+        ),
     ] = None,
     sampled: Annotated[int, typer.Option(min=0, metavar="INT", help="Images to draw posterior samples of.")] = 3,
     sets: Sets = None,
@@ -234,7 +238,10 @@ def evaluate(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Estimate the error without a reference (and with one, if given), and the calibration of samples."""
+    """Estimate the error without a reference (and with one, if given), and the calibration of samples.
+
+    What makes figures doubtful is said beside them, in the report and in evaluation.json (warnings).
+    """
     from unveil.cli.evaluate import run_evaluate
 
     run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
