@@ -137,6 +137,14 @@ def test_an_evaluation_replaces_the_one_before_whole(run, data, tmp_path):
     assert "y1" not in (run / "evaluation.json").read_text()
 
 
+def test_an_evaluation_does_not_replace_what_is_not_its_own(run, data, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    assert call("denoise", run, data, "--out", run / "images")[0] == 0
+    before = content(run)
+    assert "another command" in refused("evaluate", run, data, "--sampled", 0)
+    assert content(run) == before
+
+
 def test_an_evaluation_does_not_write_over_its_input(run, data, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")
     shutil.copytree(data, run / "images")
@@ -219,6 +227,16 @@ def test_stopped_work_goes_on_to_the_same_bits(run, data, tmp_path, monkeypatch,
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
     if name != "write_like":
         assert first.stat().st_mtime_ns == changed
+
+
+def test_work_on_other_content_under_the_same_names_does_not_go_on(run, data, tmp_path):
+    words = ("denoise", run, data, "--out", tmp_path / "out")
+    assert call(*words)[0] == 0
+    (data / "y0.tif").rename(data / "y.tif")
+    (data / "y1.tif").rename(data / "y0.tif")
+    (data / "y.tif").rename(data / "y1.tif")
+    assert "another call" in refused(*words)
+    assert call(*words, "--force")[0] == 0
 
 
 def test_a_stack_goes_on_within(run, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unveil.cli.outputs import open_results, source_files
+from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, say
 from unveil.config import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
@@ -32,12 +32,17 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
     config = load_config(config_path, sets)
     source, problem = open_measurements(config)
     if out is not None:
-        call = {"command": "check", "config": config.model_dump(mode="json"), "data": source.fingerprint()}
+        inputs = source_files(source, config)
+        call = {
+            "command": "check",
+            "config": config.model_dump(mode="json"),
+            "data": input_identity(source, inputs),
+        }
         open_results(
             out,
             call,
             ["check.json", "check.png", "config.yaml"],
-            source_files(source, config, config_path),
+            [*inputs, config_path],
             force=force,
         )
     system, names = config.system.kind, config.risk.symmetry

@@ -8,7 +8,7 @@ from torch import nn
 
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
-from unveil.cli.outputs import keep_inputs, open_results, source_files
+from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
 from unveil.cli.screen import console, figures_table, progress_bar, say
 from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
 from unveil.config import Config
@@ -87,9 +87,15 @@ def evaluate_and_report(
         doubts = [*doubts, *contradictions(look(source))]
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
+    pictures = run.folder / "images"
+    earlier = read_manifest(pictures)
+    if earlier is not None and earlier["call"].get("command") != "evaluate":
+        raise UnveilError(
+            f"{pictures}: holds results of another command; move them elsewhere, evaluate draws pictures there"
+        )
     replace = partial(
         open_results,
-        run.folder / "images",
+        pictures,
         {**call_of("evaluate", run, source, level, device, config), "seed": seed, "sampled": sampled},
         picture_names(source, sampled, config.sampling.samples),
         inputs,

@@ -6,6 +6,7 @@ that results of two calls never stand side by side.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -15,9 +16,20 @@ from typing import Any
 
 from unveil.config import Config
 from unveil.data import ImageSource, atomic_write
+from unveil.data.stamp import stamp
 from unveil.errors import UnveilError
 
-__all__ = ["MANIFEST", "Results", "check_free", "config_files", "keep_inputs", "open_results"]
+__all__ = [
+    "MANIFEST",
+    "Results",
+    "check_free",
+    "config_files",
+    "input_identity",
+    "keep_inputs",
+    "open_results",
+    "read_manifest",
+    "source_files",
+]
 
 MANIFEST = "unveil-output.json"
 PARTS = ".unveil-parts"
@@ -199,6 +211,16 @@ def config_files(config: Config) -> list[Path]:
     """The files that a configuration names: of data, masks, tables and the like."""
     named = [value for value in (config.data.path, *config.system.model_dump().values()) if isinstance(value, str)]
     return [Path(value) for value in named if Path(value).is_file()]
+
+
+def input_identity(source: ImageSource, inputs: Iterable[Path]) -> str:
+    """16 hexadecimal digits that change with the images' names and shapes, and when a file of `inputs` is another, or written to."""
+    digest = hashlib.sha256(source.fingerprint().encode())
+    for path in inputs:
+        status = path.stat()
+        known = stamp(path) if path.is_dir() else f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        digest.update(f"{known}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def source_files(source: ImageSource, config: Config, *more: Path | None) -> list[Path]:

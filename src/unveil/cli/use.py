@@ -10,6 +10,7 @@ from torch import nn
 import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
+from unveil.cli.outputs import input_identity, source_files
 from unveil.config import LEAST_SIGMA, MOST_SIGMA, Config, override, parse_config
 from unveil.data import ImageSource
 from unveil.errors import UnveilError, warn
@@ -128,7 +129,7 @@ def call_of(command: str, run: Run, source: ImageSource, level: float, device: s
         "command": command,
         "unveil": unveil.__version__,
         "weights": weights.hexdigest(),
-        "data": source.fingerprint(),
+        "data": input_identity(source, source_files(source, config)),
         "value_range": run.config.data.value_range,
         "system": config.system.model_dump(mode="json"),
         "sigma": level,

@@ -6,7 +6,7 @@ import numpy as np
 
 from unveil.cli.batch import Layer, file_names, process
 from unveil.cli.failures import Failures
-from unveil.cli.outputs import MANIFEST, check_free, keep_inputs, open_results
+from unveil.cli.outputs import MANIFEST, check_free, input_identity, keep_inputs, open_results
 from unveil.cli.screen import progress_bar, say
 from unveil.data import atomic_write, open_images
 from unveil.data.like import result_files
@@ -29,7 +29,7 @@ def run_whiten(data: str, out: Path, force: bool) -> None:
         check_free(out, force)
     results = open_results(
         out,
-        {"command": "whiten", "data": source.fingerprint()},
+        {"command": "whiten", "data": input_identity(source, source.files())},
         names,
         source.files(),
         data=Path(data),
