@@ -1,5 +1,7 @@
 """Results are files like their input: axes, pixel size, units, header; and hold each image where its measurement was."""
 
+import shutil
+
 import mrcfile
 import numpy as np
 import pytest
@@ -44,6 +46,9 @@ def test_ome_tiff(tmp_path):
     said = {"axes": "ZCYX", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeZ": 0.5, "Channel": {"Name": ["a", "b"]}}  # fmt: skip
     tifffile.imwrite(tmp_path / "h.ome.tif", v, ome=True, metadata=said)
     path = doubled(tmp_path, open_images(tmp_path / "h.ome.tif"))
+    first = path.read_bytes()
+    shutil.rmtree(path.parent)
+    assert doubled(tmp_path, open_images(tmp_path / "h.ome.tif")).read_bytes() == first
     assert path.name == "h.ome.tif"
     with tifffile.TiffFile(path) as file:
         assert file.is_ome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ def create(
     """
     import tifffile
 
-    options = None if like is None else _follow(like, count, shape, dtype)
+    options = None if like is None else _follow(path, like, count, shape, dtype)
     letters, full = _plain(count, shape)
     plain = {"metadata": {"axes": letters}, **_photometric(letters, full)}
     try:
@@ -76,8 +77,8 @@ def _axes(letters: str) -> str:
     return "".join({"Y": "H", "X": "W", "S": "C", "C": "C"}.get(a, "N") for a in letters)
 
 
-def _follow(like: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any] | None:
-    """How to make a file like `like`; None where it has other axes than `count` images (C, H, W)."""
+def _follow(path: Path, like: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any] | None:
+    """How to make the file `path` like `like`; None where it has other axes than `count` images (C, H, W)."""
     import tifffile
 
     with tifffile.TiffFile(like) as file:
@@ -87,7 +88,7 @@ def _follow(like: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> 
                 continue
             scale = _resolution(series.keyframe)
             if file.is_ome:
-                return {"shape": full, "ome": True, "metadata": {"axes": letters, **_ome(file.ome_metadata)}, **scale, **_photometric(letters, full)}  # fmt: skip
+                return {"shape": full, "ome": True, "metadata": {"axes": letters, "UUID": _uuid(path, file.ome_metadata), **_ome(file.ome_metadata)}, **scale, **_photometric(letters, full)}  # fmt: skip
             said = (file.imagej_metadata or {}) if file.is_imagej else {}
             if file.is_imagej and "S" not in letters and dtype.name in _IMAGEJ_TYPES:
                 for other in set(letters) - set("TZCYX"):
@@ -111,6 +112,11 @@ def _resolution(page: Any) -> dict[str, Any]:
     if x is None or y is None:
         return {}
     return {"resolution": (x.value, y.value), "resolutionunit": page.resolutionunit}
+
+
+def _uuid(path: Path, xml: str | None) -> str:
+    """The same for the same file made again, which stays the same to the bit; `path` is a temporary `.NAME.1a2b3c4d.tif`."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{path.stem.rsplit('.', 1)[0]} {xml}"))
 
 
 def _ome(xml: str | None) -> dict[str, Any]:
