@@ -9,7 +9,7 @@ They load when first used, so that `import unveil` and the command line start at
 import importlib
 from types import ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "data",
     "diffusion",
