@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -105,11 +106,13 @@ def test_nothing_from_a_file_is_markup(tmp_path):
     assert page.count("&lt;script&gt;alert(1)") >= 9
 
 
-def test_a_name_that_is_not_unicode_is_shown(tmp_path):
+def test_a_name_that_is_not_unicode_is_shown(tmp_path, monkeypatch):
+    (tmp_path / "lab\udcff").mkdir()
+    monkeypatch.chdir(tmp_path / "lab\udcff")
     save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))
-    run = create_run(tmp_path / "run\udcff", parse_config({"data": {"path": str(tmp_path / "data.npy")}}, "test"))
+    run = create_run(Path("run"), parse_config({"data": {"path": str(tmp_path / "data.npy")}}, "test"))
     write_results(run.folder, [result("a", samples=0)])
-    assert "run\\udcff" in write_report(run).read_text()
+    assert "lab\\udcff/run" in write_report(run).read_text()
 
 
 @pytest.mark.parametrize(
