@@ -13,7 +13,7 @@ from unveil.errors import UnveilError
 from unveil.operators import build_problem, interferometry, read_uvfits, whiten
 from unveil.operators.interferometry import MICROARCSECOND
 from unveil.systems import InterferometrySystem
-from unveil.training.run import noise_level
+from unveil.training.create import noise_level
 from unveil.training.setup import open_problem
 
 FREQUENCY, WIDTH = 227e9, 2e9

@@ -20,7 +20,7 @@ from unveil.estimators import AffineUNet, NormalizationEquivariant, Precondition
 from unveil.random import make_generator
 from unveil.records import sealed
 from unveil.training import RECIPES, Interrupted, build_estimator, contents, create_run, make_risk, open_run, train_run
-from unveil.training import run as run_module
+from unveil.training import create as create_module
 from unveil.training.contents import open_contents
 from unveil.training.setup import open_source, split
 from unveil.training.validation import reference_free_validation
@@ -416,11 +416,11 @@ def test_two_that_begin_one_folder_at_once_agree_or_the_second_is_refused(data, 
     read = contents.read_contents
 
     def slow(*arguments):
-        monkeypatch.setattr(run_module, "read_contents", read)
+        monkeypatch.setattr(create_module, "read_contents", read)
         create_run(folder, configure(data, seed=1))
         return read(*arguments)
 
-    monkeypatch.setattr(run_module, "read_contents", slow)
+    monkeypatch.setattr(create_module, "read_contents", slow)
     assert "seed is 1 there and 2 here" in refused(create_run, folder, configure(data, seed=2))
     assert open_run(folder).config.seed == 1
 

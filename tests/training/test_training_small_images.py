@@ -6,7 +6,7 @@ import torch
 from unveil.config import Config
 from unveil.data import MemorySource
 from unveil.errors import UnveilError
-from unveil.training.run import possible_dilation
+from unveil.training.setup import possible_dilation
 
 
 def test_the_smallest_image_is_named():

@@ -20,7 +20,7 @@ from unveil.noise import Gaussian
 from unveil.problem import Problem, Several
 from unveil.random import make_generator
 from unveil.systems import InterferometrySystem, systems
-from unveil.training.run import noise_level
+from unveil.training.create import noise_level
 from unveil.training.setup import open_measurements, open_problem
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Training: recipes, the loop, checkpoints, and the run folder that holds all it takes to repeat a run."""
 
 from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint, save_weights
+from unveil.training.create import create_run
 from unveil.training.ema import averaged
 from unveil.training.gain import fit_to_images, read_gain
 from unveil.training.interrupt import Interrupted
@@ -9,7 +10,8 @@ from unveil.training.logs import MetricsLog, read_metrics
 from unveil.training.loop import learning_rate, train
 from unveil.training.recipes import RECIPES, make_risk
 from unveil.training.refine import draw_training_set, round_levels
-from unveil.training.run import Run, create_run, open_run, train_run
+from unveil.training.resume import train_run
+from unveil.training.run import Run, open_run
 from unveil.training.setup import build_estimator
 from unveil.training.stages import Stages
 

@@ -15,7 +15,7 @@ from unveil.random import make_generator
 
 __all__ = [
     "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_measurements", "open_problem", "open_source",
-    "possible_coarsening", "signal_mean", "split",
+    "possible_coarsening", "possible_dilation", "signal_mean", "split",
 ]  # fmt: skip
 
 
@@ -79,6 +79,19 @@ def possible_coarsening(config: Config, problem: Problem | Several) -> tuple[int
     for k in fit:
         first.coarser(k)
     return tuple(fit) or (1,)
+
+
+def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
+    """The block sizes whose windows fit the smallest image. Raises UnveilError when not even a crop does."""
+    sides = [min(source.shape(i)[1:]) for i in range(len(source))]
+    smallest = min(sides)
+    dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
+    if not dilation:
+        raise UnveilError(
+            f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than the crop of "
+            f"{config.training.crop}; lower training.crop, or leave it out"
+        )
+    return dilation
 
 
 def open_problem(config: Config, source: ImageSource, count: int | None = None) -> Problem | Several:

@@ -1,0 +1,158 @@
+"""A run is made: its configuration and data are checked, and what they were when it began is recorded."""
+
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import unveil
+from unveil.config import Config, located, to_yaml
+from unveil.data import ImageSource, atomic_write
+from unveil.errors import UnveilError, warn
+from unveil.identify import look, see
+from unveil.identify.instrument import instrument_contradictions
+from unveil.noise import estimate_common_sigma
+from unveil.problem import DENOISING, Problem, Several
+from unveil.records import SEAL, read_json, sealed
+from unveil.training.contents import FILE as CONTENTS
+from unveil.training.contents import read_contents, write_contents
+from unveil.training.folder import writing
+from unveil.training.imaging_recipes import make_imaging_risk
+from unveil.training.ranks import from_first
+from unveil.training.recipes import make_risk
+from unveil.training.record import FORMAT, difference
+from unveil.training.room import check_room
+from unveil.training.run import Run, check_name, open_run
+from unveil.training.setup import WITHOUT_ESTIMATE, open_measurements, possible_coarsening, possible_dilation
+from unveil.training.stages import Stages, reading
+
+__all__ = ["create_run", "noise_level"]
+
+IMAGES_FOR_SIGMA = 64
+CHOOSE = "choose a new folder with --out"
+
+
+def create_run(folder: Path, config: Config, *, stages: Stages | None = None) -> Run:
+    """Make the run folder, or open it again when it holds the same configuration; all data are read once.
+
+    Of several processes the first does it, once they have been joined (`unveil.training.device`).
+    Raises UnveilError when the folder holds another run or other files, or the data cannot be used.
+    """
+    return from_first(lambda: _create_run(folder, config, stages))
+
+
+def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
+    if (folder / "run.json").is_file():
+        return _open_same(folder, config)
+    _check_free(folder, config)
+    source, problem = open_measurements(config)
+    check_room(config, source.channels, problem.image_shape)
+    if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
+        make_risk(config.risk)
+    else:
+        first = problem.at(torch.zeros(1, dtype=torch.long))
+        make_imaging_risk(config.risk, first, first)
+        level = noise_level(config, source, problem)
+        for line in instrument_contradictions(config.system.kind, source, problem, level):
+            warn(line)
+    dilation = possible_dilation(config, source) if problem is DENOISING else possible_coarsening(config, problem)
+    contents = read_contents(source, config, reading(stages))
+    record = {
+        "format": FORMAT,
+        "unveil": unveil.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": config.seed,
+        "sigma_n": noise_level(config, source, problem),
+        "channels": source.channels,
+        "dilation": list(dilation),
+        "images": len(source),
+        "data": contents.fingerprint,
+        "seen": see(source, look(source))._asdict(),
+        "config": located(config).model_dump(mode="json"),
+        "versions": _versions(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnveilError(f"{folder}: cannot make the folder ({error.strerror}); choose another one") from None
+    with writing(folder):
+        if (folder / "run.json").is_file():  # of another process, which was faster
+            return _open_same(folder, config)
+        _check_free(folder, config)
+        write_contents(folder, contents)
+        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
+    return open_run(folder)
+
+
+def _open_same(folder: Path, config: Config) -> Run:
+    """The run in `folder`. Raises UnveilError when its configuration is not `config`."""
+    run = open_run(folder)
+    if changed := difference(located(run.config), located(config)):
+        key, there, here = changed
+        raise UnveilError(
+            f"{folder}: holds a run with another configuration ({key} is {there} there and {here} here); "
+            "choose another folder with --out, or resume it with the configuration it has"
+        )
+    return run
+
+
+def noise_level(config: Config, source: ImageSource, problem: Problem | Several) -> float:
+    """sigma_n: as the configuration states it, else as the instrument's description tells it, else as found in the data.
+
+    Raises UnveilError where it cannot be found.
+    """
+    stated, data = config.noise.sigma, config.data
+    if not isinstance(stated, str):
+        return stated
+    if isinstance(problem, Problem) and problem.level is not None:
+        low, high = data.value_range or (0.0, 1.0)
+        return problem.level / (high - low)
+    if config.system.kind in WITHOUT_ESTIMATE:
+        raise UnveilError(
+            f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "
+            "the scale of the measurements"
+        )
+    chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+    found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
+    if not found > 0:
+        raise UnveilError(f"{data.path}: no noise found in the images; state noise.sigma, the level you know")
+    return found
+
+
+def _check_free(folder: Path, config: Config) -> None:
+    """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
+    check_name(folder)
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UnveilError(f"{folder}: cannot be listed ({error.strerror}); choose another folder with --out") from None
+    if CONTENTS in names and SEAL in read_json(folder / CONTENTS, CHOOSE):
+        names.remove(CONTENTS)
+    others = [name for name in names if name != "config.yaml"]
+    if others:
+        raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; {CHOOSE}")
+    written = folder / "config.yaml"
+    if names and written.read_bytes() != to_yaml(config, folder).encode():
+        raise UnveilError(f"{written}: would be written over, and is not what this run would write; {CHOOSE}")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "deepinv", "accelerate", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _write(path: Path, text: str) -> None:
+    atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
