@@ -1,5 +1,7 @@
 """unveil whiten: micrographs made ready for init, in their own units."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -44,3 +46,11 @@ def test_files_are_not_overwritten_unasked(micrographs, tmp_path):
     with pytest.raises(UnveilError, match="--force"):
         run_whiten(str(micrographs), tmp_path / "whitened", force=False)
     run_whiten(str(micrographs), tmp_path / "whitened", force=True)
+
+
+def test_the_folder_may_be_the_one_it_is_called_in(micrographs, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run_whiten(str(micrographs), Path("."), force=True)
+    assert sorted(path.name for path in Path().glob("*.tif")) == ["m0.tif", "m1.tif", "m2.tif"]
+    assert (tmp_path / "here.png").is_file(), "beside the folder, not among the images"

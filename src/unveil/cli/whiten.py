@@ -1,5 +1,6 @@
 """unveil whiten: images whose noise a detector has blurred, made ready for `unveil init`."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ FIRST_IMAGES = 32
 def run_whiten(data: str, out: Path, force: bool) -> None:
     """Write each file whitened, in the data's own units, and beside the folder a plot of the noise's spectrum."""
     source = open_images(data, value_range=(0.0, 1.0))  # the values as they are
-    targets, layers, plot = result_files(source, same_grid=True), [Layer()], out.with_name(out.name + ".png")
+    targets, layers = result_files(source, same_grid=True), [Layer()]
+    plot = Path(os.path.relpath(f"{os.path.abspath(out)}.png"))  # beside the folder, whose name may be "."
     names = file_names(source, targets, layers, pictures=False)
     keep_inputs(source.files(), [plot])
     if not (out / MANIFEST).is_file():  # images of the user's would be taken for whitened ones
