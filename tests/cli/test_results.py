@@ -108,6 +108,14 @@ def test_a_file_of_the_user_is_not_written_over(run, data, tmp_path):
     assert content(tmp_path / "out") == {"y1.png": b"mine"}
 
 
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_results_do_not_go_into_a_run(run, data, force):
+    before = content(run)
+    for command in ("denoise", "sample"):
+        assert "is a run's folder" in refused(command, run, data, "--out", run, *force)
+    assert content(run) == before
+
+
 def test_a_manifest_from_elsewhere_removes_nothing_outside(run, data, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

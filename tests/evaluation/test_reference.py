@@ -86,6 +86,13 @@ def test_references_on_another_scale():
         assert "3 of 3" in line
 
 
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_the_measurements_are_no_references_of_themselves(share):
+    y = measured(X)
+    line = reference_contradiction(named(y), named(X + (1 - share) * (y - X)), SIGMA)
+    assert "is the measurement itself, or was made from it" in line
+
+
 def test_references_of_something_else():
     x = images()
     y = measured(x)

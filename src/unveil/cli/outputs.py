@@ -97,6 +97,8 @@ def open_results(
     names, call = list(names), json.loads(json.dumps(call))  # as it will be read again
     if folder.exists() and not folder.is_dir():
         raise UnveilError(f"{folder}: is a file; give a folder with --out")
+    if (folder / "run.json").is_file():
+        raise UnveilError(f"{folder}: is a run's folder; choose another --out")
     if data is not None and folder.is_dir() and data.is_dir() and folder.samefile(data):
         raise UnveilError(
             f"{folder}: is the folder of the input, and results would be taken for input; choose another --out"

@@ -6,7 +6,8 @@ A x and no offset, and correlates with it by
     r = (1 + sigma^2 / var(A x))^-1/2.
 
 Of images means over blocks are compared, in which there is little noise. What is looked at: a third off in scale or offset, and
-a correlation under two thirds of r, each beyond three standard errors.
+a correlation under two thirds of r, each beyond three standard errors. A reference that is nearer to y than a third of sigma is
+y, or was made from it.
 """
 
 import math
@@ -23,6 +24,8 @@ from unveil.problem import DENOISING, Problem, Several
 __all__ = ["check_reference", "pair_by_name", "reference_contradiction"]
 
 OFF = 1 / 3
+NEAR = 1 / 3
+"""The share of the noise's level."""
 BLOCK = 8
 """Pixels, the side of the blocks whose means are compared."""
 FLAT = 1e-3
@@ -110,11 +113,18 @@ def reference_contradiction(
 def _contradiction(y: Tensor, x: Tensor, sigma: float, problem: Problem) -> str | None:
     u = problem.predict(x)
     noise = sigma
+    measured = problem.project(torch.ones_like(y)) != 0
+    residual = float((y - u)[measured].double().square().mean().sqrt())
+    if residual < NEAR * sigma:
+        return (
+            f"is the measurement itself, or was made from it: they differ by {residual:.2g}, where noise of level {sigma:.2g} is "
+            "between a measurement and its clean image"
+        )
     if problem.operator is None and min(y.shape[-2:]) >= 4 * BLOCK:
         u, y, noise = avg_pool2d(u, BLOCK), avg_pool2d(y, BLOCK), sigma / BLOCK
         entries = torch.ones_like(u).bool()
     else:
-        entries = problem.project(torch.ones_like(y)) != 0
+        entries = measured
     a, b = u[entries].double(), y[entries].double()
     offset, a, b = float(b.mean() - a.mean()), a - a.mean(), b - b.mean()
     deviation = float(a.square().mean().sqrt())
