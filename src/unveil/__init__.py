@@ -1,8 +1,8 @@
 """unveil: learn to image from measurements alone.
 
-    measurements -> problem -> risk -> training -> estimator f(y, sigma) -> diffusion -> samples -> evidence
+    measurement m = (y, operator, noise) -> loss -> training -> estimator f(m) -> going on measuring -> samples -> evidence
 
-Each step is a subpackage: `noise`, `operators`, `symmetry`, `data`, `estimators`, `risks`, `identify`, `diffusion`, `training`, `evaluation`, `report`.
+Each step is a subpackage: `noise`, `operators`, `symmetry`, `data`, `estimators`, `losses`, `identify`, `diffusion`, `training`, `evaluation`, `report`.
 They load when first used, so that `import unveil` and the command line start at once.
 """
 
@@ -16,11 +16,11 @@ __all__ = [
     "estimators",
     "evaluation",
     "identify",
+    "losses",
+    "measurement",
     "noise",
     "operators",
-    "problem",
     "report",
-    "risks",
     "symmetry",
     "training",
 ]

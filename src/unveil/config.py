@@ -105,8 +105,8 @@ class RiskConfig(Section):
     """What is minimised."""
 
     recipe: Literal[
-        "default", "ambient", "mixed", "sure", "nsure", "r2r", "consistency",
-        "measured", "equivariant", "splitting", "equivariant-splitting",
+        "default", "ambient", "measured", "sure", "nsure", "r2r", "consistency", "equivariant", "splitting",
+        "equivariant-splitting",
     ] = Field(
         "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md"
     )  # fmt: skip
@@ -132,6 +132,13 @@ class RiskConfig(Section):
         description="judge equivariant imaging in the default recipe only along what the system saw of each image: for those that see "
         "a small part (MRI, raw mosaics), with a weight of about 3",
     )
+    near: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="share of the batch that learns just above the measured level, by Stein's estimate, in the default recipe; it takes "
+        "a second pass",
+    )
     hidden: float = Field(
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"
     )
@@ -140,7 +147,7 @@ class RiskConfig(Section):
         0.3,
         ge=0,
         lt=1,
-        description="share of incomplete measurements that the default recipe scales down, to teach the levels below the measured "
+        description="share of the measurements that the default recipe scales down, to teach the levels below the measured "
         "one; 0 for signals of fixed contrast in strong noise (particles)",
     )
 
@@ -184,19 +191,20 @@ class RefineConfig(Section):
     )
     steps: int = Field(1000, ge=1, le=MOST_STEPS, description="gradient steps in a round")
     images: int = Field(200, ge=1, le=10**7, description="training images drawn in a round, at most")
-    draw_steps: int = Field(10, ge=1, le=10**5, description="solver steps of a draw")
+    draw_steps: int = Field(10, ge=1, le=10**5, description="evaluations of the network a draw")
 
 
 class SamplingConfig(Section):
     """Posterior samples."""
 
-    solver: Literal["ancestral", "heun", "dpm2m"] = Field("dpm2m", description="ancestral, heun or dpm2m")
-    schedule: Literal["geometric", "karras"] = Field("geometric", description="spacing of the noise levels")
-    steps: int = Field(25, ge=1, le=10**5, description="steps from the measured level down")
+    schedule: Literal["geometric", "karras"] = Field("karras", description="spacing of the noise levels")
+    steps: int = Field(
+        25, ge=1, le=10**5, description="evaluations of the network a sample, from the measured level down"
+    )
     lowest: float = Field(0.05, gt=0, lt=1, description="last level before 0, as a multiple of the measured level")
     samples: int = Field(8, ge=1, le=10**4, description="samples of each measurement")
     gain: Annotated[float, Field(ge=0)] | Literal["fit"] = Field(
-        "fit", description="of dpm2m: 0 is the exact solver; fit: found on held-out measurements after training"
+        "fit", description="0 is the exact sampler; fit: found on held-out measurements after training"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["make_generator", "normal", "uniform"]
+__all__ = ["make_generator", "normal", "signs", "uniform"]
 
 
 def make_generator(device: torch.device | str, *key: int) -> torch.Generator:
@@ -27,3 +27,8 @@ def uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -
     """u ~ U(low, high) with the shape, dtype and device of `like`."""
     u = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
     return low + (high - low) * u
+
+
+def signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """w_i = +-1 with equal odds, with the shape, dtype and device of `like`."""
+    return torch.randint(0, 2, like.shape, generator=generator, device=like.device).to(like) * 2 - 1

@@ -212,7 +212,7 @@ def sample(
 ) -> None:
     """Draw posterior samples x ~ p(x | y) of each image, with their mean and deviation; files and units as denoise's.
 
-    --set sampling.steps=50, sampling.samples=16, sampling.solver=heun and the like change how.
+    --set sampling.steps=50, sampling.samples=16 and the like change how.
     """
     from unveil.cli.sample import run_sample
 

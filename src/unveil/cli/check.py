@@ -11,7 +11,7 @@ from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, say
 from unveil.config import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
-from unveil.identify import Verdict, check_problem
+from unveil.identify import Verdict, check_operator
 from unveil.identify.instrument import instrument_contradictions
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
@@ -30,7 +30,7 @@ FIRST_MEASUREMENTS = 16
 def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: bool = False) -> Verdict:
     """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that folder."""
     config = load_config(config_path, sets)
-    source, problem = open_measurements(config)
+    source, operator = open_measurements(config)
     if out is not None:
         inputs = source_files(source, config)
         call = {
@@ -50,8 +50,8 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
     level = None if isinstance(stated, str) else stated
     y = first_measurements(source)
     with console.status("looking at what the measurements see"):
-        verdict = check_problem(
-            problem,
+        verdict = check_operator(
+            operator,
             make_symmetry(names) if names else None,
             generator=make_generator("cpu", config.seed),
             image_shape=tuple(y.shape[1:]),
@@ -59,8 +59,8 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             y=y,
             noise=config.noise.kind,
         )
-    if system != "identity":
-        verdict.contradictions = instrument_contradictions(system, source, problem, level)
+    if operator.unseen:
+        verdict.contradictions = instrument_contradictions(system, source, operator, level)
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
     for line in verdict_lines(verdict):
         say(line)

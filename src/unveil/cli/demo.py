@@ -19,8 +19,10 @@ from unveil.cli.train import train_with_bar
 from unveil.cli.use import with_sets
 from unveil.config import override, parse_config, to_yaml
 from unveil.data import heldout_photographs, open_images, save_image, training_photographs
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.noise import Gaussian
+from unveil.operators.identity import Identity
 from unveil.random import make_generator
 from unveil.training import create_run
 
@@ -55,7 +57,8 @@ def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bo
     run = create_run(out / "run", config)
     f = train_with_bar(run, device)
     source, clean = open_images(out / "measurements" / "heldout"), open_images(out / "reference")
-    evaluate_and_report(run, f, source, SIGMA_N, clean, len(source), with_sets(run, []), seed, device)
+    data = Dataset(source, Identity(), Gaussian(SIGMA_N))
+    evaluate_and_report(run, f, data, clean, len(source), with_sets(run, []), seed, device)
 
 
 def photographs() -> list[tuple[str, Tensor]]:

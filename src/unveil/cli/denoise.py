@@ -14,10 +14,8 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
-from unveil.cli.use import call_of, is_same_grid, open_input, pictured, warn_of_unlike, with_sets
+from unveil.cli.use import call_of, is_same_grid, level_of, open_input, pictured, warn_of_unlike, with_sets
 from unveil.data.like import result_files
-from unveil.estimators import Tiled
-from unveil.risks import told
 
 __all__ = ["run_denoise"]
 
@@ -34,35 +32,33 @@ def run_denoise(
     force: bool = False,
 ) -> None:
     failures = Failures()
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets, failures)
+    run, f, dataset = open_input(run_folder, data, sigma, device, sets, failures)
+    source, level = dataset.source, level_of(dataset)
     config, layers = with_sets(run, sets), [Layer()]
-    targets, pictures = result_files(source, is_same_grid(run)), pictured(problem, source)
+    targets, pictures = result_files(source, is_same_grid(run)), pictured(dataset)
     names = file_names(source, targets, layers, pictures)
     results = open_results(
         out,
-        {**call_of("denoise", run, source, level, device, config), "dtype": dtype},
+        {**call_of("denoise", run, dataset, device, config), "dtype": dtype},
         names,
         source_files(source, config),
         data=Path(data),
         force=force,
         dry_run=dry_run,
     )
-    warn_of_unlike(data, run, source, level)
+    warn_of_unlike(data, run, dataset)
     if dry_run:
         say(f"would denoise {len(source)} images at sigma {level:.4g} into {out}")
         return
     if results.has(names):
         say(f"all {len(source)} are in {out} already; --force computes them again")
-    tiles = [f.tiles(*source.shape(i)[1:]) if isinstance(f, Tiled) else 1 for i in range(len(source))]
+    tiles = [f.tiles(dataset.operator, *source.shape(i)[1:]) for i in range(len(source))]
     ends = list(accumulate(tiles))
     with progress_bar("denoising") as bar, torch.no_grad():
 
         def estimate(i: int) -> Tensor:
-            if isinstance(f, Tiled):
-                f.progress = lambda done: bar(ends[i] - tiles[i] + done, ends[-1])
-            y = source.read(i)[None].to(torch_device(device))
-            part = problem.at(torch.tensor([i], device=y.device))
-            x: Tensor = told(f, part)(y, torch.full((1,), level, device=y.device))
+            f.progress = lambda done: bar(ends[i] - tiles[i] + done, ends[-1])
+            x: Tensor = f(dataset[i].to(torch_device(device)))
             return x.cpu()
 
         done, clipped = process(

@@ -10,13 +10,13 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
 from unveil.cli.screen import console, figures_table, progress_bar, say
-from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
+from unveil.cli.use import NOT_BELOW, call_of, level_of, open_input, open_run_prior, unlike_training, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.evaluation import Evaluation, check_reference, evaluate, pair_by_name, reference_contradiction
 from unveil.identify import contradictions, look
-from unveil.problem import DENOISING, Problem, Several
 from unveil.report import unknown_errors, write_report, write_results
 from unveil.training import Run, open_run
 from unveil.training.folder import writing
@@ -39,7 +39,8 @@ def run_evaluate(
     dry_run: bool,
 ) -> None:
     failures = Failures()
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets, failures)
+    run, f, dataset = open_input(run_folder, data, sigma, device, sets, failures)
+    source = dataset.source
     if sampled and not run.learns_below:
         say(f"no samples: {NOT_BELOW}")
         sampled = 0
@@ -48,31 +49,27 @@ def run_evaluate(
     if reference is not None:
         opened = open_images(reference, axes=options.axes, value_range=options.value_range)
         clean, unpaired = pair_by_name(source, opened)
-        check_reference(source, clean, problem.image_shape)
+        check_reference(source, clean, dataset.operator.image_shape)
     if dry_run:
-        say(f"would evaluate {len(source)} images at sigma {level:.4g} into {run.folder}")
+        say(f"would evaluate {len(source)} images at sigma {level_of(dataset):.4g} into {run.folder}")
         return
-    source, problem, clean = readable(source, problem, clean, failures)
-    doubts = [unpaired, None if data is None else unlike_training(run, source, level)]
+    dataset, clean = readable(dataset, clean, failures)
+    doubts = [unpaired, None if data is None else unlike_training(run, dataset)]
     if clean is not None:
-        doubts.append(reference_contradiction(source, clean, level, problem))
+        doubts.append(reference_contradiction(dataset, clean))
     lines = [line for line in doubts if line is not None]
-    evaluate_and_report(
-        run, f, source, level, clean, sampled, with_sets(run, sets), seed, device, problem, failures, lines
-    )
+    evaluate_and_report(run, f, dataset, clean, sampled, with_sets(run, sets), seed, device, failures, lines)
 
 
 def evaluate_and_report(
     run: Run,
     f: nn.Module,
-    source: ImageSource,
-    level: float,
+    data: Dataset,
     clean: ImageSource | None,
     sampled: int,
     config: Config,
     seed: int,
     device: str,
-    problem: Problem | Several = DENOISING,
     failures: Failures | None = None,
     doubts: Sequence[str] = (),
 ) -> None:
@@ -82,7 +79,7 @@ def evaluate_and_report(
     doubts: what is known already to make the figures doubtful; what the images contradict is found here.
     """
     failures = failures or Failures()
-    incomplete = problem is not DENOISING
+    incomplete, source = data.operator.unseen > 0, data.source
     if not incomplete:
         doubts = [*doubts, *contradictions(look(source))]
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
@@ -96,7 +93,7 @@ def evaluate_and_report(
     replace = partial(
         open_results,
         pictures,
-        {**call_of("evaluate", run, source, level, device, config), "seed": seed, "sampled": sampled},
+        {**call_of("evaluate", run, data, device, config), "seed": seed, "sampled": sampled},
         picture_names(source, sampled, config.sampling.samples),
         inputs,
         force=True,
@@ -105,16 +102,14 @@ def evaluate_and_report(
     with writing(run.folder), progress_bar("evaluating") as bar:
         results = evaluate(
             f,
-            source,
-            level,
+            data,
             config.sampling,
             reference=clean,
             sampled=sampled,
             seed=seed,
             device=torch_device(device),
             progress=bar,
-            problem=problem,
-            prior=open_run_prior(run, problem, device),
+            prior=open_run_prior(run, data.operator, device),
         )
         good = usable(results, failures, lambda: clear_evaluation(run.folder, replace))
         rows, means = write_results(run.folder, good, doubts, incomplete)
@@ -155,22 +150,20 @@ def clear_evaluation(folder: Path, replace: Callable[[], object]) -> None:
     replace()
 
 
-def readable(
-    source: ImageSource, problem: Problem | Several, clean: ImageSource | None, failures: Failures
-) -> tuple[ImageSource, Problem | Several, ImageSource | None]:
-    """What is left of the measurements, their problem and their references when those that cannot be read are left out."""
+def readable(data: Dataset, clean: ImageSource | None, failures: Failures) -> tuple[Dataset, ImageSource | None]:
+    """What is left of the measurements and their references when those that cannot be read are left out."""
     good = []
-    for i in range(len(source)):
+    for i in range(len(data)):
         try:
-            source.read(i)
+            data.source.read(i)
             good.append(i)
         except UnveilError as error:
             failures.add(error)
-    if len(good) == len(source):
-        return source, problem, clean
+    if len(good) == len(data):
+        return data, clean
     if not good:
         failures.end(0)
-    return source.subset(good), problem.subset(good), None if clean is None else clean.subset(good)
+    return data.subset(good), None if clean is None else clean.subset(good)
 
 
 def run_report(run_folder: Path) -> None:

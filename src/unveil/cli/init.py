@@ -26,9 +26,8 @@ from unveil.identify import (
 from unveil.identify.channels import dependent_channels
 from unveil.identify.look import middle, spread
 from unveil.noise import estimate_common_sigma
-from unveil.risks import Dilate
-from unveil.training.recipes import make_risk
-from unveil.training.setup import open_source
+from unveil.training.recipes import RECIPES
+from unveil.training.setup import any_shape, open_source
 
 __all__ = ["run_init"]
 
@@ -40,7 +39,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     check_free(out, force)
     values = override({"data": {"path": data}}, sets)
     config = parse_config(values, "--set")
-    if config.system.kind != "identity":  # its measurements need not look like images: they are not rescaled
+    if not any_shape(config):  # its measurements need not look like images: they are not rescaled
         init_measurements(config.system.kind, data, out, sets, force)
         return
     if not Path(config.data.path).exists():
@@ -114,8 +113,8 @@ def own_scale(config: Config, source: ImageSource, smallest: int, sigma: float) 
 
     smallest: the shortest side of an image, pixels. sigma: the level found in them, if the configuration states none.
     """
-    risk = make_risk(config.risk)
-    if not isinstance(risk, Dilate) or not any(1 < k <= smallest / config.training.crop for k in risk.factors):
+    scales = config.risk.dilation if RECIPES[config.risk.recipe].scales else (1,)
+    if not any(1 < k <= smallest / config.training.crop for k in scales):
         return None
     stated = config.noise.sigma
     check = scale_invariance(

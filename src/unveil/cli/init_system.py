@@ -14,14 +14,13 @@ from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.data.hdf5 import mask_inside
 from unveil.errors import UnveilError, warn
-from unveil.estimators.reconstruction import largest_singular_value
 from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import Gaussian
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 from unveil.random import make_generator
 from unveil.systems import InterferometrySystem, systems
 from unveil.training.create import noise_level
-from unveil.training.setup import open_measurements, open_problem
+from unveil.training.setup import open_measurements, open_operator
 
 if TYPE_CHECKING:
     from unveil.cli.examples import Example
@@ -63,7 +62,7 @@ See docs/incomplete.md."""
 PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
 USUAL_DEVIATION = (0.02, 3.0)
-"""Of the images' values. The estimator and the risks suppose about 0.25."""
+"""Of the images' values. The estimator and the losses suppose about 0.25."""
 
 EXAMPLE_TRAINING = {"steps": 500, "warmup": 50, "ema": 0.99}
 EXAMPLE_PIXELS = 16 * 32**2
@@ -93,13 +92,13 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         raise UnveilError(
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
         )
-    source, problem = open_measurements(config)
+    source, operator = open_measurements(config)
     keep_inputs(source_files(source, config), [out])
     found = brightness(config, source)
     if found is not None and "brightness" not in values["system"]:
         values = override(values, [f"system.brightness={found:.2g}"])
-        problem = open_problem(parse_config(values, "--set"), source)
-    config = with_batch(values, problem, PIXELS_A_STEP, data)
+        operator = open_operator(parse_config(values, "--set"), source)
+    config = with_batch(values, operator, PIXELS_A_STEP, data)
     text = to_yaml(config, out.parent)
     if found is not None:
         text = text.replace(
@@ -107,17 +106,17 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
             f"  # the sources' peaks are at about {found:.2g}, to within a factor of two; jansky per pixel",
         )
     if isinstance(config.noise.sigma, str):
-        sigma = noise_level(config, source, problem)
+        sigma = noise_level(config, source, operator)
         text = text.replace(
             "  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the measurements or the system;"
         )
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     say(
-        f"{len(source)} measurements by {kind}, of shape {source.shape(0)}; images of shape {problem.image_shape}",
+        f"{len(source)} measurements by {kind}, of shape {source.shape(0)}; images of shape {operator.image_shape}",
     )
-    for line in instrument_contradictions(kind, source, problem, noise_level(config, source, problem)):
+    for line in instrument_contradictions(kind, source, operator, noise_level(config, source, operator)):
         warn(line)
-    if (unusual := scale_line(config, source, problem, found)) is not None:
+    if (unusual := scale_line(config, source, operator, found)) is not None:
         warn(unusual)
     say(f"wrote {out}; next: unveil check {out}, unveil train {out}")
 
@@ -144,7 +143,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
             "--set: without DATA the measurements are simulated, and system, noise and data are the simulation's; give DATA, or "
             "leave these keys out"
         )
-    config = with_batch(values, example.problem, EXAMPLE_PIXELS, "--set")
+    config = with_batch(values, example.operator, EXAMPLE_PIXELS, "--set")
     write_example(folder, example)
     open_measurements(config)
     text = heading(kind, folder, out, example) + to_yaml(config, out.parent)
@@ -165,15 +164,15 @@ def settings(kind: str) -> dict[str, Any]:
     return {section: dict(keys) for section, keys in SETTINGS[kind].items()}
 
 
-def with_batch(values: dict[str, Any], problem: Problem | Several, pixels: int, where: str) -> Config:
+def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: str) -> Config:
     """The configuration, its batch of about `pixels` pixels unless `values` state it."""
     if "batch" not in values.get("training", {}):
-        *_, height, width = problem.image_shape or (1, 1)
+        *_, height, width = operator.image_shape or (1, 1)
         override(values, [f"training.batch={max(1, pixels // (height * width))}"])
     return parse_config(values, where)
 
 
-def scale_line(config: Config, source: ImageSource, problem: Problem | Several, brightness: float | None) -> str | None:
+def scale_line(config: Config, source: ImageSource, operator: Operator, brightness: float | None) -> str | None:
     """What to do where the images' values are far from those that training supposes; None where they are not, or not known.
 
     brightness: as found in the measurements of an interferometer.
@@ -189,7 +188,7 @@ def scale_line(config: Config, source: ImageSource, problem: Problem | Several, 
             f"{config.system.brightness:.2g}: training supposes values of about 0 to 1; leave it out, or "
             f"--set system.brightness={brightness:.2g}"
         )
-    found = deviation(config.system.kind, problem, source)
+    found = deviation(config.system.kind, operator, source)
     if found == 0 or low <= found <= high:
         return None
     return (
@@ -208,16 +207,16 @@ def brightness(config: Config, source: ImageSource) -> float | None:
     return find_brightness(config.system, first_measurements(source)[1])
 
 
-def deviation(kind: str, problem: Problem | Several, source: ImageSource) -> float:
+def deviation(kind: str, operator: Operator, source: ImageSource) -> float:
     """The order of magnitude of the images' deviation from their mean.
 
     That of A^+ y where it does not enhance the noise much; else that of A^T y, over A's largest singular value squared.
     """
     which, y = first_measurements(source)
-    part = problem.at(which)
+    part = operator.select(which)
     if kind == "tomography":
-        return float(part.pseudo_inverse(y).std())
-    return float(part.adjoint(y).std()) / largest_singular_value(problem) ** 2
+        return float(part.A_dagger(y).std())
+    return float(part.A_adjoint(y).std()) / operator.spectral_norm() ** 2
 
 
 def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
@@ -231,9 +230,8 @@ def write_example(folder: Path, example: "Example") -> None:
     from unveil.cli.examples import HELDOUT
 
     x = example.images
-    clean = example.problem.at(torch.arange(len(x))).predict(x)
-    noise = Gaussian(example.sigma).sample(clean, make_generator("cpu", 0))
-    y = example.problem.at(torch.arange(len(x))).project(noise)
+    A = example.operator
+    y = A.project(Gaussian(example.sigma).sample(A.A(x), make_generator("cpu", 0)))
     arrays: dict[str, Tensor] = {
         "measurements.npy": y[:-HELDOUT],
         "reference.npy": x[:-HELDOUT],

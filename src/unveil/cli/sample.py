@@ -16,6 +16,7 @@ from unveil.cli.use import (
     NOT_BELOW,
     call_of,
     is_same_grid,
+    level_of,
     open_input,
     open_run_prior,
     pictured,
@@ -25,7 +26,6 @@ from unveil.cli.use import (
 from unveil.data.like import result_files
 from unveil.errors import UnveilError
 from unveil.evaluation import draw_samples
-from unveil.problem import DENOISING
 from unveil.random import make_generator
 
 __all__ = ["run_sample"]
@@ -48,7 +48,8 @@ def run_sample(
     force: bool = False,
 ) -> None:
     failures = Failures()
-    run, f, problem, source, level = open_input(run_folder, data, sigma, device, sets, failures)
+    run, f, dataset = open_input(run_folder, data, sigma, device, sets, failures)
+    source, level = dataset.source, level_of(dataset)
     if not run.learns_below:
         raise UnveilError(f"{run_folder}: {NOT_BELOW}")
     config = with_sets(run, sets)
@@ -56,12 +57,12 @@ def run_sample(
     layers = [Layer(f"sample_{k:03d}") for k in range(sampling.samples)] + [Layer("mean")]
     if sampling.samples > 1:
         layers.append(Layer("deviation", spread=True))
-    targets, pictures = result_files(source, is_same_grid(run)), pictured(problem, source)
+    targets, pictures = result_files(source, is_same_grid(run)), pictured(dataset)
     names = file_names(source, targets, layers, pictures)
     results = open_results(
         out,
         {
-            **call_of("sample", run, source, level, device, config),
+            **call_of("sample", run, dataset, device, config),
             "sampling": sampling.model_dump(mode="json"),
             "seed": seed,
         },
@@ -71,14 +72,14 @@ def run_sample(
         force=force,
         dry_run=dry_run,
     )
-    warn_of_unlike(data, run, source, level)
-    prior = open_run_prior(run, problem, device)
-    if problem is not DENOISING and prior is None:
+    warn_of_unlike(data, run, dataset)
+    prior = open_run_prior(run, dataset.operator, device)
+    if dataset.operator.unseen and prior is None:
         say(UNSEEN.format(kind=config.system.kind))
     if dry_run:
         say(
-            f"would draw {sampling.samples} samples of each of {len(source)} images at sigma {level:.4g} by "
-            f"{sampling.solver} in {sampling.steps} steps into {out}",
+            f"would draw {sampling.samples} samples of each of {len(source)} images at sigma {level:.4g} "
+            f"in {sampling.steps} steps into {out}",
         )
         return
     if results.has(names):
@@ -86,14 +87,13 @@ def run_sample(
     with progress_bar("sampling") as bar:
 
         def draw(i: int) -> Tensor:
-            y = source.read(i)[None].to(torch_device(device))
-            generator = make_generator(y.device, seed, i)
-            part = problem.at(torch.tensor([i], device=y.device))
+            m = dataset[i].to(torch_device(device))
+            generator = make_generator(m.y.device, seed, i)
 
             def show(done: int, total: int) -> None:
                 bar(i * total + done, len(source) * total)
 
-            x = draw_samples(f, y, level, sampling, generator, show, part, prior)[:, 0].cpu()
+            x = draw_samples(f, m, sampling, generator, show, prior)[:, 0].cpu()
             more = [x.mean(0, keepdim=True)] + ([x.std(0, keepdim=True)] if len(x) > 1 else [])
             return torch.cat([x, *more])
 

@@ -25,7 +25,7 @@ from unveil.training.device import join
 from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.room import check_room
-from unveil.training.setup import open_measurements, open_source, split
+from unveil.training.setup import any_shape, open_measurements, open_source, split
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -56,7 +56,7 @@ def run_train(
 
 def warn_of_contradictions(config: Config) -> None:
     """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is spent."""
-    if config.system.kind != "identity":
+    if not any_shape(config):
         return
     source = open_source(config)
     stated = config.noise.sigma
@@ -82,10 +82,10 @@ def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int 
 
 def describe(config: Config, folder: Path) -> None:
     """What a run would do, on the screen."""
-    source, problem = open_measurements(config)
-    check_room(config, source.channels, problem.image_shape)
+    source, operator = open_measurements(config)
+    check_room(config, source.channels, operator.image_shape)
     training, held_out = split(source, config)
-    estimator = build_estimator(config, source.channels, problem)
+    estimator = build_estimator(config, source.channels, operator)
     parameters = sum(p.numel() for p in estimator.parameters())
     say(to_yaml(config))
     say(
@@ -99,7 +99,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
         say(f"resuming {run.folder}, which has reached {newest.name}")
-    if run.config.system.kind == "identity" and run.dilation != run.config.risk.dilation:
+    if any_shape(run.config) and run.dilation != run.config.risk.dilation:
         say(f"the images are small: block means of sides {list(run.dilation)} only")
     with progress_bars() as start:
         try:

@@ -2,27 +2,27 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import input_identity, source_files
 from unveil.config import LEAST_SIGMA, MOST_SIGMA, Config, override, parse_config
-from unveil.data import ImageSource
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
-from unveil.estimators import PreconditionedDenoiser, Tiled
+from unveil.estimators import Preconditioned, Tiled
 from unveil.identify import look, out_of_range, see
 from unveil.identify.contradictions import common_level, other_level
-from unveil.problem import DENOISING, Problem, Several
+from unveil.noise.gaussian import Gaussian
+from unveil.operators.base import Operator
 from unveil.training import Run, open_run
-from unveil.training.setup import indices, open_measurements
+from unveil.training.setup import open_measurements
 
 __all__ = [
-    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
+    "NOT_BELOW", "call_of", "is_same_grid", "level_of", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
     "with_sets",
 ]  # fmt: skip
 
@@ -34,13 +34,13 @@ NOT_BELOW = (
 
 def open_input(
     run_folder: Path,
-    data: str | None,
+    path: str | None,
     sigma: float | None,
     device: str,
     sets: Sequence[str] = (),
     failures: Failures | None = None,
-) -> tuple[Run, nn.Module, Problem | Several, ImageSource, float]:
-    """The run, its estimator on `device`, the measurements (the run's held-out ones by default), their problem and level.
+) -> tuple[Run, Tiled, Dataset]:
+    """Return the run, its estimator on `device`, and the measurements (the run's held-out ones by default).
 
     failures: told of files that cannot be opened; None: the first one raises.
     """
@@ -50,43 +50,46 @@ def open_input(
             f"{MOST_SIGMA:g}"
         )
     run = open_run(run_folder)
-    if data is None:
+    noise = run.noise if sigma is None else Gaussian(sigma)
+    if path is None:
         run.check_data("give INPUT")
-        _, source, problem = run.measurements()
-        problem = problem.subset(indices(source))
+        data = replace(run.measurements()[1], noise=noise)
     else:
-        source, problem = open_measurements(with_sets(run, sets), data, None if failures is None else failures.add)
-    if source.channels != run.channels:
+        source, operator = open_measurements(with_sets(run, sets), path, None if failures is None else failures.add)
+        data = Dataset(source, operator, noise)
+    if data.source.channels != run.channels:
         raise UnveilError(
-            f"{data}: has {source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
+            f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
             "or train on images like these"
         )
-    f = run.estimator(problem).to(torch_device(device))
-    if problem is DENOISING:
-        f = Tiled(f)
-    return run, f, problem, source, sigma or run.sigma_n
+    return run, Tiled(run.estimator(data.operator).to(torch_device(device))), data
 
 
-def warn_of_unlike(data: str, run: Run, source: ImageSource, level: float) -> None:
-    """What `unlike_training` finds in the measurements at `data`, before work begins."""
-    if (line := unlike_training(run, source, level)) is not None:
-        warn(f"{data}: {line}")
+def level_of(data: Dataset) -> float:
+    """The noise level of the first measurement."""
+    return float(data[0].level)
 
 
-def unlike_training(run: Run, source: ImageSource, level: float) -> str | None:
-    """A line where the measurements are not on the scale of those that the run was trained on, or not at the level given."""
-    seen, images = run.seen, look(source, damaged="skip")
+def warn_of_unlike(path: str, run: Run, data: Dataset) -> None:
+    """What `unlike_training` finds in the measurements at `path`, before work begins."""
+    if (line := unlike_training(run, data)) is not None:
+        warn(f"{path}: {line}")
+
+
+def unlike_training(run: Run, data: Dataset) -> str | None:
+    """Return a line where the measurements are not on the scale of those that the run was trained on, or not at the level given."""
+    seen, images, source = run.seen, look(data.source, damaged="skip"), data.source
     if seen is None or not images:
         return None
-    if (line := out_of_range(seen, see(source, images))) is not None or run.config.system.kind != "identity":
+    if (line := out_of_range(seen, see(source, images))) is not None or data.operator.unseen:
         return line
     found = common_level(list(images.values()))
-    return None if found is None else other_level(found, level, f"--sigma {found:.2g} states it")
+    return None if found is None else other_level(found, level_of(data), f"--sigma {found:.2g} states it")
 
 
-def open_run_prior(run: Run, problem: Problem | Several, device: str) -> PreconditionedDenoiser | None:
-    """The prior of the images under which samples are drawn, on `device`, where the run learned one."""
-    prior = run.prior(problem)
+def open_run_prior(run: Run, operator: Operator, device: str) -> Preconditioned | None:
+    """Return the prior of the images under which samples are drawn, on `device`, where the run learned one."""
+    prior = run.prior(operator)
     return None if prior is None else prior.to(torch_device(device))
 
 
@@ -114,12 +117,13 @@ def is_same_grid(run: Run) -> bool:
     return run.config.system.kind in SAME_GRID
 
 
-def pictured(problem: Problem | Several, source: ImageSource) -> bool:
+def pictured(data: Dataset) -> bool:
     """Whether the images have a number of channels that a PNG has."""
-    return (problem.image_shape[0] if problem.image_shape else source.channels) in (1, 3)
+    shape = data.operator.image_shape
+    return (data.source.channels if shape is None else shape[0]) in (1, 3)
 
 
-def call_of(command: str, run: Run, source: ImageSource, level: float, device: str, config: Config) -> dict[str, Any]:
+def call_of(command: str, run: Run, data: Dataset, device: str, config: Config) -> dict[str, Any]:
     """What results depend on: the weights, the measurements and their system, the level and the machine's kind."""
     weights = hashlib.sha256()
     for name in ("model.safetensors", "prior.safetensors"):
@@ -129,9 +133,9 @@ def call_of(command: str, run: Run, source: ImageSource, level: float, device: s
         "command": command,
         "unveil": unveil.__version__,
         "weights": weights.hexdigest(),
-        "data": input_identity(source, source_files(source, config)),
+        "data": input_identity(data.source, source_files(data.source, config)),
         "value_range": run.config.data.value_range,
         "system": config.system.model_dump(mode="json"),
-        "sigma": level,
+        "sigma": level_of(data),
         "device": torch_device(device).type,
     }

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unveil.data.source import ImageSource, Subset, Window
 from unveil.errors import UnveilError
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 
 __all__ = ["Measured"]
 
@@ -17,18 +17,18 @@ MOST = 0.5
 
 
 class Measured(Subset):
-    """The measurements of `source`, zero at the entries that their `problem` (in the same order) does not measure."""
+    """The measurements of `source`, zero at the entries that their operator (in the same order) does not measure."""
 
-    def __init__(self, source: ImageSource, problem: Problem | Several) -> None:
+    def __init__(self, source: ImageSource, operator: Operator) -> None:
         super().__init__(source, range(len(source)))
-        self._problem = problem
+        self._operator = operator
 
     def _read(self, i: int, window: Window) -> Tensor:
         y = super()._read(i, window)
         known = y.isfinite()
-        if bool(known.all()):  # the rest the problem projects away itself, without an operator made for each image
+        if bool(known.all()):  # the rest the operator projects away itself
             return y
-        measured = self._problem.at(torch.tensor([i])).measured
+        measured = self._operator.select(torch.tensor([i])).measured
         if measured is None:
             return y
         top, left, height, width = window

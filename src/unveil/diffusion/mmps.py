@@ -1,13 +1,13 @@
-"""Posterior samples of x under a learned prior: the denoiser of x that also knows y = A x + sigma_n n.
+"""Posterior samples of x under a learned prior: the estimator of x that also knows y = A x + sigma n.
 
-The image prior p(x) has the denoiser D(x_s, s) = E[x | x_s], x_s = x + s w. Given x_s, x has the covariance s^2 J,
-J = dD/dx_s (Tweedie's formula, second order). Take p(x | x_s) for the Gaussian of these two moments. Then y is Gaussian given x_s, and
+The image prior p(x) has the denoiser D(x_t) = E[x | x_t], x_t = x + s w. Given x_t, x has the covariance s^2 J,
+J = dD/dx_t (Tweedie's formula, second order). Take p(x | x_t) for the Gaussian of these two moments. Then y is Gaussian given x_t, and
 
-    E[x | x_s, y] = D + s^2 J^T A^T (sigma_n^2 I + A s^2 J^T A^T)^-1 (y - A D)
+    E[x | x_t, y] = D + s^2 J^T A^T (sigma^2 I + A s^2 J^T A^T)^-1 (y - A D)
 
-the denoiser of p(x | y): `prior_samples` with it draws x ~ p(x | y). This is moment-matching posterior sampling (Rozet,
+with which going on with a camera draws x ~ p(x | y). This is moment-matching posterior sampling (Rozet,
 Andry, Lanusse & Louppe 2024, https://arxiv.org/abs/2405.13712); exact for Gaussian p(x), otherwise an
-approximation, good where p(x | x_s) is nearly Gaussian over the width that y leaves of it.
+approximation, good where p(x | x_t) is nearly Gaussian over the width that y leaves of it.
 
 J^T v is one backward pass of D, and the system, of the size of y, is solved by a few steps of conjugate gradients
 (Hestenes & Stiefel 1952, https://doi.org/10.6028/jres.049.044), from 0. In exact arithmetic as many steps suffice as
@@ -15,116 +15,106 @@ A s^2 J^T A^T has different eigenvalues. J is symmetric and positive for the exa
 a search direction p has p^T (...) p <= 0 the search ends for that sample, and what it has found stands.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from unveil.diffusion.dpm import DPM2M
-from unveil.diffusion.sample import share
-from unveil.diffusion.schedule import Schedule, geometric
-from unveil.diffusion.solver import Denoise, Progress, Solver
+from unveil.diffusion.camera import Camera
+from unveil.diffusion.go_on import Progress, go_on
+from unveil.diffusion.schedule import Schedule, karras
 from unveil.errors import UnveilError
-from unveil.problem import Problem, Several
-from unveil.random import normal
-from unveil.shapes import expand, per_sample
+from unveil.measurement import Estimator, Measurement
+from unveil.noise.gaussian import Gaussian
+from unveil.operators.beside import Beside
+from unveil.operators.identity import Identity
+from unveil.shapes import expand
 
-__all__ = ["posterior_denoiser", "samples_under_prior"]
+__all__ = ["UnderPrior", "samples_under_prior"]
 
 
-def posterior_denoiser(
-    denoise: Denoise, problem: Problem, y: Tensor, sigma_n: float | Tensor, iterations: int = 3
-) -> Denoise:
-    """E[x | x_s, y] as a function of x_s (b, *image) and s (b,), for `prior_samples` or `Solver.solve`.
+@dataclass(frozen=True)
+class UnderPrior:
+    """f(m) = E[x | x_t, y] of a measurement y with a camera's x_t beside it (`Camera`), cut from the graph.
 
-    denoise: D(x, s), of the image prior, differentiable in x: not wrapped in torch.no_grad.
-    problem: A, of one operator, or of one for each row of y.
-    y: (B, *measurement): one measurement, B = 1, for all samples of a batch, or one for each, b = B. sigma_n: > 0, its
-        noise's deviation, a number or (B,), in units of y.
+    denoise: D, an estimator of images in white noise, differentiable: not wrapped in torch.no_grad.
     iterations: K >= 1 of conjugate gradients; a call costs one pass of D and K backward passes.
-    The result is cut from the graph. Raises UnveilError for sigma_n <= 0 or iterations < 1; when called, for x of another
-    number of samples, and for a denoiser that cannot be differentiated.
-
-    One draw for each measurement of a batch, the E step of EM, with images in [0, 1] and the prior's highest level 50:
-
-        g = posterior_denoiser(denoise, problem.at(which), y[which], sigma_n)
-        x = prior_samples(g, (len(which), *image), 50.0, trained_max=50.0, batch=len(which), generator=generator)
+    Raises UnveilError for iterations < 1, and when called, for a denoiser that cannot be differentiated.
     """
-    if iterations < 1:
-        raise UnveilError(f"iterations is {iterations}: conjugate gradients need at least 1")
-    sigma_n = per_sample(sigma_n, y, "sigma_n")
-    if not bool((sigma_n > 0).all()):
-        raise UnveilError(f"sigma_n is {float(sigma_n.min()):g}: it must be > 0; give the noise's standard deviation")
-    y, variance = problem.project(y), expand(sigma_n**2, y)
+
+    denoise: Estimator
+    iterations: int = 3
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise UnveilError(f"iterations is {self.iterations}: conjugate gradients need at least 1")
 
     @torch.no_grad()
-    def posterior(x: Tensor, s: Tensor) -> Tensor:
-        if len(y) not in (1, len(x)):
-            raise UnveilError(
-                f"{len(x)} images for {len(y)} measurements: sample as many images at once as y has rows, or pass one row"
-            )
+    def __call__(self, m: Measurement) -> Tensor:
+        operator = m.operator
+        if not isinstance(operator, Beside):
+            raise UnveilError("under a prior x is drawn by going on with a camera: give measurements that Camera makes")
+        y, scaled = operator.parts(m.y)
+        s = 1 / operator.root.expand(len(y))
+        A, variance = operator.operator, operator.parts(m.noise.variance(m.y))[0]
         with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            prior = denoise(x, s)
+            x_t = (expand(s, scaled) * scaled).requires_grad_()
+            prior = self.denoise(Measurement(x_t, Identity(), Gaussian(s)))
         if not prior.requires_grad:
             raise UnveilError("the denoiser's output has no gradient in x: call the network outside torch.no_grad")
-        correction = torch.zeros_like(x)
-        r = y - problem.predict(prior.detach())
+        correction = torch.zeros_like(x_t)
+        r = y - A.A(prior.detach())
         p, square = r, _dot(r, r)
-        for _ in range(iterations):
-            (back,) = torch.autograd.grad(prior, x, problem.adjoint(p), retain_graph=True)
-            moved = expand(s**2, x) * back  # s^2 J^T A^T p: the solution itself is not needed, only this of it
-            q = variance * p + problem.predict(moved)
+        for _ in range(self.iterations):
+            (back,) = torch.autograd.grad(prior, x_t, A.A_adjoint(p), retain_graph=True)
+            moved = expand(s**2, x_t) * back  # s^2 J^T A^T p: the solution itself is not needed, only this of it
+            q = variance * p + A.A(moved)
             curvature = _dot(p, q)
             positive = curvature > 0
             step = torch.where(positive, square / curvature, 0)
-            correction = correction + expand(step, x) * moved
+            correction = correction + expand(step, x_t) * moved
             r = r - expand(step, r) * q
             before, square = square, _dot(r, r)
             # p = 0 ends the search of a sample: at a zero residual, or when the curvature is not positive
             p = expand(positive, r) * (r + expand(square / before.clamp_min(torch.finfo(r.dtype).tiny), r) * p)
         return prior.detach() + correction
 
-    return posterior
-
 
 @torch.no_grad()
 def samples_under_prior(
-    denoise: Denoise,
-    problem: Problem | Several,
-    y: Tensor,
-    sigma_n: float | Tensor,
-    start: Tensor,
-    sigma_max: float,
-    *,
+    denoise: Estimator,
+    m: Measurement,
+    about: Tensor,
+    highest: float,
     generator: torch.Generator,
-    samples: int = 16,
+    *,
+    samples: int = 8,
     steps: int = 25,
-    solver: Solver | None = None,
-    schedule: Schedule = geometric,
-    sigma_min: float | Tensor | None = None,
+    schedule: Schedule = karras,
+    lowest: float = 0.05,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Draws of x ~ p(x | y) under the learned prior, what A does not see included, from start + sigma_max w at sigma_max down.
+    """Draw samples (S, B, *image) of x ~ p(x | y) under the learned prior, what A does not see included.
 
-    denoise: D(x, s) of the images, from sigma_max down to sigma_min, differentiable in x.
-    problem: A; or `Several`, of as many operators as there are measurements. y: (B, *measurement) at sigma_n, a number or (B,).
-    start: (B, *image), an estimate of x, such as f(y). sigma_max: several times the deviation of the images, against which
-        p(x | y) is narrow: then where the diffusion starts does not matter.
-    sigma_min: last level above 0; default sigma_n / 100. solver: default DPM2M(). The samples of a measurement are drawn at once.
-    generator, steps, schedule, progress: as `posterior_samples`.
-    Returns (S, B, *image). Raises what `posterior_denoiser`, `Solver.solve` and `schedule` raise.
+    denoise: as in `UnderPrior`, at levels from `highest` down to lowest times that of y. about: (B, *image), an estimate of x, such
+    as f(m). highest: the camera's first level, several times the deviation of the images: p(x | y) is narrow against it, and then
+    where it starts does not matter. The samples of a measurement are drawn at once. Others: as `posterior_samples`.
+    Raises what `UnderPrior`, `go_on` and `schedule` raise.
     """
-    solver = DPM2M() if solver is None else solver
-    level = per_sample(sigma_n, y, "sigma_n")
-    low = level / 100 if sigma_min is None else per_sample(sigma_min, y, "sigma_min")
-    drawn = []
-    for b in range(len(y)):
-        part = problem.at(torch.tensor([b], device=y.device))
-        given = posterior_denoiser(denoise, part, y[b : b + 1], level[b : b + 1])
-        x = start[b].expand(samples, *start.shape[1:])
-        x = x + sigma_max * normal(x, generator)
-        drawn.append(
-            solver.solve(given, x, schedule(sigma_max, float(low[b]), steps), generator, share(progress, b, len(y)))
-        )
+    f, drawn = UnderPrior(denoise), []
+    for b in range(len(m)):
+        part = m[torch.full((samples,), b, device=m.y.device)]
+        last = lowest * float(part.level[0])
+        exposures = schedule(last / highest, steps) / highest**2
+        start = about[b].expand(samples, *about.shape[1:])
+
+        def show(done: int, total: int, b: int = b) -> None:
+            if progress is not None:
+                progress(b * steps + done, len(m) * steps)
+
+        on = go_on(f, part, exposures, generator, instrument=Camera(part, start), progress=show)
+        drawn.append(f(on))
+        show(steps, steps)
     return torch.stack(drawn, 1)
 
 

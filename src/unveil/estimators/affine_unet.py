@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from unveil.errors import UnveilError
 from unveil.estimators.affine import AffineConv2d, AffineSum, SortPool
-from unveil.shapes import expand, per_sample
+from unveil.measurement import Measurement
+from unveil.shapes import expand
 
 __all__ = ["AffineUNet"]
 
@@ -43,7 +44,7 @@ class AffineBlock(nn.Module):
 
 
 class AffineUNet(nn.Module):
-    """f(y, sigma) -> x_hat for images of any size and channel count; needs neither preconditioning nor a wrapper.
+    """f(m) -> x_hat for images of any size and channel count, A = I; needs neither preconditioning nor a wrapper.
 
     channels: image channels (2 for complex images).
     widths:   feature channels at each resolution, finest first, all even; the image is halved between two of them.
@@ -67,9 +68,9 @@ class AffineUNet(nn.Module):
         self.head = nn.Sequential(SortPool(), AffineConv2d(widths[0], channels, 3, total=0))
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """x_hat (B, channels, H, W) from y (B, channels, H, W), sigma a number or (B,), both in the units of y."""
-        s = expand(per_sample(sigma, y), y)
+    def forward(self, m: Measurement) -> Tensor:
+        """Return x_hat (B, channels, H, W) of the measurement m, y (B, channels, H, W)."""
+        y, s = m.y, expand(m.level, m.y)
         height, width = y.shape[-2:]
         pad = (0, -width % self.stride, 0, -height % self.stride)
         h = F.pad(y, pad, mode="replicate") if any(pad) else y

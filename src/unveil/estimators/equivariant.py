@@ -10,15 +10,16 @@ network trained at one level is then right at every level that a rescaled signal
 from torch import Tensor, nn
 
 from unveil.estimators.precondition import signal_statistics
-from unveil.shapes import expand, per_sample
+from unveil.measurement import Measurement
+from unveil.shapes import expand
 
 __all__ = ["NormalizationEquivariant"]
 
 
 class NormalizationEquivariant(nn.Module):
-    """f(y, sigma) -> x_hat, exactly equivariant, around any denoiser h(y, sigma) for signals of mean 0, deviation 1.
+    """f(m) -> x_hat, exactly equivariant, around any estimator h(m) of images of mean 0 and deviation 1; for A = I.
 
-    denoiser: h, e.g. `PreconditionedDenoiser(backbone, mean=0, deviation=1)`.
+    denoiser: h, e.g. `Preconditioned(backbone, mean=0, std=1)`.
     floor:    lower bound of v as a multiple of sigma, so that a flat image does not divide by nothing.
     """
 
@@ -27,9 +28,8 @@ class NormalizationEquivariant(nn.Module):
         self.denoiser = denoiser
         self.floor = floor
 
-    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """x_hat (B, C, H, W) from y (B, C, H, W), sigma a number or (B,), both in the units of y."""
-        s = per_sample(sigma, y)
-        m, v = signal_statistics(y, s, self.floor)
-        m_, v_ = expand(m, y), expand(v, y)
-        return m_ + v_ * self.denoiser((y - m_) / v_, s / v)
+    def forward(self, m: Measurement) -> Tensor:
+        """Return x_hat (B, C, H, W) of the measurement m."""
+        mean, v = signal_statistics(m, self.floor)
+        normalized: Tensor = self.denoiser(m.scaled(1 / v, -mean / v))
+        return expand(mean, normalized) + expand(v, normalized) * normalized

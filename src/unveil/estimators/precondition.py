@@ -1,12 +1,29 @@
-"""f(y, sigma), an estimate of E[x | y] for y = x + sigma w, around any network g(x, c).
+"""f(m), an estimate of E[x | y] for y = A x + n of level sigma, around any network g.
 
-The preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, table 1), for signals of mean m and
-deviation v (sigma_data there):
+For a white signal of mean mu and deviation v (sigma_data) the best estimate and the covariance of its error are
 
-    f(y, s) = m + v^2 / (v^2 + s^2) (y - m) + s v / r  g((y - m) / r, ln(s / v) / 4),     r^2 = v^2 + s^2
+    W y = argmin_x |A x - y|^2 + lambda |x - mu|^2,    C = sigma^2 (A^T A + lambda I)^-1,    lambda = sigma^2 / v^2
 
-With g = 0 it is the best affine estimator of white signals. g sees inputs of unit variance and has a target of unit
-variance at every level; as s -> 0, f tends to the identity whatever g is.
+The network adds what a white signal does not know, as large as that error allows:
+
+    f(m) = W y + E g,     E = C^(1/2)
+
+Where A sees nothing, E is v at every level; where A sees best, with the singular value 1, it is sigma v / (sigma^2 + v^2)^(1/2), so
+that f tends to the data as sigma -> 0, whatever g is. g sees inputs of unit variance, and has a target of unit variance, at every
+level. For A = I this is the preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, table 1). Where no function of
+A^T A but its inverse is within reach (several coils, rays),
+
+    E = v (q I + (1 - q) N) ~ C^(1/2),     N = lambda (A^T A + lambda I)^-1,   q = sigma / (sigma^2 + v^2)^(1/2)
+
+with sigma in units in which A's largest singular value is 1: right at both ends. With a `Stationary` prior W y is the best
+linear estimate under the spectrum that it learned: it fills in what neighbours tell of missing pixels and colours, from where
+the network goes on; E stays that of a white signal, which errs on the side of too much freedom. With more iterations f goes on
+from x_k = f_k: x_k+1 = x_k + E g_k+1, applied after a step towards the data,
+
+    x_k <- argmin_x |A x - y|^2 + lambda_k |x - x_k|^2
+
+the proximal steps of unrolled networks (Aggarwal, Mani and Jacob 2019, https://doi.org/10.1109/TMI.2018.2865356), with weights
+lambda_k that are learned and one g for all.
 """
 
 import torch
@@ -14,29 +31,57 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unveil.errors import UnveilError
-from unveil.shapes import expand, per_sample
+from unveil.estimators.stationary import Stationary
+from unveil.measurement import Measurement
+from unveil.operators.base import Operator
+from unveil.shapes import expand
 
-__all__ = ["PreconditionedDenoiser"]
+__all__ = ["Preconditioned", "inputs", "signal_statistics"]
 
-# ln(s / v) is bounded below at s = 1e-4 v: less noise than a 12-bit sensor's rounding.
 LOWEST_RATIO = 1e-4
+"""sigma / v is bounded below by it: less noise than a 12-bit sensor's rounding."""
 
 
-class PreconditionedDenoiser(nn.Module):
-    """f(y, sigma) -> x_hat, callable wherever deepinv takes a `Denoiser`.
+def inputs(operator: Operator, additive: bool = True, prior: bool = False) -> int:
+    """Return how many images (C, H, W) the network of such measurements is shown.
 
-    backbone:   g(x, c) -> (B, C, H, W), x (B, C, H, W) of about unit variance, c (B,) the log noise-to-signal ratio
-                ln(s / v) / 4. Any network of this form will do: `unveil.estimators.UNet`, deepinv's `DRUNet`, yours.
-    mean:       m, mean of the signals, in the units of y.
-    deviation:  v, standard deviation of the signals, in the units of y.
-    Raises UnveilError when v is not > 0, when g has batch normalization, or when sigma is neither one number nor
-    one per sample.
+    W y; A^T y, where it is not W y up to a factor; a map of the noise's deviation, where that depends on the signal.
+    """
+    return 1 + (prior or not operator.projects) + (not additive)
+
+
+class Preconditioned(nn.Module):
+    """f(m) -> x_hat (B, C, H, W).
+
+    backbone:   g(u, c) -> (B, C, H, W) from u (B, k C, H, W), of about unit variance, and c (B,), the log noise-to-signal ratio
+                ln(sigma / v) / 4; e.g. `UNet(k C, ..., out_channels=C)`, k = `inputs`.
+    mean, std:  mu and v, of the images, in their units.
+    scale:      the largest singular value of A, `Operator.spectral_norm`.
+    views:      k, how many images g is shown, `inputs`: it must be that of the measurements.
+    iterations: how often g is applied; between two of them a proximal step towards the data.
+    prior:      in whose W y f begins; None: white signals.
+    Raises UnveilError when v is not > 0 or iterations < 1, when g has batch normalization, and when called, for measurements of
+    which g must be shown more or fewer images.
     """
 
-    def __init__(self, backbone: nn.Module, mean: float = 0.5, deviation: float = 0.25) -> None:
+    scale: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        mean: float = 0.5,
+        std: float = 0.25,
+        *,
+        scale: float = 1.0,
+        views: int = 1,
+        iterations: int = 1,
+        prior: Stationary | None = None,
+    ) -> None:
         super().__init__()
-        if not deviation > 0:
-            raise UnveilError(f"deviation must be > 0, not {deviation}: give the signals' standard deviation")
+        if not std > 0:
+            raise UnveilError(f"std must be > 0, not {std}: give the signals' standard deviation")
+        if iterations < 1:
+            raise UnveilError(f"iterations is {iterations}: the network is applied at least once")
         for name, module in backbone.named_modules():
             if isinstance(module, _BatchNorm):  # not instance normalization, which keeps the samples apart
                 raise UnveilError(
@@ -45,23 +90,66 @@ class PreconditionedDenoiser(nn.Module):
                 )
         self.backbone = backbone
         self.mean = mean
-        self.deviation = deviation
+        self.std = std
+        self.views = views
+        self.log_weights = nn.Parameter(torch.zeros(iterations - 1))
+        self.prior = prior
+        self.register_buffer("scale", torch.tensor(scale))
 
-    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """x_hat (B, C, H, W) from y (B, C, H, W), sigma a number or (B,), both in the units of y."""
-        s, v = per_sample(sigma, y), self.deviation
-        r = (s**2 + v**2).sqrt()
-        c = (s / v).clamp_min(LOWEST_RATIO).log() / 4
-        centred = y - self.mean
-        residual = self.backbone(centred / expand(r, y), c).to(y.dtype)
-        return self.mean + expand(v**2 / r**2, y) * centred + expand(s * v / r, y) * residual
+    def forward(self, m: Measurement) -> Tensor:
+        """Return x_hat (B, C, H, W) of the measurement m."""
+        A, y, v = m.operator, m.y, self.std
+        ratio = (m.level / v / self.scale).clamp_min(LOWEST_RATIO)
+        lambda_ = (self.scale * ratio) ** 2
+        centre = A.image(y) + self.mean
+        if self.prior is None:
+            x = A.prox_l2(centre, y, 1 / lambda_)
+            shown = [(x - centre) * expand((1 + ratio**2).sqrt() / v, x)]
+        else:
+            x = self.prior.estimate(m)
+            shown = [(x - centre) / v]
+        beside = self._beside(m, centre, ratio)
+        c = ratio.log() / 4
+        x = x + self._error(A, self._network([*shown, *beside], c, y), lambda_, ratio)
+        for log_weight in self.log_weights:
+            x = A.prox_l2(x, y, 1 / (lambda_ * (3 + log_weight).exp()))
+            x = x + self._error(A, self._network([(x - centre) / v, *beside], c, y), lambda_, ratio)
+        return x
+
+    def _beside(self, m: Measurement, centre: Tensor, ratio: Tensor) -> list[Tensor]:
+        """What g is shown besides the present estimate."""
+        A, beside = m.operator, []
+        if self.prior is not None or not A.projects:
+            back = A.A_adjoint(m.y - A.A(centre))
+            beside.append(back / expand(self.scale**2 * self.std * (1 + ratio**2).sqrt(), back))
+        if not m.noise.additive:
+            deviation = A.A_adjoint(m.noise.variance(m.y)).clamp_min(0).sqrt()
+            beside.append(deviation / expand(self.std * (1 + ratio**2).sqrt(), deviation))
+        return beside
+
+    def _network(self, shown: list[Tensor], c: Tensor, y: Tensor) -> Tensor:
+        if len(shown) != self.views:
+            raise UnveilError(
+                f"the network is shown {len(shown)} images of such measurements (the estimate, A^T y, a map of the noise) and was "
+                f"made for {self.views}: build it for this operator and this noise"
+            )
+        residual: Tensor = self.backbone(torch.cat(shown, 1), c)
+        return residual.to(y.dtype)
+
+    def _error(self, A: Operator, g: Tensor, lambda_: Tensor, ratio: Tensor) -> Tensor:
+        """E g (B, C, H, W)."""
+        root = A.gram(g, lambda e: (expand(lambda_, g) / (e + expand(lambda_, g))).sqrt())
+        if root is None:
+            q = expand(ratio / (1 + ratio**2).sqrt(), g)
+            root = q * g + (1 - q) * expand(lambda_, g) * A.inverse(g, lambda_)
+        return self.std * root
 
 
-def signal_statistics(y: Tensor, sigma: Tensor, floor: float) -> tuple[Tensor, Tensor]:
-    """(m, v), each (B,): mean and estimated signal deviation of y (B, ...) at level sigma (B,).
+def signal_statistics(m: Measurement, floor: float) -> tuple[Tensor, Tensor]:
+    """Return (mean, v), each (B,): mean and estimated signal deviation of y.
 
-    v^2 = max(var(y) - sigma^2, 0) + (floor sigma)^2: both are equivariant, (a m + mu, a v) for a y + mu at a sigma.
+    v^2 = max(var(y) - sigma^2, 0) + (floor sigma)^2: both are equivariant, (a mean + mu, a v) for a y + mu at a sigma.
     """
-    flat = y.flatten(1)
+    flat, sigma = m.y.flatten(1), m.level
     variance = (flat.var(1, unbiased=False) - sigma**2).clamp_min(0)
-    return flat.mean(1), (variance + (floor * sigma) ** 2).sqrt().clamp_min(torch.finfo(y.dtype).tiny)
+    return flat.mean(1), (variance + (floor * sigma) ** 2).sqrt().clamp_min(torch.finfo(m.y.dtype).tiny)

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from unveil.errors import UnveilError
-from unveil.estimators.conjugate_gradients import conjugate_gradients
-from unveil.problem import Problem
+from unveil.linalg import conjugate_gradients
+from unveil.measurement import Measurement
 from unveil.random import normal
 from unveil.shapes import expand
 
 __all__ = ["Stationary"]
 
+FLOOR = 1e-3
+"""Of the mean variance: where nothing was counted the variance that is estimated is 0."""
 ITERATIONS = 60
 """Of conjugate gradients. Masks, mosaics and CTFs need up to 40 for an error well below sigma at sigma_n, more at lower levels."""
 
@@ -30,20 +32,20 @@ ITERATIONS = 60
 class Stationary(nn.Module):
     """N(m, S) on images (C, H, W), periodic at their borders.
 
-    mean, deviation: m and v, of each pixel; v is that of the start only, before `relearn`.
+    mean, std: m and v, of each pixel; v is that of the start only, before `relearn`.
     spectrum: buffer (R, C, C), the covariance of the channels' orthonormal Fourier coefficients on the rings 0 <= r < R, squared
               units of x; r counts cycles across the longer side.
-    Raises UnveilError when deviation is not > 0.
+    Raises UnveilError when std is not > 0.
     """
 
     spectrum: Tensor
     ring: Tensor
     counted: Tensor
 
-    def __init__(self, image_shape: tuple[int, ...], mean: float = 0.5, deviation: float = 0.25) -> None:
+    def __init__(self, image_shape: tuple[int, ...], mean: float = 0.5, std: float = 0.25) -> None:
         super().__init__()
-        if not deviation > 0:
-            raise UnveilError(f"deviation must be > 0, not {deviation}: give the signals' standard deviation")
+        if not std > 0:
+            raise UnveilError(f"std must be > 0, not {std}: give the signals' standard deviation")
         channels, height, width = image_shape
         self.mean = mean
         cycles = torch.fft.fftfreq(height)[:, None] ** 2 + torch.fft.rfftfreq(width)[None] ** 2
@@ -57,7 +59,7 @@ class Stationary(nn.Module):
         self.register_buffer("counted", counted, persistent=False)
         falling = 1 / (1 + torch.arange(int(ring.max()) + 1.0) ** 2)
         falling = falling * height * width / (falling[ring] * counted).sum()
-        self.register_buffer("spectrum", deviation**2 * falling[:, None, None] * torch.eye(channels))
+        self.register_buffer("spectrum", std**2 * falling[:, None, None] * torch.eye(channels))
 
     def covariance(self, x: Tensor) -> Tensor:
         """S x (B, C, H, W)."""
@@ -69,17 +71,16 @@ class Stationary(nn.Module):
         root = vectors @ torch.diag_embed(values.clamp_min(0).sqrt()) @ vectors.mT
         return self._filter(normal(like, generator), root)
 
-    def estimate(self, problem: Problem, y: Tensor, sigma: Tensor) -> Tensor:
-        """E[x | y] (B, C, H, W) of y (B, *measurement) at the levels sigma (B,)."""
-        m = torch.full(self._shape(problem, y), self.mean, dtype=y.dtype, device=y.device)
-        return m + self._correction(problem, y - problem.predict(m), sigma)
+    def estimate(self, m: Measurement) -> Tensor:
+        """Return E[x | y] (B, C, H, W)."""
+        centre = m.operator.image(m.y) + self.mean
+        return centre + self._correction(m, m.y - m.predict(centre))
 
-    def posterior_draw(self, problem: Problem, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-        """x ~ p(x | y) (B, C, H, W), one for each y."""
-        m = torch.full(self._shape(problem, y), self.mean, dtype=y.dtype, device=y.device)
-        z = self.draw(m, generator)
-        imagined = problem.predict(m + z) + expand(sigma, y) * normal(y, generator)
-        return m + z + self._correction(problem, y - imagined, sigma)
+    def posterior_draw(self, m: Measurement, generator: torch.Generator) -> Tensor:
+        """Draw x ~ p(x | y) (B, C, H, W), one for each y."""
+        centre = m.operator.image(m.y) + self.mean
+        x = centre + self.draw(centre, generator)
+        return x + self._correction(m, m.y - m.noise.sample(m.predict(x), generator))
 
     @torch.no_grad()
     def relearn(self, x: Tensor) -> None:
@@ -91,19 +92,17 @@ class Stationary(nn.Module):
         number = torch.zeros_like(total[:, 0, 0]).index_add_(0, self.ring.flatten(), self.counted.flatten())
         self.spectrum.copy_(total / number[:, None, None])
 
-    def _correction(self, problem: Problem, residual: Tensor, sigma: Tensor) -> Tensor:
-        """S A^T (A S A^T + sigma^2 I)^-1 residual."""
+    def _correction(self, m: Measurement, residual: Tensor) -> Tensor:
+        """S A^T (A S A^T + var(n))^-1 residual."""
+        A, variance = m.operator, m.noise.variance(m.y) + FLOOR * expand(m.level**2, m.y)
 
         def apply(u: Tensor) -> Tensor:
-            return problem.predict(self.covariance(problem.adjoint(u))) + expand(sigma**2, u) * u
+            return m.predict(self.covariance(A.A_adjoint(u))) + variance * u
 
-        solved = conjugate_gradients(apply, problem.project(residual), ITERATIONS, tolerance=1e-4)
-        return self.covariance(problem.adjoint(solved))
+        solved = conjugate_gradients(apply, A.project(residual), ITERATIONS, tolerance=1e-4)
+        return self.covariance(A.A_adjoint(solved))
 
     def _filter(self, x: Tensor, spectrum: Tensor) -> Tensor:
         coefficients = torch.fft.rfft2(x, norm="ortho")
         matrices = spectrum[self.ring].to(coefficients)
         return torch.fft.irfft2(torch.einsum("hwcd,bdhw->bchw", matrices, coefficients), s=x.shape[-2:], norm="ortho")
-
-    def _shape(self, problem: Problem, y: Tensor) -> tuple[int, ...]:
-        return (len(y), *(problem.image_shape or y.shape[1:]))

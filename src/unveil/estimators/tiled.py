@@ -1,22 +1,23 @@
-"""Large images in tiles: the same f(y, sigma) at bounded memory.
+"""Large images in tiles: the same f(m) at bounded memory.
 
 Each tile is denoised with a margin of its surroundings, wider than the small UNet's reach, and the margin is dropped.
 For an estimator that also uses statistics of the whole image (the equivariant wrapper) they become the tile's.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from unveil.errors import UnveilError
-from unveil.shapes import check_images
+from unveil.measurement import Measurement
+from unveil.operators.base import Operator
 
 __all__ = ["Tiled"]
 
 
 class Tiled(nn.Module):
-    """f(y, sigma) tile by tile, for y (B, C, H, W) larger than a tile; smaller ones go through whole.
+    """f(m) tile by tile, for images larger than a tile whose operator has windows; others go through whole.
 
     tile: side of the part that a tile contributes, pixels. margin: context around it, pixels; a multiple of the
     estimator's stride so that tiles fall on the same grid as the whole image.
@@ -32,23 +33,24 @@ class Tiled(nn.Module):
         self.progress: Callable[[int], object] | None = None
         """Told the number of tiles done of an image, after each."""
 
-    def tiles(self, height: int, width: int) -> int:
-        """Into how many tiles an image is cut."""
-        if max(height, width) <= self.tile + 2 * self.margin:
+    def tiles(self, operator: Operator, height: int, width: int) -> int:
+        """Return into how many tiles an image is cut."""
+        if max(height, width) <= self.tile + 2 * self.margin or operator.window((0, 0, 1, 1)) is None:
             return 1
         return -(-height // self.tile) * -(-width // self.tile)
 
-    def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        check_images(y)
-        height, width = y.shape[-2:]
-        if self.tiles(height, width) == 1:
-            return self.f(y, sigma)
-        x_hat, done = torch.empty_like(y), 0
+    def forward(self, m: Measurement) -> Tensor:
+        height, width = m.y.shape[-2:]
+        if self.tiles(m.operator, height, width) == 1:
+            whole: Tensor = self.f(m)
+            return whole
+        x_hat, done = m.operator.image(m.y), 0
         for top in range(0, height, self.tile):
             for left in range(0, width, self.tile):
                 up, before = max(0, top - self.margin), max(0, left - self.margin)
                 bottom, right = min(height, top + self.tile), min(width, left + self.tile)
-                part = self.f(y[..., up : bottom + self.margin, before : right + self.margin], sigma)
+                below, beyond = min(height, bottom + self.margin), min(width, right + self.margin)
+                part = self.f(_window(m, (up, before, below - up, beyond - before)))
                 x_hat[..., top:bottom, left:right] = part[..., top - up :, left - before :][
                     ..., : bottom - top, : right - left
                 ]
@@ -56,3 +58,12 @@ class Tiled(nn.Module):
                 if self.progress is not None:
                     self.progress(done)
         return x_hat
+
+
+def _window(m: Measurement, box: tuple[int, int, int, int]) -> Measurement:
+    """What m tells of the window (top, left, height, width)."""
+    top, left, height, width = box
+    operator = m.operator.window(box)
+    if operator is None:
+        raise UnveilError("the operator has no windows: its measurements cannot be cut into tiles")
+    return replace(m, y=m.y[..., top : top + height, left : left + width], operator=operator)

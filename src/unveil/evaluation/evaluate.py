@@ -3,31 +3,21 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
-from unveil.diffusion import (
-    DPM2M,
-    SCHEDULES,
-    SOLVERS,
-    Solver,
-    posterior_samples,
-    reconstruction_samples,
-    samples_under_prior,
-)
-from unveil.estimators import PreconditionedDenoiser, Tiled
+from unveil.dataset import Dataset
+from unveil.diffusion import SCHEDULES, posterior_samples, samples_under_prior
+from unveil.estimators import Preconditioned, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.reference import check_reference
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
-from unveil.problem import DENOISING, Problem, Several
+from unveil.measurement import Estimator, Measurement
 from unveil.random import make_generator
-from unveil.risks import told
-from unveil.training.imaging import HIGHEST
 
 __all__ = ["Evaluation", "Figures", "counted", "draw_samples", "evaluate", "mean_figures"]
 
@@ -66,49 +56,42 @@ class Evaluation:
 
 
 def draw_samples(
-    f: nn.Module,
-    y: Tensor,
-    sigma_n: float,
+    f: Estimator,
+    m: Measurement,
     config: SamplingConfig,
     generator: torch.Generator,
     progress: Callable[[int, int], object] | None = None,
-    problem: Problem = DENOISING,
-    prior: PreconditionedDenoiser | None = None,
+    prior: Preconditioned | None = None,
 ) -> Tensor:
-    """Posterior samples (S, B, C, H, W) of measurements y (B, *measurement) at level sigma_n, as `config` says.
+    """Draw posterior samples (S, B, C, H, W) of m, as `config` says.
 
-    A gain that is still to be fitted counts as 0: `Run.gain` is the fitted one. prior: of the images, learned in rounds; x is then
-    drawn under it, and else by f in measurement space.
+    An inflation that is still to be fitted counts as 0: `Run.gain` is the fitted one. prior: of the images, learned in rounds; x is
+    then drawn under it, and else by f, by going on measuring.
     """
-    solver, schedule, sigma_min = make_solver(config), SCHEDULES[config.schedule], config.lowest * sigma_n
+    schedule = SCHEDULES[config.schedule]
     if prior is not None:
-        start = told(f, problem)(y, torch.full((len(y),), sigma_n, device=y.device)).detach()
+        with torch.no_grad():
+            about = f(m)
         return samples_under_prior(
-            prior, problem, y, sigma_n, start, HIGHEST * prior.deviation, samples=config.samples, steps=config.steps,
-            solver=solver, schedule=schedule, sigma_min=sigma_min, generator=generator, progress=progress,
+            prior, m, about, HIGHEST * prior.std, generator, samples=config.samples, steps=config.steps, schedule=schedule,
+            lowest=config.lowest, progress=progress,
         )  # fmt: skip
-    batch = max(1, PIXELS_AT_ONCE // y[0].numel())
-    whole = problem.operator is None
-    draw = partial(posterior_samples, f) if whole else partial(reconstruction_samples, told(f, problem), problem)
-    return draw(
-        y,
-        sigma_n,
+    return posterior_samples(
+        f,
+        m,
+        generator,
         samples=config.samples,
         steps=config.steps,
-        solver=solver,
         schedule=schedule,
-        sigma_min=sigma_min,
-        batch=batch,
-        generator=generator,
+        lowest=config.lowest,
+        inflation=0.0 if isinstance(config.gain, str) else config.gain,
+        batch=max(1, PIXELS_AT_ONCE // m.y[0].numel()),
         progress=progress,
     )
 
 
-def make_solver(config: SamplingConfig) -> Solver:
-    if config.solver == "dpm2m":
-        return DPM2M(0.0 if isinstance(config.gain, str) else config.gain)
-    return SOLVERS[config.solver]()
-
+HIGHEST = 4.0
+"""Level at which samples under a learned prior start, in deviations of the images."""
 
 PIXELS_AT_ONCE = 2**21
 """Entries denoised at once: the small UNet needs about 400 bytes for each, under 1 GiB in all."""
@@ -116,8 +99,7 @@ PIXELS_AT_ONCE = 2**21
 
 def evaluate(
     f: nn.Module,
-    source: ImageSource,
-    sigma_n: float,
+    data: Dataset,
     sampling: SamplingConfig,
     *,
     reference: ImageSource | None = None,
@@ -125,34 +107,28 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], object] | None = None,
-    problem: Problem | Several = DENOISING,
-    prior: PreconditionedDenoiser | None = None,
+    prior: Preconditioned | None = None,
 ) -> Iterator[Evaluation]:
-    """Evaluate f on each measurement of `source`; posterior samples of the first `sampled` ones.
+    """Evaluate f on each measurement of `data`; posterior samples of the first `sampled` ones.
 
-    problem: of the measurements, in their order; with an operator f is f(y, sigma, problem). prior: as in `draw_samples`.
-    reference: the clean images, in the same order and of the same shapes. progress: (images done, all).
+    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. progress: (images done, all).
     Raises UnveilError when the reference does not match.
     """
     if reference is not None:
-        check_reference(source, reference, problem.image_shape)
-    f = f.to(device).eval()
-    if problem is DENOISING:
-        f = Tiled(f)
-    for i in range(len(source)):
+        check_reference(data.source, reference, data.operator.image_shape)
+    f = Tiled(f.to(device).eval())
+    for i in range(len(data)):
         generator = make_generator(device, seed, i)
-        y = source.read(i)[None].to(device)
+        m = data[i].to(device)
         x = None if reference is None else reference.read(i)[None].to(device)
-        part = problem.at(torch.tensor([i], device=device))
         with torch.no_grad():
-            x_hat = told(f, part)(y, torch.full((1,), sigma_n, device=y.device))
-        estimated = estimate_error(f, y, sigma_n, generator, problem=part)
-        samples = draw_samples(f, y, sigma_n, sampling, generator, problem=part, prior=prior) if i < sampled else None
-        raw = part.pseudo_inverse(y)
-        figures = _figures(source.name(i), raw, x_hat, estimated, samples, x, part)
-        if part.operator is not None:
-            hidden = psnr(float(estimate_hidden_error(f, y, sigma_n, part, generator)))
-            figures = replace(figures, psnr_hidden=hidden)
+            x_hat = f(m)
+        estimated = estimate_error(f, m, generator)
+        samples = draw_samples(f, m, sampling, generator, prior=prior) if i < sampled else None
+        raw = m.operator.A_dagger(m.y)
+        figures = _figures(data.source.name(i), raw, x_hat, estimated, samples, x, m)
+        if m.operator.unseen:
+            figures = replace(figures, psnr_hidden=psnr(float(estimate_hidden_error(f, m, generator))))
         yield Evaluation(
             figures,
             raw[0].cpu(),
@@ -161,7 +137,7 @@ def evaluate(
             None if x is None else x[0].cpu(),
         )
         if progress is not None:
-            progress(i + 1, len(source))
+            progress(i + 1, len(data))
 
 
 def _figures(
@@ -171,11 +147,11 @@ def _figures(
     estimated: Tensor,
     samples: Tensor | None,
     x: Tensor | None,
-    problem: Problem,
+    m: Measurement,
 ) -> Figures:
     figures: dict[str, float] = {"psnr_estimate": psnr(float(estimated))}
     if samples is not None and len(samples) > 1:
-        figures["spread_over_error"] = measured_spread(samples, problem) / positive(float(estimated.mean()))
+        figures["spread_over_error"] = measured_spread(samples, m) / positive(float(estimated.mean()))
     if x is not None:
         error = mean_square_error(x_hat, x)
         figures |= {
@@ -192,11 +168,10 @@ def _figures(
     return Figures(name, **figures)
 
 
-def measured_spread(samples: Tensor, problem: Problem) -> float:
-    """The mean variance over the samples (S, B, *image) of A x on the measured entries."""
-    u = torch.stack([problem.predict(x) for x in samples])
-    variance = posterior_variance(u)
-    return float(problem.inner(variance, torch.ones_like(variance)).mean())
+def measured_spread(samples: Tensor, m: Measurement) -> float:
+    """Return the mean variance over the samples (S, B, *image) of A x on the measured entries."""
+    u = torch.stack([m.predict(x) for x in samples])
+    return float(m.operator.mean(posterior_variance(u)).mean())
 
 
 def positive(error: float) -> float:

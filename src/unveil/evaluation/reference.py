@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from unveil.data import ImageSource
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.identify.look import spread
-from unveil.problem import DENOISING, Problem, Several
+from unveil.measurement import Measurement
 
 __all__ = ["check_reference", "pair_by_name", "reference_contradiction"]
 
@@ -91,18 +92,15 @@ def _common(names: list[str]) -> int:
     return next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), len(first))
 
 
-def reference_contradiction(
-    source: ImageSource, reference: ImageSource, sigma: float, problem: Problem | Several = DENOISING
-) -> str | None:
-    """A line where references are not on the scale of the measurements, or do not show what these do; None where they do.
+def reference_contradiction(data: Dataset, reference: ImageSource) -> str | None:
+    """Return a line where references are not on the scale of the measurements, or do not show what these do; None where they do.
 
-    reference: in the order and of the shapes of `source`. sigma: the noise level of the measurements by `problem`.
+    reference: in the order and of the shapes of the measurements.
     """
     found = []
-    chosen = spread(len(source))
+    chosen = spread(len(data))
     for i in chosen:
-        part = problem.at(torch.tensor([i]))
-        line = _contradiction(source.read(i)[None], reference.read(i)[None], sigma, part)
+        line = _contradiction(data[i], reference.read(i)[None])
         if line is not None:
             found.append(f"{reference.where(i)} {line}")
     if not found:
@@ -110,17 +108,17 @@ def reference_contradiction(
     return f"{found[0]} ({len(found)} of {len(chosen)} references looked at are so): figures with the reference do not hold"
 
 
-def _contradiction(y: Tensor, x: Tensor, sigma: float, problem: Problem) -> str | None:
-    u = problem.predict(x)
+def _contradiction(m: Measurement, x: Tensor) -> str | None:
+    y, u, sigma = m.y, m.predict(x), float(m.level[0])
     noise = sigma
-    measured = problem.project(torch.ones_like(y)) != 0
+    measured = m.operator.project(torch.ones_like(y)) != 0
     residual = float((y - u)[measured].double().square().mean().sqrt())
     if residual < NEAR * sigma:
         return (
             f"is the measurement itself, or was made from it: they differ by {residual:.2g}, where noise of level {sigma:.2g} is "
             "between a measurement and its clean image"
         )
-    if problem.operator is None and min(y.shape[-2:]) >= 4 * BLOCK:
+    if not m.operator.unseen and min(y.shape[-2:]) >= 4 * BLOCK:
         u, y, noise = avg_pool2d(u, BLOCK), avg_pool2d(y, BLOCK), sigma / BLOCK
         entries = torch.ones_like(u).bool()
     else:

@@ -9,36 +9,24 @@ entries which are hidden from f tell: |y_2 - A_2 f(y_1)|^2 / m_2 - sigma^2, wher
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from unveil.problem import DENOISING, Problem
-from unveil.risks import SURE, HiddenEntries, told
-from unveil.shapes import per_sample
+from unveil.losses import HiddenEntries, Stein
+from unveil.measurement import Estimator, Measurement
 
 __all__ = ["estimate_error", "estimate_hidden_error"]
 
 
 @torch.no_grad()
-def estimate_error(
-    f: nn.Module,
-    y: Tensor,
-    sigma: float | Tensor,
-    generator: torch.Generator,
-    probes: int = 4,
-    problem: Problem = DENOISING,
-) -> Tensor:
-    """An unbiased estimate of |A (f(y) - x)|^2 / m (B,), the mean over `probes` probes of the divergence.
+def estimate_error(f: Estimator, m: Measurement, generator: torch.Generator, probes: int = 4) -> Tensor:
+    """Return an unbiased estimate of |A (f(y) - x)|^2 / m (B,), the mean over `probes` probes of the divergence.
 
-    f: f(y, sigma), or f(y, sigma, problem) where the problem has an operator. y: measurements (B, C, H, W). sigma: their noise
-    level, a number or (B,). It may be negative where the error is small against the noise of the estimate.
+    It may be negative where the error is small against the noise of the estimate.
     """
-    risk, level = SURE(problem=problem), per_sample(sigma, y)
-    return torch.stack([risk(told(f, problem), y, level, generator) for _ in range(probes)]).mean(0)
+    return torch.stack([Stein()(f, m, generator) for _ in range(probes)]).mean(0)
 
 
 @torch.no_grad()
-def estimate_hidden_error(
-    f: nn.Module, y: Tensor, sigma: float | Tensor, problem: Problem, generator: torch.Generator
-) -> Tensor:
-    """An unbiased estimate (B,) of |A_2 (f(y_1) - x)|^2 / m_2 on a tenth of the measured entries, hidden from f."""
-    return HiddenEntries(problem)(told(f, problem), y, per_sample(sigma, y), generator)
+def estimate_hidden_error(f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
+    """Return an unbiased estimate (B,) of |A_2 (f(y_1) - x)|^2 / m_2 on a tenth of the measured entries, hidden from f."""
+    return HiddenEntries()(f, m, generator)

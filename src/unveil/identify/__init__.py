@@ -8,7 +8,7 @@ from unveil.identify.outliers import outliers
 from unveil.identify.scale import ScaleCheck, scale_invariance
 from unveil.identify.seen import Seen, out_of_range, see
 from unveil.identify.spectrum import TOLERANCE, Spectrum, find_spectrum
-from unveil.identify.verdict import Verdict, check_problem
+from unveil.identify.verdict import Verdict, check_operator
 
 __all__ = [
     "TOLERANCE",
@@ -16,7 +16,7 @@ __all__ = [
     "Seen",
     "Spectrum",
     "Verdict",
-    "check_problem",
+    "check_operator",
     "commutes",
     "constant_images",
     "contradictions",

@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 from unveil.symmetry import Symmetry
 
 __all__ = ["JUDGED", "Average"]
@@ -37,17 +37,15 @@ class Average:
     complete: every g and every operator is in it. judged: how many of the n dimensions are judged.
     """
 
-    def __init__(
-        self, problem: Problem | Several, symmetry: Symmetry, like: Tensor, generator: torch.Generator
-    ) -> None:
-        self.problem = problem
+    def __init__(self, operator: Operator, symmetry: Symmetry, like: Tensor, generator: torch.Generator) -> None:
+        self.operator = operator.to(like.device)
         self.symmetry = symmetry
         self.like = like
         self.shape = tuple(like.shape[1:])
         self.n = like[0].numel()
         largest = max(64, min(1024, BUDGET // self.n))
         order = symmetry.order(self.shape)
-        operators = len(problem) if isinstance(problem, Several) else 1
+        operators = operator.count or 1
         turns = math.ceil(math.pi * max(self.shape[-2:]))
         g = symmetry.cover(like, largest if math.isfinite(order) else min(largest, turns), generator)
         count = len(g) * operators
@@ -75,8 +73,8 @@ class Average:
         total = torch.zeros_like(v)
         size = max(1, CHUNK // self.n)
         for g, which in zip(self.g.split(size), self.which.split(size)):
-            problem = self.problem.at(which)
-            seen = problem.adjoint(problem.predict(self.symmetry.linear_part(v.expand(len(g), *self.shape), g)))
+            A = self.operator.select(which)
+            seen = A.A_adjoint(A.A(self.symmetry.linear_part(v.expand(len(g), *self.shape), g)))
             total += self.symmetry.adjoint(seen, g).sum(0)
         return self.project(total / len(self.g))
 
@@ -85,6 +83,6 @@ class Average:
         eye = torch.eye(self.n, dtype=self.like.dtype, device=self.like.device).reshape(self.n, *self.shape)
         total = torch.zeros(self.n, self.n, dtype=eye.dtype, device=eye.device)
         for g, which in zip(self.g.split(1), self.which.split(1)):
-            seen = self.problem.at(which).predict(self.symmetry.linear_part(eye, g.expand(self.n, -1))).flatten(1)
+            seen = self.operator.select(which).A(self.symmetry.linear_part(eye, g.expand(self.n, -1))).flatten(1)
             total.addmm_(seen, seen.mT)
         return total / len(self.g)

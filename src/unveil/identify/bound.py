@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 
 __all__ = ["least_measurements", "measured_entries"]
 
@@ -20,11 +20,13 @@ def least_measurements(n: int, order: float, operators: int = 1) -> int:
     return max(1, math.ceil(n / (order * operators)))
 
 
-def measured_entries(problem: Problem | Several, image_shape: tuple[int, ...]) -> int:
-    """m: the real entries measured by one operator; of several, by the one that measures most."""
-    shape = problem.measurement_shape or image_shape
-    which = torch.arange(len(problem) if isinstance(problem, Several) else 1)
+def measured_entries(operator: Operator, image_shape: tuple[int, ...]) -> int:
+    """Return m: the real entries measured by one operator; of several, by the one that measures most."""
+    shape = operator.measurement_shape or image_shape
+    if operator.measured is None:
+        return math.prod(shape)
     most = 0
-    for part in which.split(max(1, 2**22 // math.prod(shape))):
-        most = max(most, int(problem.at(part).count(torch.ones(len(part), *shape)).max()))
+    for part in torch.arange(operator.count or 1).split(max(1, 2**22 // math.prod(shape))):
+        seen = operator.select(part).project(torch.ones(len(part), *shape))
+        most = max(most, int(seen.flatten(1).sum(1).max()))
     return most

@@ -22,7 +22,7 @@ import math
 import torch
 from torch import Tensor
 
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 from unveil.random import normal
 from unveil.shapes import expand
 from unveil.symmetry import Symmetry
@@ -36,7 +36,7 @@ PIXELS = 2**16
 
 
 def equivariance_gap(
-    problem: Problem | Several, symmetry: Symmetry, image_shape: tuple[int, ...], generator: torch.Generator
+    operator: Operator, symmetry: Symmetry, image_shape: tuple[int, ...], generator: torch.Generator
 ) -> float:
     """The gap of images (C, H, W): 0 where A commutes with the symmetry, about 1 where it has nothing to do with it.
 
@@ -55,10 +55,10 @@ def equivariance_gap(
     g = symmetry.draw(x, generator)
     factor = expand(symmetry.noise_factor(g), x)
     moved = symmetry.linear_part(x, g) / factor
-    operators = len(problem) if isinstance(problem, Several) else 1
-    local = problem.at(torch.randint(0, operators, (count,), generator=generator, device=x.device))
-    still = local.adjoint(local.predict(x))
-    back = symmetry.adjoint(local.adjoint(local.predict(moved)), g) / factor
+    which = torch.randint(0, operator.count or 1, (count,), generator=generator, device=x.device)
+    local = operator.select(which).to(x.device)
+    still = local.A_adjoint(local.A(x))
+    back = symmetry.adjoint(local.A_adjoint(local.A(moved)), g) / factor
     movement = (moved - x).norm() / x.norm()
     if not movement > 1e-6:
         return 0.0

@@ -9,7 +9,7 @@ from unveil.data import ImageSource
 from unveil.identify.kspace import centre_line, level_line
 from unveil.identify.masks import mask_line
 from unveil.identify.sinograms import axes_line
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 
 __all__ = ["instrument_contradictions"]
 
@@ -18,16 +18,16 @@ MEASUREMENTS = 8
 
 
 def instrument_contradictions(
-    kind: str, source: ImageSource, problem: Problem | Several, sigma: float | None = None
+    kind: str, source: ImageSource, operator: Operator, sigma: float | None = None
 ) -> list[str]:
-    """Where measurements, all of one shape, are not what `problem` says; empty where all is well.
+    """Where measurements, all of one shape, are not what `operator` says; empty where all is well.
 
     kind: of the system. sigma: the noise level as stated, in the units of the measurements; None: not stated.
     Raises what `source.read` raises.
     """
     which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
     y = torch.stack([source.read(int(i)) for i in which])
-    part = problem.at(which)
+    part = operator.select(which)
     lines = [mask_line(y, part.measured, centred=kind == "mri")]
     if kind == "mri":
         lines += [centre_line(y), level_line(y, part.measured, sigma)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.noise import estimate_common_sigma
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 
 __all__ = ["find_level"]
 
@@ -19,16 +19,16 @@ SMALLEST = 16
 """Side of an image whose noise is looked for, pixels."""
 
 
-def find_level(problem: Problem | Several, image_shape: tuple[int, ...], y: Tensor) -> float | str:
+def find_level(operator: Operator, image_shape: tuple[int, ...], y: Tensor) -> float | str:
     """sigma of the noise in measurements y (B, *measurement), or why it was not looked for."""
-    part = problem.at(torch.zeros(1, dtype=torch.long, device=y.device))
+    part = operator.select(torch.zeros(1, dtype=torch.long)).to(y.device)
     if part.measured is not None:
         return "entries are missing"
     if y.ndim != 4 or min(y.shape[-2:]) < SMALLEST:
         return f"the measurements are smaller than {SMALLEST} x {SMALLEST}"
     point = torch.zeros(1, *image_shape, dtype=y.dtype, device=y.device)
     point[0, 0, image_shape[-2] // 2, image_shape[-1] // 2] = 1
-    squares = part.predict(point).square()
+    squares = part.A(point).square()
     if not float(squares.sum() ** 2) <= SPREAD * squares.numel() * float(squares.square().sum()):
         return "the measurements do not look like images"
     try:

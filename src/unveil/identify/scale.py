@@ -1,4 +1,4 @@
-"""Do images look alike at every scale? From noisy measurements, before dilation is used (`unveil.risks.dilate`).
+"""Do images look alike at every scale? From noisy measurements, before dilation is used (`unveil.training.batches`).
 
 Let y_k be the means of y = x + n, n ~ N(0, sigma^2 I), over blocks of k x k pixels, and y_2k repeated twice along each
 axis. The energy of the details of y_k,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from unveil.identify.average import Average
-from unveil.identify.lanczos import lanczos
-from unveil.problem import Problem, Several
+from unveil.linalg import lanczos
+from unveil.operators.base import Operator
 from unveil.random import normal
 from unveil.symmetry import Product, Symmetry
 
@@ -69,7 +69,7 @@ class Spectrum:
 
 
 def find_spectrum(
-    problem: Problem | Several,
+    operator: Operator,
     symmetry: Symmetry | None,
     image_shape: tuple[int, ...],
     generator: torch.Generator,
@@ -80,10 +80,10 @@ def find_spectrum(
     """
     group = Product() if symmetry is None else symmetry
     like = torch.empty(1, *image_shape, dtype=torch.float64, device=generator.device)
-    average = Average(problem, group, like, generator)
+    average = Average(operator, group, like, generator)
     if float(average.n) ** 3 * len(average.g) <= DENSE:
         return _by_matrix(average)
-    average = Average(problem, group, like.float(), generator)
+    average = Average(operator, group, like.float(), generator)
     return _by_lanczos(average, generator)
 
 

@@ -1,11 +1,11 @@
-"""What each symmetry of a product does for a problem, and which others would do something."""
+"""What each symmetry of a product does for an operator, and which others would do something."""
 
 from collections.abc import Sequence
 
 import torch
 
 from unveil.identify.equivariance import commutes, equivariance_gap
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 from unveil.symmetry import SYMMETRIES, Amplitude, Permute, Product, Shift, Symmetry
 
 __all__ = ["factors_of", "may_be_left_out", "name_of", "suggestion"]
@@ -32,7 +32,7 @@ def may_be_left_out(factor: Symmetry, factors: Sequence[Symmetry]) -> bool:
 
 
 def suggestion(
-    problem: Problem | Several, factors: Sequence[Symmetry], shape: tuple[int, ...], generator: torch.Generator
+    operator: Operator, factors: Sequence[Symmetry], shape: tuple[int, ...], generator: torch.Generator
 ) -> str:
     """Symmetries that move what A sees, other than those at hand, and more operators."""
     present = {name_of(factor) for factor in factors}
@@ -42,9 +42,9 @@ def suggestion(
         if name in present or (name == "quarter" and shape[-2] != shape[-1]):
             continue
         candidate = SYMMETRIES[name]()
-        if not commutes(equivariance_gap(problem, candidate, shape, generator), candidate):
+        if not commutes(equivariance_gap(operator, candidate, shape, generator), candidate):
             helpful.append(name)
-    more = "more operators" if isinstance(problem, Several) else "several operators (other masks, angles, defoci)"
+    more = "more operators" if operator.count else "several operators (other masks, angles, defoci)"
     if not helpful:
         return f"measure with {more}: no other symmetry known here moves what is seen"
     return f"add {' or '.join(helpful)} to the symmetries, if the images have it, or measure with {more}"

@@ -1,4 +1,4 @@
-"""Can this be learned? All checks of a problem, a symmetry and some measurements, before an hour is spent on training.
+"""Can this be learned? All checks of an operator, a symmetry and some measurements, before an hour is spent on training.
 
 In this order: the adjoint is one; the noise can be undone (`unveil.identify.noise`); there are enough measurements
 (`unveil.identify.bound`); A, or the operators together, with the symmetry where A does not commute with it
@@ -24,10 +24,10 @@ from unveil.identify.level import find_level
 from unveil.identify.noise import noise_family
 from unveil.identify.spectrum import TOLERANCE, Spectrum, find_spectrum
 from unveil.identify.suggest import factors_of, may_be_left_out, name_of, suggestion
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 from unveil.symmetry import Product, Symmetry
 
-__all__ = ["Verdict", "check_problem"]
+__all__ = ["Verdict", "check_operator"]
 
 WRONG_LEVEL = 1.25
 """The ratio of the noise level found to the one declared, or its inverse, above which it is said."""
@@ -94,8 +94,8 @@ class Verdict:
         return numbers
 
 
-def check_problem(
-    problem: Problem | Several,
+def check_operator(
+    operator: Operator,
     symmetry: Symmetry | None = None,
     *,
     generator: torch.Generator,
@@ -104,7 +104,7 @@ def check_problem(
     y: Tensor | None = None,
     noise: str = "gaussian",
 ) -> Verdict:
-    """Whether images can be learned from measurements by `problem`, their law being invariant under `symmetry`.
+    """Whether images can be learned from measurements by `operator`, their law being invariant under `symmetry`.
 
     symmetry:    T_g; None: none is known.
     image_shape: (C, H, W); needed where A is the identity, when no y is given.
@@ -113,24 +113,22 @@ def check_problem(
     generator:   of all draws; what is computed is computed on its device.
     Raises UnveilError where the shape of the images is not known, for a noise family or a symmetry that cannot be applied.
     """
-    shape = problem.image_shape or image_shape or (None if y is None else tuple(y.shape[1:]))
+    shape = operator.image_shape or image_shape or (None if y is None else tuple(y.shape[1:]))
     if shape is None:
         raise UnveilError("the shape of the images is not known: pass image_shape, (C, H, W)")
     verdict = Verdict()
-    if not _adjoint_is_right(verdict, problem, shape, generator):
+    if not _adjoint_is_right(verdict, operator, shape, generator):
         return verdict
     _judge_noise(verdict, noise)
-    _judge_operator(verdict, problem, symmetry, shape, generator)
-    _judge_level(verdict, problem, shape, sigma, y)
+    _judge_operator(verdict, operator, symmetry, shape, generator)
+    _judge_level(verdict, operator, shape, sigma, y)
     return verdict
 
 
-def _adjoint_is_right(
-    verdict: Verdict, problem: Problem | Several, shape: tuple[int, ...], generator: torch.Generator
-) -> bool:
-    like = torch.zeros(1, *(problem.measurement_shape or shape), device=generator.device)
+def _adjoint_is_right(verdict: Verdict, operator: Operator, shape: tuple[int, ...], generator: torch.Generator) -> bool:
+    like = torch.zeros(1, *(operator.measurement_shape or shape), device=generator.device)
     try:
-        problem.at(torch.zeros(1, dtype=torch.long, device=like.device)).check_adjoint(like, generator)
+        operator.select(torch.zeros(1, dtype=torch.long)).to(like.device).check_adjoint(like, generator)
     except UnveilError as error:
         verdict.learnable = False
         verdict.reasons.append(str(error))
@@ -148,17 +146,17 @@ def _judge_noise(verdict: Verdict, noise: str) -> None:
 
 def _judge_operator(
     verdict: Verdict,
-    problem: Problem | Several,
+    operator: Operator,
     symmetry: Symmetry | None,
     shape: tuple[int, ...],
     generator: torch.Generator,
 ) -> None:
-    count = len(problem) if isinstance(problem, Several) else 1
+    count = operator.count or 1
     factors = factors_of(symmetry)
-    verdict.measured = measured_entries(problem, shape)
+    verdict.measured = measured_entries(operator, shape)
     verdict.needed = least_measurements(math.prod(shape), Product(factors).order(shape), count)
-    verdict.gaps = {name_of(factor): equivariance_gap(problem, factor, shape, generator) for factor in factors}
-    verdict.alone = find_spectrum(problem, None, shape, generator)
+    verdict.gaps = {name_of(factor): equivariance_gap(operator, factor, shape, generator) for factor in factors}
+    verdict.alone = find_spectrum(operator, None, shape, generator)
     subject = "A alone sees" if count == 1 else f"the {count} operators together see"
     verdict.reasons.append(f"{subject} {_rank(verdict.alone)} dimensions of the images")
     if verdict.alone.full:
@@ -171,14 +169,14 @@ def _judge_operator(
         )
     if len(idle) < len(factors):
         group = Product([factor for factor in factors if not (factor in idle and may_be_left_out(factor, factors))])
-        verdict.moved = find_spectrum(problem, group, shape, generator)
+        verdict.moved = find_spectrum(operator, group, shape, generator)
         verdict.reasons.append(_with_symmetry(verdict.moved, group, shape))
-    _judge_spectrum(verdict, problem, factors, shape, generator)
+    _judge_spectrum(verdict, operator, factors, shape, generator)
 
 
 def _judge_spectrum(
     verdict: Verdict,
-    problem: Problem | Several,
+    operator: Operator,
     factors: Sequence[Symmetry],
     shape: tuple[int, ...],
     generator: torch.Generator,
@@ -196,7 +194,7 @@ def _judge_spectrum(
         verdict.reasons.append("among them the mean of the image")
     if verdict.measured is not None and verdict.needed is not None and verdict.measured < verdict.needed:
         verdict.reasons.append(f"{verdict.measured} measured entries are less than the {verdict.needed} that it takes")
-    verdict.what_to_change.append(suggestion(problem, factors, shape, generator))
+    verdict.what_to_change.append(suggestion(operator, factors, shape, generator))
 
 
 def _closely(factor: Symmetry, verdict: Verdict) -> str:
@@ -215,11 +213,11 @@ def _with_symmetry(moved: Spectrum, group: Product, shape: tuple[int, ...]) -> s
 
 
 def _judge_level(
-    verdict: Verdict, problem: Problem | Several, shape: tuple[int, ...], sigma: float | None, y: Tensor | None
+    verdict: Verdict, operator: Operator, shape: tuple[int, ...], sigma: float | None, y: Tensor | None
 ) -> None:
     if y is None:
         return
-    found = find_level(problem, shape, y)
+    found = find_level(operator, shape, y)
     if isinstance(found, str):
         verdict.reasons.append(f"the noise level was not looked for in the data: {found}")
         return

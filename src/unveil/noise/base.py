@@ -1,28 +1,87 @@
-"""The contract of a noise family: y ~ p(y | u), u = A x the noiseless measurement, E[y | u] = u."""
+"""The contract of a noise family: what t times the exposure of a measurement would give.
+
+Let exposure t = 1 be the measurement as it was taken, y ~ p(y | u) with E[y | u] = u = A x. A family says how y_t, of t times
+the exposure, is distributed (`exposed`, `sample`), and how to take exposure away from what was measured (`noisier`). Since
+
+    y = t y_t + (1 - t) y_rest,     y_rest = (y - t y_t) / (1 - t) independent of y_t given u, of mean u and exposure 1 - t
+
+all else follows, once for all families: losses, sampling, levels below and above the measured one. With several samples each
+has a t of its own. The parameters of a family are tensors, () or (B,), and are on the device of y.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["Noise"]
+from unveil.random import signs
+from unveil.shapes import expand
+
+__all__ = ["Mean", "Noise"]
+
+Mean = Callable[[Tensor], Tensor]
+"""y (B, *measurement) -> its mean (B,) over the entries that are measured."""
 
 
+@dataclass(frozen=True, eq=False)
 class Noise(ABC):
-    """One family of noise at a known level. All draws come from the generator that is passed."""
+    """One family, its parameters known. All draws come from the generator that is passed.
+
+    additive: whether the noise does not depend on the signal, so that y + mu 1 has the same.
+    """
+
+    additive: ClassVar[bool] = False
 
     @abstractmethod
-    def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """A measurement y (B, ...) of the noiseless measurement u = `clean` (B, ...)."""
+    def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw a measurement y (B, ...) of the noiseless u (B, ...)."""
 
     @abstractmethod
-    def level(self, y: Tensor) -> Tensor:
-        """The level sigma (B,) of each sample of y (B, ...), in the units of y."""
+    def exposed(self, t: float | Tensor) -> Self:
+        """Return the noise at exposure t > 0, a number or (B,)."""
 
     @abstractmethod
-    def scaled(self, a: float | Tensor) -> "Noise":
-        """The noise of a y, for a > 0: a number or one per sample (B,)."""
+    def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw y_t (B, ...), at exposure t (B,) in (0, 1], from y (B, ...) alone."""
 
     @abstractmethod
-    def recorrupt(self, y: Tensor, a: float | Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Two views (y_1, y_2) of y, independent given u and each of mean u; y_1 is the noisier input for larger a."""
+    def scaled(self, a: float | Tensor) -> Self:
+        """Return the noise of a y, for a > 0, a number or (B,)."""
+
+    @abstractmethod
+    def variance(self, u: Tensor) -> Tensor:
+        """Return var(y | u) (B, ...), affine in u: so variance(y) is an unbiased estimate of it."""
+
+    def level(self, y: Tensor, mean: Mean) -> Tensor:
+        """Return the level sigma (B,) that an estimator is told: the root of the mean variance, in the units of y."""
+        return mean(self.variance(y)).clamp_min(torch.finfo(y.dtype).tiny).sqrt()
+
+    def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
+              step: float = 0.01) -> Tensor:  # fmt: skip
+        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, of a differentiable h with h_y = h(y), by one more pass of h.
+
+            E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = variance(y)
+
+        is Stein's identity (1981, https://doi.org/10.1214/aos/1176345632), exact for Gaussian noise; of other families it is the
+        first order in the noise of what each says. By Monte Carlo (Ramani, Blu and Unser 2008,
+        https://doi.org/10.1109/TIP.2008.2001404): (v w)^T (h(y + s w) - h(y)) / s, w_i = +-1, has this mean up to O(s^2).
+
+        step: s as a multiple of the level; small against the scale on which h bends, which is the noise's own.
+        """
+        s = expand(step * self.level(y, mean), y)
+        w = signs(y, generator)
+        return mean(self.variance(y) * w * (h(y + s * w) - h_y) / s)
+
+    def select(self, which: Tensor) -> Self:
+        """Return the noise of the samples numbered `which` (B,)."""
+        return self._each(lambda value: value[which.to(value.device)] if value.ndim else value)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the noise with its parameters on `device`."""
+        return self._each(lambda value: value.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})

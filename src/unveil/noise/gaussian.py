@@ -1,46 +1,60 @@
 """Additive white Gaussian noise: y = u + sigma w, w ~ N(0, I).
 
-Recorruption (Pang et al. 2021, https://doi.org/10.1109/CVPR46437.2021.00208): with a fresh w ~ N(0, I)
+    y_t = u + sigma t^(-1/2) w,     from y:  y_t = y + sigma (1 / t - 1)^(1/2) w,  w fresh
 
-    y_1 = y + a sigma w,    y_2 = y - sigma w / a
-
-have covariance sigma^2 (1 - a / a) = 0, hence are independent given u, with variances sigma^2 (1 + a^2) and
-sigma^2 (1 + 1 / a^2).
+y_t and y_rest = y - sigma (t / (1 - t))^(1/2) w are independent given u, for their noises have the covariance
+sigma^2 (1 - (1 / t - 1)^(1/2) (t / (1 - t))^(1/2)) = 0. With a^2 = 1 / t - 1 these are the two views of recorruption (Pang et al.
+2021, https://doi.org/10.1109/CVPR46437.2021.00208).
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.noise.base import Noise
+from unveil.noise.base import Mean, Noise
 from unveil.random import normal
 from unveil.shapes import expand, per_sample
 
 __all__ = ["Gaussian"]
 
 
+@dataclass(frozen=True, eq=False)
 class Gaussian(Noise):
-    """N(0, sigma^2 I) on every entry of y. Complex data are two real channels, each with deviation sigma.
+    """N(0, sigma^2) on every measured entry of y. Complex data are two real channels, each of deviation sigma.
 
     sigma: the standard deviation in the units of y, a number or one per sample (B,).
     Raises UnveilError unless every sigma is finite and > 0.
     """
 
-    def __init__(self, sigma: float | Tensor) -> None:
-        self.sigma = torch.as_tensor(sigma)
-        if not bool(((self.sigma > 0) & self.sigma.isfinite()).all()):
-            raise UnveilError(f"sigma must be finite and > 0, not {sigma}: give the noise's standard deviation")
+    sigma: float | Tensor
+    additive = True
 
-    def sample(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        return clean + expand(self.level(clean), clean) * normal(clean, generator)
+    def __post_init__(self) -> None:
+        sigma = torch.as_tensor(self.sigma)
+        if not bool(((sigma > 0) & sigma.isfinite()).all()):
+            raise UnveilError(f"sigma must be finite and > 0, not {self.sigma}: give the noise's standard deviation")
+        object.__setattr__(self, "sigma", sigma)
 
-    def level(self, y: Tensor) -> Tensor:
-        return per_sample(self.sigma, y)
+    def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
+        return u + self._level(u) * normal(u, generator)
+
+    def exposed(self, t: float | Tensor) -> "Gaussian":
+        return self.scaled(torch.as_tensor(t) ** -0.5)
+
+    def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
+        return y + self._level(y) * expand(per_sample(1 / t - 1, y, "t").clamp_min(0).sqrt(), y) * normal(y, generator)
 
     def scaled(self, a: float | Tensor) -> "Gaussian":
-        return Gaussian(self.sigma.to(torch.as_tensor(a).device) * a)
+        a = torch.as_tensor(a)
+        return Gaussian(torch.as_tensor(self.sigma).to(a.device) * a)
 
-    def recorrupt(self, y: Tensor, a: float | Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        w = expand(self.level(y), y) * normal(y, generator)
-        ratio = expand(per_sample(a, y, "a"), y)
-        return y + ratio * w, y - w / ratio
+    def variance(self, u: Tensor) -> Tensor:
+        return (self._level(u) ** 2).expand_as(u)
+
+    def level(self, y: Tensor, mean: Mean) -> Tensor:
+        return per_sample(self.sigma, y)
+
+    def _level(self, y: Tensor) -> Tensor:
+        return expand(per_sample(self.sigma, y), y)

@@ -2,8 +2,8 @@
 
     y = k * x + n,    (k * x)_i = sum_j k_j x_(i - j),    sum_j k_j = 1
 
-on deepinv's `BlurFFT`: the image goes on periodically at its borders, so that A is diagonal in the Fourier basis, with an
-exact adjoint and pseudo-inverse at the price of two FFTs, and y has the size of x. No scene is periodic: what is
+The image goes on periodically at its borders, so that A is diagonal in the Fourier basis, with an
+exact adjoint, pseudo-inverse and proximal step at the price of two FFTs, and y has the size of x. No scene is periodic: what is
 reconstructed within half a kernel of the border is not to be trusted. A blur commutes with shifts, so that they do not
 teach what it removes (see `unveil.symmetry.base`).
 """
@@ -11,43 +11,50 @@ teach what it removes (see `unveil.symmetry.base`).
 import math
 
 import torch
-from deepinv.physics import BlurFFT
-from deepinv.physics.functional import gaussian_blur
 from torch import Tensor
 
 from unveil.errors import UnveilError
+from unveil.operators.convolution import Convolution
 from unveil.operators.files import read_real
-from unveil.problem import Problem
 from unveil.systems import BlurSystem
 
-__all__ = ["blur", "build_blur", "check_kernel", "gaussian_kernel"]
+__all__ = ["blur", "build_blur", "check_kernel", "gaussian_kernel", "transfer_function"]
+
+CUTOFF = 1e-5
+"""Damping below which A^+ leaves a frequency out."""
 
 
-def blur(kernel: Tensor, height: int, width: int, channels: int = 1) -> Problem:
-    """The problem of images x (channels, height, width) from blurred ones y of the same shape and units.
+def blur(kernel: Tensor, height: int, width: int, channels: int = 1) -> Convolution:
+    """Return the operator of images x (channels, height, width) from blurred ones y of the same shape and units.
 
     kernel: k (h, w), the picture of a point, up to its scale: it is divided by its sum. A point at pixel (i, j) appears with
     the kernel's pixel (h // 2, w // 2) at (i, j).
     A^+ leaves out the frequencies that the kernel damps below 1e-5, and enhances the noise of the others by up to 1e5.
     Raises UnveilError for a kernel that is not 2D, is larger than the image, or has no finite and positive sum.
     """
-    shape = (channels, height, width)
-    return Problem(
-        BlurFFT(shape, filter=check_kernel(kernel, height, width)[None, None]),
-        image_shape=shape,
-        measurement_shape=shape,
-    )
+    return Convolution((channels, height, width), transfer_function(kernel, height, width), CUTOFF)
+
+
+def transfer_function(kernel: Tensor, height: int, width: int) -> Tensor:
+    """Return T (1, 1, H, W // 2 + 1), complex, of the kernel (h, w) with its pixel (h // 2, w // 2) at the origin."""
+    k = check_kernel(kernel, height, width).double()
+    h, w = k.shape
+    spread = k.new_zeros(height, width)
+    spread[:h, :w] = k
+    return torch.fft.rfft2(spread.roll((-(h // 2), -(w // 2)), (0, 1)))[None, None].to(torch.complex64)
 
 
 def gaussian_kernel(deviation: float) -> Tensor:
     """The kernel (h, h) of a Gaussian blur with `deviation` > 0 in pixels, cut off beyond 3.3 deviations; its sum is 1."""
     if not (math.isfinite(deviation) and deviation > 0):
         raise UnveilError(f"the blur's deviation must be finite and > 0 pixels, not {deviation}")
+    from deepinv.physics.functional import gaussian_blur  # deepinv loads late
+
     return gaussian_blur(sigma=(deviation, deviation), dtype=torch.float64)[0, 0]
 
 
-def build_blur(system: BlurSystem, shape: tuple[int, int, int], count: int) -> Problem:
-    """The problem that a configuration describes, for `count` measurements of `shape` (C, H, W).
+def build_blur(system: BlurSystem, shape: tuple[int, int, int], count: int) -> Convolution:
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
     Raises UnveilError unless the section has either a kernel or a deviation, and the kernel fits.
     """

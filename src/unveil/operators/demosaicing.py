@@ -8,20 +8,19 @@ patent 3,971,065, 1976, https://patents.google.com/patent/US3971065A).
 """
 
 import torch
-from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.problem import Problem
+from unveil.operators.base import Operator
 from unveil.systems import DemosaicingSystem
 
-__all__ = ["build_demosaicing", "demosaicing"]
+__all__ = ["Mosaic", "build_demosaicing", "demosaicing"]
 
 PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
-def demosaicing(height: int, width: int, pattern: str = "RGGB") -> Problem:
-    """The problem of colour images x (3, height, width) from raw mosaics y (1, height, width), both in the same units.
+def demosaicing(height: int, width: int, pattern: str = "RGGB") -> "Mosaic":
+    """Return the operator of colour images x (3, height, width) from raw mosaics y (1, height, width), both in the same units.
 
     pattern: the colours of the four pixels at the top left, row by row: RGGB, BGGR, GRBG or GBRG. Some readers of raw files
     crop or turn the image first, and change it: pass the pattern of the array as it was read.
@@ -34,12 +33,11 @@ def demosaicing(height: int, width: int, pattern: str = "RGGB") -> Problem:
             f"the mosaic has {height}x{width} pixels: the pattern repeats every 2, so crop both to a multiple of 2"
         )
     tile = torch.tensor([[[float(filter_ == colour) for filter_ in pattern] for colour in "RGB"]]).reshape(1, 3, 2, 2)
-    mosaic = _Mosaic(tile.repeat(1, 1, height // 2, width // 2))
-    return Problem(mosaic, image_shape=(3, height, width), measurement_shape=(1, height, width))
+    return Mosaic(tile.repeat(1, 1, height // 2, width // 2))
 
 
-def build_demosaicing(system: DemosaicingSystem, shape: tuple[int, int, int], count: int) -> Problem:
-    """The problem that a configuration describes, for `count` measurements of `shape` (C, H, W).
+def build_demosaicing(system: DemosaicingSystem, shape: tuple[int, int, int], count: int) -> "Mosaic":
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
     Raises UnveilError when the measurements are colour images, or have odd sides.
     """
@@ -51,18 +49,18 @@ def build_demosaicing(system: DemosaicingSystem, shape: tuple[int, int, int], co
     return demosaicing(shape[1], shape[2], system.pattern)
 
 
-class _Mosaic(LinearPhysics):
+class Mosaic(Operator):
     """filters (1, 3, H, W), 1 where the pixel sees the colour. deepinv's `Demosaicing` keeps three channels, mostly zeros."""
 
-    def __init__(self, filters: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("filters", filters)
+    projects = True
 
-    def A(self, x: Tensor) -> Tensor:
+    def __init__(self, filters: Tensor) -> None:
+        self.filters = filters
+        self.image_shape = tuple(filters.shape[1:])
+        self.measurement_shape = (1, *self.image_shape[1:])
+
+    def _apply(self, x: Tensor) -> Tensor:
         return (x * self.filters.to(x.dtype)).sum(1, keepdim=True)
 
-    def A_adjoint(self, y: Tensor) -> Tensor:
+    def _adjoint(self, y: Tensor) -> Tensor:
         return y * self.filters.to(y.dtype)
-
-    def A_dagger(self, y: Tensor) -> Tensor:
-        return self.A_adjoint(y)

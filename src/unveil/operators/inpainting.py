@@ -2,23 +2,38 @@
 
     y_i = m_i (x_i + n_i),   m_i in {0, 1}
 
-A = diag(m) on deepinv's `Inpainting`. The missing entries of y are zero and count as not measured.
+A = diag(m). The missing entries of y are zero and count as not measured.
 """
 
 import torch
-from deepinv.physics import Inpainting
 from torch import Tensor
 
 from unveil.errors import UnveilError, warn
+from unveil.operators.base import Operator
 from unveil.operators.files import read_real
-from unveil.problem import Problem, Several
 from unveil.systems import InpaintingSystem
 
-__all__ = ["build_inpainting", "inpainting", "missing_box", "random_mask"]
+__all__ = ["Inpainting", "build_inpainting", "inpainting", "missing_box", "random_mask"]
 
 
-def inpainting(mask: Tensor, channels: int = 1) -> Problem | Several:
-    """The problem of images (C, H, W) seen through `mask`.
+class Inpainting(Operator):
+    """Images (C, H, W) seen where `measured` (1 or N, 1 or C, H, W), boolean, is true."""
+
+    projects = True
+
+    def __init__(self, image_shape: tuple[int, ...], measured: Tensor) -> None:
+        self.image_shape = self.measurement_shape = image_shape
+        self.measured = measured
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+
+def inpainting(mask: Tensor, channels: int = 1) -> Inpainting:
+    """Return the operator of images (C, H, W) seen through `mask`.
 
     mask: (H, W) boolean or 0 and 1, 1 where a pixel is measured, or (N, H, W), one mask for each of N measurements.
     channels: C. Raises UnveilError for a mask of another rank, with other values, or that measures nothing.
@@ -31,23 +46,18 @@ def inpainting(mask: Tensor, channels: int = 1) -> Problem | Several:
         raise UnveilError("the mask holds values other than 0 and 1: pass 1 where a pixel is measured and 0 elsewhere")
     if not bool((mask != 0).flatten(-2).any(-1).all()):
         raise UnveilError("the mask measures no pixel: pass 1 where a pixel is measured")
-    if mask.ndim == 3:
-        return Several({"mask": mask}, lambda mask: _problem(mask, channels))
-    return _problem(mask[None], channels)
+    shape = (channels, *mask.shape[-2:])
+    return Inpainting(shape, (mask if mask.ndim == 3 else mask[None])[:, None] != 0)
 
 
-def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], count: int) -> Problem | Several:
-    """The problem that a configuration describes, for `count` measurements of `shape` (C, H, W).
+def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], count: int) -> Inpainting:
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
     Raises UnveilError when the mask has another size, is a stack of another number of masks, or is complex or not finite.
     """
     mask = torch.from_numpy(read_real(system.mask, "system.mask"))
     if not bool(mask.isfinite().all()):
         raise UnveilError(f"system.mask: {system.mask} holds NaN or infinite values; write 0 where a pixel is missing")
-    if not bool(mask.isfinite().all()):
-        raise UnveilError(
-            f"system.mask: {system.mask} contains NaN or infinite values; write 0 where a pixel is missing"
-        )
     mask = (mask > 0).float()
     if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
         raise UnveilError(
@@ -59,14 +69,6 @@ def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], coun
             f"system.mask: {system.mask} measures every pixel, none is missing; check that it is 0 where one is missing"
         )
     return inpainting(mask, shape[0])
-
-
-def _problem(mask: Tensor, channels: int) -> Problem:
-    """mask (1 or B, H, W)."""
-    shape = (channels, *mask.shape[-2:])
-    measured = mask[:, None] != 0
-    operator = Inpainting(shape, mask=measured.float(), device=mask.device)
-    return Problem(operator, measured, image_shape=shape, measurement_shape=shape)
 
 
 def random_mask(height: int, width: int, share: float, generator: torch.Generator) -> Tensor:

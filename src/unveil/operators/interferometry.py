@@ -18,18 +18,17 @@ sigma (see `unveil.operators.coverage`). On disk: a complex .npy (N, 1, M), whic
 """
 
 import math
-from functools import partial
+from collections.abc import Callable
 
 import torch
-from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from unveil.errors import UnveilError
+from unveil.operators.base import Coarser, Operator
 from unveil.operators.coverage import Coverage
 from unveil.operators.stations import read_stations
 from unveil.operators.uvfits import read_uvfits
 from unveil.operators.uvtrack import uv_track
-from unveil.problem import Coarser, Problem
 from unveil.systems import InterferometrySystem
 
 __all__ = ["CUTOFF", "MICROARCSECOND", "Visibilities", "build_interferometry", "interferometry", "read_coverage"]
@@ -45,48 +44,45 @@ CUTOFF = 0.003
 """A^+ leaves out singular values below this share of the largest: it amplifies noise by at most 1 / (CUTOFF s_max)."""
 
 
-class Visibilities(LinearPhysics):
+class Visibilities(Operator):
     """A: images (B, 1, H, W) -> (B, 2, 1, M), w_i times the exact Fourier sum at (u_i, v_i), as two products with phases.
 
-    u, v: (M,) cycles per pixel along W and H.  weight: (M,) the factor w_i.  pixels: H = W.
+    u, v: (M,) cycles per pixel along W and H. weight: (M,) the factor w_i. pixels: H = W. sigma: the noise level of y, in jansky.
+
+    Where singular vectors are few enough, the proximal step is in closed form. Conjugate gradients would take hundreds of steps:
+    thermal noise is a thousandth of the signal and some stations are a hundred times better than others, so that what few steps
+    leave out is far above the noise.
     """
 
-    basis: Tensor | None
-    squares: Tensor
-
-    def __init__(self, u: Tensor, v: Tensor, weight: Tensor, pixels: int) -> None:
-        super().__init__(img_size=(1, pixels, pixels))
+    def __init__(self, u: Tensor, v: Tensor, weight: Tensor, pixels: int, sigma: float) -> None:
+        self.u, self.v, self.weight, self.pixels = u, v, weight, pixels
+        self.sigma: float = sigma
+        self.image_shape, self.measurement_shape = (1, pixels, pixels), (2, 1, len(u))
+        self.few = min(2 * len(u), pixels**2) <= FEW
         position = (pixels - 1) / 2 - torch.arange(pixels, dtype=torch.float64, device=u.device)
         across, down = (2 * math.pi * t.double()[:, None] * position for t in (u, v))
         w = weight.double()[:, None]
-        for name, value in {
-            "cos_u": w * across.cos(),  # (M, W)
-            "sin_u": w * across.sin(),
-            "cos_v": down.cos(),  # (M, H)
-            "sin_v": down.sin(),
-        }.items():
-            self.register_buffer(name, value)
-        self.register_buffer("basis", None, persistent=False)
-        self.register_buffer("squares", None, persistent=False)
+        self.cos_u, self.sin_u = w * across.cos(), w * across.sin()  # (M, W)
+        self.cos_v, self.sin_v = down.cos(), down.sin()  # (M, H)
 
     def _phases(self, like: Tensor) -> list[Tensor]:
         return [t.to(like) for t in (self.cos_u, self.sin_u, self.cos_v, self.sin_v)]
 
-    def A(self, x: Tensor, **kwargs: object) -> Tensor:
+    def _apply(self, x: Tensor) -> Tensor:
         cos_u, sin_u, cos_v, sin_v = self._phases(x)
         even, odd = cos_v @ x[:, 0], sin_v @ x[:, 0]  # (B, M, W)
         real = (even * cos_u - odd * sin_u).sum(-1)
         imaginary = -(even * sin_u + odd * cos_u).sum(-1)
         return torch.stack([real, imaginary], dim=1)[:, :, None]
 
-    def A_adjoint(self, y: Tensor, **kwargs: object) -> Tensor:
+    def _adjoint(self, y: Tensor) -> Tensor:
         cos_u, sin_u, cos_v, sin_v = self._phases(y)
         real, imaginary = y[:, 0, 0, :, None], y[:, 1, 0, :, None]  # (B, M, 1)
         even, odd = real * cos_u - imaginary * sin_u, real * sin_u + imaginary * cos_u
         return (cos_v.T @ even - sin_v.T @ odd)[:, None]
 
     def A_dagger(self, y: Tensor, **kwargs: object) -> Tensor:
-        """A^+ y, of the singular values of A above CUTOFF of the largest."""
+        """Return A^+ y where all is measured, of the singular values of A above CUTOFF of the largest."""
         basis, squares = self._decomposition()
         kept = squares > CUTOFF**2 * squares[0]
         b = self.A_adjoint(y.double())
@@ -98,9 +94,10 @@ class Visibilities(LinearPhysics):
 
         Found once, from the smaller of A A^T and A^T A: seconds and 100 MB up to M of a thousand, 64 x 64 pixels.
         """
-        if self.basis is None:
-            self.basis, self.squares = self._decompose()
-        return self.basis, self.squares
+        if "decomposition" not in self.cache:
+            self.cache["decomposition"] = self._decompose()
+        basis, squares = self.cache["decomposition"]
+        return basis, squares
 
     @torch.no_grad()
     def _decompose(self) -> tuple[Tensor, Tensor]:
@@ -121,34 +118,56 @@ class Visibilities(LinearPhysics):
         cos_v, sin_v = (t[which, :, None] for t in (self.cos_v, self.sin_v))  # (k, H, 1)
         return torch.cat([cos_v * cos_u - sin_v * sin_u, -(cos_v * sin_u + sin_v * cos_u)]).flatten(1)
 
-
-class FewVisibilities(Visibilities):
-    """Those whose singular vectors are few enough to solve the normal equations by them at each step of training."""
-
-    def regularised_inverse(self, b: Tensor, lambda_: Tensor, measured: Tensor | None = None) -> Tensor:
-        """(A^T M A + lambda I)^-1 b (B, 1, H, W), lambda (B,) > 0, M the `measured` entries, boolean (1 or B, 2 or 1, 1, M).
-
-        Exact, where conjugate gradients would take hundreds of steps: thermal noise is a thousandth of the signal and some
-        stations are a hundred times better than others, so that what few steps leave out is far above the noise.
-        """
+    def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
+        if not self.few or self.measured is not None:
+            return None
         basis, squares = self._decomposition()
+        flat, nothing = (
+            x.flatten(1).double(),
+            function(torch.zeros((), dtype=torch.float64, device=x.device)).flatten(1),
+        )
+        values = function(squares.reshape(1, -1, *[1] * (x.ndim - 2))).flatten(1)
+        return (nothing * flat + ((values - nothing) * (flat @ basis)) @ basis.T).reshape(x.shape).to(x.dtype)
+
+    def inverse(self, b: Tensor, lambda_: Tensor) -> Tensor:
+        if not self.few or self.measured is None:
+            return super().inverse(b, lambda_)
+        # A = P V^T with V orthonormal: all that M changes is P^T M P, of the rank of A
+        basis, _ = self._decomposition()
         flat, w = b.flatten(1).double(), lambda_[:, None].double()
         seen = flat @ basis
-        if measured is None:
-            solved = seen / (squares + w)
-        else:
-            # A = P V^T with V orthonormal: all that M changes is P^T M P, of the rank of A
-            columns = self.A(basis.T.reshape(-1, 1, *b.shape[-2:])).flatten(1)  # P^T (r, 2 M)
-            mask = measured.expand(len(b), 2, 1, -1).flatten(1).to(flat)
-            system = (columns * mask[:, None]) @ columns.T + torch.diag_embed(w.expand_as(seen))
-            solved = torch.linalg.solve(system, seen)
+        columns = self._apply(basis.T.reshape(-1, 1, *b.shape[-2:])).flatten(1)  # P^T (r, 2 M)
+        mask = self.measured.expand(len(b), 2, 1, -1).flatten(1).to(flat)
+        system = (columns * mask[:, None]) @ columns.T + torch.diag_embed(w.expand_as(seen))
+        solved = torch.linalg.solve(system, seen)
         return (flat / w + (solved - seen / w) @ basis.T).reshape(b.shape).to(b.dtype)
 
+    def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
+        if not self.few:
+            return super().prox_l2(z, y, gamma)
+        # A^T y loses in single precision what A sees weakly: its error of 1e-7 of the whole is then divided by 1 / gamma
+        return super().prox_l2(z.double(), y.double(), gamma.double()).to(z.dtype)
 
-def interferometry(
-    coverage: Coverage, pixels: int, field_of_view: float, brightness: float = 1.0
-) -> tuple[Problem, float]:
-    """The problem of images (1, pixels, pixels) seen at `coverage`, and sigma, the one noise level of its y, in jansky.
+    def coarser(self, k: int) -> Coarser:
+        """The baselines that k times larger pixels are fine enough for."""
+        if self.pixels % k:
+            raise UnveilError(
+                f"an image of {self.pixels}x{self.pixels} pixels cannot be dilated by {k}: use a factor of its sides"
+            )
+        short = torch.maximum(self.u.abs(), self.v.abs()) <= 0.5 / k
+        if not bool(short.any()):
+            raise UnveilError(
+                f"no baseline is short enough for pixels {k} times as large: leave {k} out of the dilation"
+            )
+        # a large pixel stands for k^2 small ones; both sides over k, so that A is about as large as before and the noise sigma / k
+        operator = Visibilities(
+            k * self.u[short], k * self.v[short], k * self.weight[short], self.pixels // k, self.sigma / k
+        )
+        return operator, lambda y: y[..., short.to(y.device)] / k
+
+
+def interferometry(coverage: Coverage, pixels: int, field_of_view: float, brightness: float = 1.0) -> Visibilities:
+    """Return the operator of images (1, pixels, pixels) seen at `coverage`; its y have one noise level, in jansky.
 
     field_of_view: width and height of the image, edge to edge, in microarcseconds.
     brightness: jansky per pixel that the value 1 of x stands for; the brightest pixel expected puts images in [0, 1].
@@ -167,40 +186,22 @@ def interferometry(
             f"wavelengths: give at least {math.ceil(2 * longest * spacing * pixels)} pixels or a smaller field_of_view"
         )
     weight = brightness * coverage.level / coverage.sigma
-    return _problem(coverage.u * spacing, coverage.v * spacing, weight, pixels, coverage.level), coverage.level
+    return Visibilities(coverage.u * spacing, coverage.v * spacing, weight, pixels, coverage.level)
 
 
-def _problem(u: Tensor, v: Tensor, weight: Tensor, pixels: int, level: float) -> Problem:
-    """u, v: cycles per pixel."""
-    few = min(2 * len(u), pixels**2) <= FEW
-    operator = (FewVisibilities if few else Visibilities)(u, v, weight, pixels)
-    coarsen = partial(_coarser, u, v, weight, pixels, level)
-    return Problem(operator, None, (1, pixels, pixels), (2, 1, len(u)), level, coarsen)
-
-
-def _coarser(u: Tensor, v: Tensor, weight: Tensor, pixels: int, level: float, k: int) -> Coarser:
-    """The baselines that k times larger pixels are fine enough for."""
-    short = torch.maximum(u.abs(), v.abs()) <= 0.5 / k
-    if not bool(short.any()):
-        raise UnveilError(f"no baseline is short enough for pixels {k} times as large: leave {k} out of the dilation")
-    # a large pixel stands for k^2 small ones; both sides over k, so that A is about as large as before and the noise sigma / k
-    problem = _problem(k * u[short], k * v[short], k * weight[short], pixels // k, level / k)
-    return Coarser(problem, lambda y: y[..., short.to(y.device)] / k)
-
-
-def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, int], count: int) -> Problem:
-    """The problem that a configuration describes, for measurements of `shape` (2, 1, M), whitened.
+def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, int], count: int) -> Visibilities:
+    """Return the operator that a configuration describes, for measurements of `shape` (2, 1, M), whitened.
 
     Raises UnveilError when the coverage has another number of points than the measurements, and what its readers raise.
     """
     coverage, source = read_coverage(system)
-    problem, _ = interferometry(coverage, system.pixels, system.field_of_view, system.brightness)
-    if shape != problem.measurement_shape:
+    operator = interferometry(coverage, system.pixels, system.field_of_view, system.brightness)
+    if shape != operator.measurement_shape:
         raise UnveilError(
             f"{source} has {len(coverage)} visibilities, and the measurements have shape {tuple(shape)}: they must be "
             f"(2, 1, {len(coverage)}), real and imaginary parts; store complex (N, 1, {len(coverage)}) with axes NHW"
         )
-    return problem
+    return operator
 
 
 def read_coverage(system: InterferometrySystem) -> tuple[Coverage, str]:

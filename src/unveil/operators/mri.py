@@ -2,31 +2,29 @@
 
     y_c = M (F S_c x + n_c),   c = 1 .. coils
 
-F is the centred Fourier transform, unitary; M the mask; S_c a coil's sensitivity, 1 for a single coil. A is deepinv's `MRI`
-or `MultiCoilMRI` (Pruessmann et al. 1999, SENSE, https://pubmed.ncbi.nlm.nih.gov/10542355/).
+F is the centred Fourier transform, unitary; M the mask; S_c a coil's sensitivity, 1 for a single coil
+(Pruessmann et al. 1999, SENSE, https://pubmed.ncbi.nlm.nih.gov/10542355/).
 
 F being unitary, white noise of level sigma on the real and on the imaginary part of k-space is, with every frequency
 measured and sum_c |S_c|^2 = 1, white noise of that level in the image A^T y. Coils whose noise has the covariance
 Psi = L L^H are whitened first: L^-1 on the coils of y and of S.
 """
 
-from functools import partial
-
 import torch
-from deepinv.physics import MRI
 from torch import Tensor
+from torch.fft import fft2, fftshift, ifft2, ifftshift
 
 from unveil.errors import UnveilError
-from unveil.operators.mri_coils import MultiCoil, check_coils, read_coils
+from unveil.operators.base import Coarser, Operator
+from unveil.operators.mri_coils import check_coils, read_coils
 from unveil.operators.mri_masks import check_mask, read_mask
-from unveil.problem import Coarser, Problem, Several
 from unveil.systems import MRISystem
 
-__all__ = ["build_mri", "magnitude", "mri"]
+__all__ = ["KSpace", "build_mri", "magnitude", "mri"]
 
 
-def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = None) -> Problem | Several:
-    """The problem of images x (2, H, W), real and imaginary part, measured in k-space on `mask`.
+def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = None) -> "KSpace":
+    """Return the operator of images x (2, H, W), real and imaginary part, measured in k-space on `mask`.
 
     mask: (H, W) boolean or 0 and 1, 1 where k-space is measured (the zero frequency at H // 2, W // 2); (W,), its columns;
         or (N, H, W), one mask for each of N measurements.
@@ -43,17 +41,14 @@ def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = 
             raise UnveilError("a mask of columns (W,) does not tell the number of rows: pass height, or a mask (H, W)")
         mask = mask.expand(height, -1)
     check_mask(mask)
-    given = {"mask": (mask, 2)}
     if sensitivities is not None:
         check_coils(sensitivities, mask)
-        given["sensitivities"] = (sensitivities, 3)
-    common = {name: value[None] for name, (value, rank) in given.items() if value.ndim == rank}
-    each = {name: value for name, (value, rank) in given.items() if value.ndim > rank}
-    return Several(each, partial(_problem, **common)) if each else _problem(**common)
+        sensitivities = sensitivities if sensitivities.ndim == 4 else sensitivities[None]
+    return KSpace((mask if mask.ndim == 3 else mask[None])[:, None] != 0, sensitivities)
 
 
-def build_mri(system: MRISystem, shape: tuple[int, int, int], count: int) -> Problem | Several:
-    """The problem that a configuration describes, for `count` measurements of `shape` (2 coils, H, W).
+def build_mri(system: MRISystem, shape: tuple[int, int, int], count: int) -> "KSpace":
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (2 coils, H, W).
 
     Raises UnveilError when the measurements are not complex k-space, or when mask or sensitivities do not fit them.
     """
@@ -78,24 +73,65 @@ def magnitude(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=-3, keepdim=True)
 
 
-def _problem(mask: Tensor, sensitivities: Tensor | None = None) -> Problem:
-    """mask (1 or B, H, W), sensitivities (1 or B, coils, H, W)."""
-    image = (2, *mask.shape[-2:])
-    measured = mask[:, None] != 0
-    coarsen = partial(_coarser, mask, sensitivities)
-    if sensitivities is None:
-        return Problem(MRI(measured.float(), device=mask.device), measured, image, image, coarsen=coarsen)
-    operator = MultiCoil(measured.float(), sensitivities.to(mask.device), device=mask.device)
-    return Problem(operator, measured, image, (2 * sensitivities.shape[1], *mask.shape[-2:]), coarsen=coarsen)
+class KSpace(Operator):
+    """Images (2, H, W) seen on `measured` (1 or N, 1, H, W) by one coil, or by coils of given sensitivities.
+
+    sensitivities: (1 or N, coils, H, W), complex; None: one coil.
+    """
+
+    rows = ("measured", "mask", "sensitivities")
+
+    def __init__(self, measured: Tensor, sensitivities: Tensor | None = None) -> None:
+        coils = 1 if sensitivities is None else sensitivities.shape[1]
+        self.image_shape, self.measurement_shape = (2, *measured.shape[-2:]), (2 * coils, *measured.shape[-2:])
+        self.mask = self.measured = measured
+        self.sensitivities = sensitivities
+        self.projects = sensitivities is None
+
+    def _apply(self, x: Tensor) -> Tensor:
+        seen = torch.complex(x[:, :1], x[:, 1:])
+        if self.sensitivities is not None:
+            seen = seen * self.sensitivities.to(seen)
+        y = fftshift(fft2(ifftshift(seen, dim=PLANE), norm="ortho"), dim=PLANE)
+        return torch.cat([y.real, y.imag], 1)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        real, imaginary = y.chunk(2, 1)
+        seen = fftshift(ifft2(ifftshift(torch.complex(real, imaginary), dim=PLANE), norm="ortho"), dim=PLANE)
+        if self.sensitivities is not None:
+            seen = (seen * self.sensitivities.to(seen).conj()).sum(1, keepdim=True)
+        return torch.cat([seen.real, seen.imag], 1)
+
+    def A_dagger(self, y: Tensor) -> Tensor:
+        """Return A^T y / sum_c |S_c|^2 (B, 2, H, W), zero where no coil sees: what is not measured counts as zero.
+
+        The least-squares image where every frequency is measured. Where not, that of several coils needs hundreds of iterations and
+        enhances noise without bound (Pruessmann et al. 1999), and this is the zero-filled image of a single coil instead.
+        """
+        x = self.A_adjoint(y)
+        if self.sensitivities is None:
+            return x
+        power = self.sensitivities.abs().square().sum(1, keepdim=True).to(x.dtype)
+        return x / torch.where(power > 0, power, 1)
+
+    def coarser(self, k: int) -> Coarser:
+        """The middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
+        height, width = self.mask.shape[-2:]
+        if height % k or width % k:
+            raise UnveilError(
+                f"an image of {height}x{width} pixels cannot be dilated by {k}: use a factor of its sides"
+            )
+        middle, coarse = (
+            _middle(self.mask, k),
+            None if self.sensitivities is None else self.sensitivities[..., ::k, ::k],
+        )
+        if not bool(middle.flatten(-2).any(-1).all()):
+            raise UnveilError(f"a mask misses all of the middle 1 / {k} of k-space: leave {k} out of the dilation")
+        # F is unitary: of an image with k^2 times fewer pixels of the same values each coefficient is k times smaller
+        return KSpace(middle, coarse), lambda y: _middle(y, k) / k
 
 
-def _coarser(mask: Tensor, sensitivities: Tensor | None, k: int) -> Coarser:
-    """The middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
-    middle, coarse = _middle(mask, k), None if sensitivities is None else sensitivities[..., ::k, ::k]
-    if not bool((middle != 0).flatten(-2).any(-1).all()):
-        raise UnveilError(f"a mask misses all of the middle 1 / {k} of k-space: leave {k} out of the dilation")
-    # F is unitary: of an image with k^2 times fewer pixels of the same values each coefficient is k times smaller
-    return Coarser(_problem(middle, coarse), lambda y: _middle(y, k) / k)
+PLANE = (-2, -1)
 
 
 def _middle(kspace: Tensor, k: int) -> Tensor:

@@ -10,13 +10,12 @@ import math
 
 import numpy as np
 import torch
-from deepinv.physics import MultiCoilMRI
 from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.operators.files import read_array
 
-__all__ = ["MultiCoil", "birdcage_coils", "check_coils", "normalize_coils", "read_coils"]
+__all__ = ["birdcage_coils", "check_coils", "normalize_coils", "read_coils"]
 
 _RADIUS = 1.5
 """Of the ring of coils, in half sides of the image. The image's corners lie at 1.41: fields are steep there alone."""
@@ -84,26 +83,3 @@ def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Te
             f"sensitivities ({coils}, {height}, {width}), or one such set for each measurement"
         )
     return torch.from_numpy(found.astype(np.complex64))
-
-
-class MultiCoil(MultiCoilMRI):
-    """deepinv's `MultiCoilMRI`, whose k-space (B, 2, coils, H, W) is here the channels (B, 2 coils, H, W)."""
-
-    def A(self, x: Tensor, **kwargs: Tensor) -> Tensor:
-        return super().A(x, **kwargs).flatten(1, 2).to(x.dtype)
-
-    def A_adjoint(self, y: Tensor, **kwargs: Tensor) -> Tensor:
-        return super().A_adjoint(y.unflatten(1, (2, -1)), **kwargs).to(y.dtype)
-
-    def noise(self, x: Tensor, **kwargs: Tensor) -> Tensor:
-        return super().noise(x.unflatten(1, (2, -1)), **kwargs).flatten(1, 2)
-
-    def A_dagger(self, y: Tensor, **kwargs: Tensor) -> Tensor:
-        """A^T y / sum_c |S_c|^2 (B, 2, H, W), zero where no coil sees: what is not measured counts as zero.
-
-        The least-squares image where every frequency is measured. Where not, that image needs hundreds of iterations and
-        enhances noise without bound (Pruessmann et al. 1999), and this is the zero-filled image of a single coil instead.
-        """
-        x = self.A_adjoint(y, **kwargs)
-        power = self.coil_maps.abs().square().sum(1, keepdim=True).to(x.dtype)
-        return x / torch.where(power > 0, power, 1)

@@ -10,24 +10,28 @@ an antialiasing kernel k, then the pixel in the middle of each block of f x f. T
 (Zhao et al. 2016, https://doi.org/10.1109/TIP.2016.2567075).
 """
 
+from collections.abc import Callable
+
 import torch
-from deepinv.physics import BlurFFT, LinearPhysics
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.operators.blur import check_kernel
+from unveil.operators.base import Operator
+from unveil.operators.blur import blur
+from unveil.operators.convolution import Convolution
 from unveil.operators.files import read_real
-from unveil.problem import Problem
 from unveil.systems import SuperResolutionSystem
 
-__all__ = ["build_super_resolution", "super_resolution"]
+__all__ = ["Decimation", "build_super_resolution", "super_resolution"]
 
 CUTOFF = 1e-5
 """A^+ leaves out what A shrinks below this part of what it shrinks least, as the pseudo-inverse of a blur does."""
 
 
-def super_resolution(factor: int, height: int, width: int, channels: int = 1, kernel: Tensor | None = None) -> Problem:
-    """The problem of images x (channels, height, width) from coarse ones y (channels, height / factor, width / factor).
+def super_resolution(
+    factor: int, height: int, width: int, channels: int = 1, kernel: Tensor | None = None
+) -> "Decimation":
+    """Return the operator of images x (channels, height, width) from coarse ones y (channels, height / factor, width / factor).
 
     factor: f >= 2, the side of a coarse pixel in fine ones. height, width: of x, multiples of f. y is in the units of x.
     kernel: k (h, w) in fine pixels, up to its scale, or None for that of bicubic interpolation, widened by f; ones of shape
@@ -40,17 +44,11 @@ def super_resolution(factor: int, height: int, width: int, channels: int = 1, ke
         raise UnveilError(
             f"the image has {height}x{width} pixels: for super-resolution by {factor} give multiples of {factor}"
         )
-    shape = (channels, height, width)
-    kernel = check_kernel(_bicubic(factor) if kernel is None else kernel, height, width)
-    return Problem(
-        _Decimation(shape, kernel[None, None], factor),
-        image_shape=shape,
-        measurement_shape=(channels, height // factor, width // factor),
-    )
+    return Decimation(blur(_bicubic(factor) if kernel is None else kernel, height, width, channels), factor)
 
 
-def build_super_resolution(system: SuperResolutionSystem, shape: tuple[int, int, int], count: int) -> Problem:
-    """The problem that a configuration describes, for `count` measurements of `shape` (C, H, W), in coarse pixels."""
+def build_super_resolution(system: SuperResolutionSystem, shape: tuple[int, int, int], count: int) -> "Decimation":
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W), in coarse pixels."""
     kernel = None if system.kernel is None else torch.from_numpy(read_real(system.kernel, "system.kernel"))
     return super_resolution(system.factor, system.factor * shape[1], system.factor * shape[2], shape[0], kernel)
 
@@ -63,32 +61,43 @@ def _bicubic(factor: int) -> Tensor:
     return torch.outer(k, k)
 
 
-class _Decimation(LinearPhysics):
-    """shape: (C, H, W) of the image. kernel: (1, 1, h, w).
+class Decimation(Operator):
+    """blur: of the image (C, H, W). factor: one pixel is kept of factor x factor.
 
     deepinv's `Downsampling` keeps the first pixel of each block, is bound to the kernel's precision, and iterates for A^+.
     """
 
-    def __init__(self, shape: tuple[int, int, int], kernel: Tensor, factor: int) -> None:
-        super().__init__()
-        self.blur = BlurFFT(shape, filter=kernel)
-        self.factor = factor
+    def __init__(self, blur: Convolution, factor: int) -> None:
+        channels, height, width = blur.image_shape or ()
+        self.blur, self.factor = blur, factor
+        self.image_shape, self.measurement_shape = blur.image_shape, (channels, height // factor, width // factor)
         middle = slice((factor - 1) // 2, None, factor)
         self.kept = (..., middle, middle)
-        point = torch.zeros(1, shape[0], shape[1] // factor, shape[2] // factor, dtype=torch.float64)
-        point[..., 0, 0] = 1
         # A A^T is a convolution: its eigenvalues are the transform of its response to a point. Float64 tells small ones from 0.
-        power = torch.fft.fft2(self.A_A_adjoint(point)).real
-        inverse = torch.where(power > CUTOFF**2 * power.amax(), power.reciprocal(), 0)
-        self.register_buffer("inverse", inverse.float())
+        point = torch.zeros(1, 1, *self.measurement_shape[1:], dtype=torch.float64)
+        point[..., 0, 0] = 1
+        self.power = torch.fft.rfft2(self._apply(self._adjoint(point))).real.float()  # (1, 1, h, w // 2 + 1)
 
-    def A(self, x: Tensor) -> Tensor:
+    def _apply(self, x: Tensor) -> Tensor:
         return self.blur.A(x)[self.kept]
 
-    def A_adjoint(self, y: Tensor) -> Tensor:
+    def _adjoint(self, y: Tensor) -> Tensor:
         x = y.new_zeros(*y.shape[:2], self.factor * y.shape[2], self.factor * y.shape[3])
         x[self.kept] = y
         return self.blur.A_adjoint(x)
 
     def A_dagger(self, y: Tensor) -> Tensor:
-        return self.A_adjoint(torch.fft.ifft2(torch.fft.fft2(y) * self.inverse).real)
+        seen = self.power > CUTOFF**2 * self.power.amax()
+        return self.A_adjoint(self._filter(self.project(y), torch.where(seen, 1 / self.power, 0)))
+
+    def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
+        """g(A^T A) = g(0) I + A^T (g(A A^T) - g(0)) (A A^T)^-1 A, for A^T A is 0 beyond the range of A^T."""
+        if self.measured is not None:
+            return None
+        power = self.power.to(x)
+        nothing, seen = function(torch.zeros((), dtype=x.dtype, device=x.device)), power > CUTOFF**2 * power.amax()
+        factor = torch.where(seen, (function(power) - nothing) / torch.where(seen, power, 1), 0)
+        return nothing * x + self._adjoint(self._filter(self._apply(x), factor))
+
+    def _filter(self, y: Tensor, factor: Tensor) -> Tensor:
+        return torch.fft.irfft2(torch.fft.rfft2(y) * factor.to(y), s=y.shape[-2:])

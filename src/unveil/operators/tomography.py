@@ -29,23 +29,21 @@ https://doi.org/10.1137/1.9780898719277): A A_dagger A x is a few percent from A
 import math
 
 import torch
-from deepinv.physics import LinearPhysics, adjoint_function
-from deepinv.physics.functional import RampFilter
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from unveil.errors import UnveilError, warn
+from unveil.operators.base import Operator
 from unveil.operators.files import read_real
-from unveil.problem import Problem
 from unveil.systems import Axis, TomographySystem
 
-__all__ = ["build_tomography", "tomography"]
+__all__ = ["ParallelBeam", "build_tomography", "tomography"]
 
 
 def tomography(
     angles: Tensor, width: int, detectors: int | None = None, channels: int = 1, axis: Axis = "centre"
-) -> Problem:
-    """The problem of slices x (channels, width, width) from sinograms y (channels, detectors, T), y in the units of x.
+) -> "ParallelBeam":
+    """Return the operator of slices x (channels, width, width) from sinograms y (channels, detectors, T), y in the units of x.
 
     angles: theta (T,) in degrees, counterclockwise; at 0 the rays run down the columns of the image, and the first detector
     sees the first column. Filtered back-projection supposes that they divide 180 or 360 degrees equally.
@@ -77,15 +75,11 @@ def tomography(
             raise UnveilError(
                 f"the axis of rotation is at pixel {place:g} of {detectors} detectors: give a number from 0 to {detectors - 1}"
             )
-    return Problem(
-        _ParallelBeam(angles.double().cpu(), width, detectors, place, centre),
-        image_shape=(channels, width, width),
-        measurement_shape=(channels, detectors, len(angles)),
-    )
+    return ParallelBeam(angles.double().cpu(), width, detectors, channels, place, centre)
 
 
-def build_tomography(system: TomographySystem, shape: tuple[int, int, int], count: int) -> Problem:
-    """The problem that a configuration describes, for `count` measurements of `shape` (C, detectors, angles).
+def build_tomography(system: TomographySystem, shape: tuple[int, int, int], count: int) -> "ParallelBeam":
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, detectors, angles).
 
     Raises UnveilError when the angles are as many as no axis, or the width does not fit the detectors.
     """
@@ -108,31 +102,37 @@ def build_tomography(system: TomographySystem, shape: tuple[int, int, int], coun
     return tomography(angles, system.width or detectors, detectors, channels, system.axis)
 
 
-class _ParallelBeam(LinearPhysics):
+class ParallelBeam(Operator):
     """angles (T,) in degrees, float64. axis, centre: of the rotation, on the detector and in the image, pixels.
 
     deepinv's `Tomography` is bound to one precision, to the device it began on, and to an axis in the middle.
     """
 
-    def __init__(self, angles: Tensor, width: int, detectors: int, axis: float, centre: float) -> None:
-        super().__init__()
+    def __init__(self, angles: Tensor, width: int, detectors: int, channels: int, axis: float, centre: float) -> None:
+        self.image_shape, self.measurement_shape = (channels, width, width), (channels, detectors, len(angles))
         self.angles, self.width, self.detectors, self.axis, self.centre = angles, width, detectors, axis, centre
         self.radius = max(axis, detectors - 1 - axis)
         self.grid: Tensor | None = None
 
-    def A(self, x: Tensor) -> Tensor:
+    def _apply(self, x: Tensor) -> Tensor:
         place = torch.arange(self.width, device=x.device, dtype=x.dtype) - self.centre
         seen = place.square()[:, None] + place.square() <= self.radius**2
         grid = self._grid(x).expand(len(x), -1, -1, -1)
         turned = grid_sample(x * seen, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         return turned.sum(-1).unflatten(-1, (len(self.angles), self.detectors)).mT / self.width
 
-    def A_adjoint(self, y: Tensor) -> Tensor:
-        shape = (*y.shape[:2], self.width, self.width)
-        return adjoint_function(self.A, shape, device=y.device, dtype=y.dtype)(y)
+    def _adjoint(self, y: Tensor) -> Tensor:
+        learning = torch.is_grad_enabled() and y.requires_grad
+        with torch.enable_grad():
+            x = torch.zeros_like(self.image(y), requires_grad=True)
+            (back,) = torch.autograd.grad(self._apply(x), x, y, create_graph=learning)
+        return back
 
     def A_dagger(self, y: Tensor) -> Tensor:
-        return self.A_adjoint(RampFilter(dtype=y.dtype)(y)) * (math.pi * self.width**2 / (2 * len(self.angles)))
+        from deepinv.physics.functional import RampFilter  # deepinv loads late
+
+        filtered = RampFilter(dtype=y.dtype)(self.project(y))
+        return self.A_adjoint(filtered) * (math.pi * self.width**2 / (2 * len(self.angles)))
 
     def _grid(self, like: Tensor) -> Tensor:
         """(1, T D, S, 2): columns and rows of S points, a pixel apart, on each ray; -1 and 1 are the image's outermost pixels."""

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.problem import Problem
+from unveil.linalg import conjugate_gradients
+from unveil.operators.base import Operator
 
 __all__ = ["random_rotations", "relion_rotations", "volume"]
 
@@ -33,32 +33,36 @@ POINTS = 2**18
 """How many values of X are interpolated at a time: bounds the memory to some 100 MB beyond that of X, x and y."""
 
 
-class Projections(LinearPhysics):
-    """A: x (B, 1, D, D, D), axes z, y, x -> y (B, P, D, D), and its exact transpose. `A_dagger` is least squares by CG.
+class Projections(Operator):
+    """A: x (B, 1, D, D, D), axes z, y, x -> y (B, P, D, D), and its exact transpose.
 
     rotations (P, 3, 3), shifts (P, 2), transfer (1 or P, D, D), as `volume` says.
     """
 
     def __init__(self, size: int, rotations: Tensor, shifts: Tensor, transfer: Tensor) -> None:
-        super().__init__(solver="CG", max_iter=30, tol=1e-4)
+        self.image_shape, self.measurement_shape = (1, size, size, size), (len(rotations), size, size)
         self.size, self.padded = size, OVERSAMPLING * size
         columns = size // 2 + 1
         y, x = torch.meshgrid(torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size), indexing="ij")
         x, y = x.round().flatten(), y.round().flatten()
         inside = 4 * (x**2 + y**2) < size**2
-        self.register_buffer("place", inside.nonzero()[:, 0])  # (K,), of the (D, D // 2 + 1) frequencies of an image
-        self.register_buffer("frequencies", torch.stack([x, y], 1)[inside])  # (K, 2), cycles an image
-        self.register_buffer("transfer", transfer[..., :columns].flatten(1)[:, inside.to(transfer.device)])
-        self.register_buffer("rotations", rotations)
-        self.register_buffer("shifts", shifts)
+        self.place = inside.nonzero()[:, 0]  # (K,), of the (D, D // 2 + 1) frequencies of an image
+        self.frequencies = torch.stack([x, y], 1)[inside]  # (K, 2), cycles an image
+        self.transfer = transfer[..., :columns].flatten(1)[:, inside.to(transfer.device)]
+        self.rotations = rotations
+        self.shifts = shifts
 
-    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
+    def _apply(self, x: Tensor) -> Tensor:
         """y (B, P, D, D), in units of x times a voxel's side."""
         return _Linear.apply(x, self._project, self._project_back)
 
-    def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:
+    def _adjoint(self, y: Tensor) -> Tensor:
         """A^T y (B, 1, D, D, D)."""
         return _Linear.apply(y, self._project_back, self._project)
+
+    def A_dagger(self, y: Tensor, iterations: int = 30) -> Tensor:
+        """Return the least squares image by so many steps of conjugate gradients from 0; fewer amplify the noise less."""
+        return conjugate_gradients(lambda x: self.A_adjoint(self.A(x)), self.A_adjoint(y), iterations, tolerance=1e-4)
 
     def _project(self, x: Tensor) -> Tensor:
         spectrum = self._pad(x[:, 0] / self._attenuation(x))
@@ -147,14 +151,13 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(gradient, transpose, apply), None, None
 
 
-def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer: Tensor | None = None) -> Problem:
-    """The problem of a density x (1, D, D, D), axes z, y, x, from its projections y (P, D, D), axes p, y, x.
+def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer: Tensor | None = None) -> Projections:
+    """Return the operator of a density x (1, D, D, D), axes z, y, x, from its projections y (P, D, D), axes p, y, x.
 
     size: D, voxels. rotations: (P, 3, 3), R_p that turns the molecule's axes (x, y, z) into the microscope's, whose z is the
     electrons' direction; `relion_rotations` makes them from angles. shifts: (P, 2), how far the centre lies from pixel D // 2 along x and y, pixels; none by default. In RELION
     it is minus rlnOriginXAngst, rlnOriginYAngst, by the pixel size. transfer: CTF_p as `unveil.operators.ctf` gives it, (D, D) or (P, D, D); 1 by default.
-    `Problem.pseudo_inverse` is least squares by 30 steps of conjugate gradients; of noisy y, fewer steps amplify the noise less:
-    `problem.operator.A_dagger(y, max_iter=5)`.
+    `A_dagger` is least squares by 30 steps of conjugate gradients; of noisy y, fewer steps amplify the noise less: `A_dagger(y, 5)`.
     Raises UnveilError when a shape does not fit or a matrix is no rotation.
     """
     if size < 2 or rotations.ndim != 3 or rotations.shape[1:] != (3, 3) or not len(rotations):
@@ -176,8 +179,7 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
         raise UnveilError(
             f"transfer has shape {tuple(transfer.shape)}: pass ({size}, {size}), or ({count}, {size}, {size}) for one a projection"
         )
-    operator = Projections(size, rotations, shifts, transfer)
-    return Problem(operator, image_shape=(1, size, size, size), measurement_shape=(count, size, size))
+    return Projections(size, rotations, shifts, transfer)
 
 
 def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:

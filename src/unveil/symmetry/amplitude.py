@@ -1,6 +1,6 @@
 """Contrast and brightness: T_g x = a x + mu, a > 0.
 
-The symmetry behind normalization equivariance (see `unveil.risks.renormalize`): it moves measurements to lower noise levels,
+The symmetry behind normalization equivariance (see `unveil.losses.normalize`): it moves measurements to lower noise levels,
 and tells nothing of what A does not see, for it moves no part of an image elsewhere.
 """
 

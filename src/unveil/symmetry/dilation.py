@@ -7,7 +7,7 @@ By trigonometric interpolation: with N the side, b = N min(z, 1) and w_k = clamp
 which is the identity at z = 1. In the Fourier plane T_z x(k) ~ x(z k): for z < 1 the plane of the smaller image is the central
 crop of that of x, |k| <= z N / 2, stretched to N / 2. To a scanner that is the centre of k-space, to an interferometer the
 short baselines. Where the smaller image ends, zeros stand: right for objects on empty ground, and for photographs see
-`unveil.risks.dilate`, which crops instead.
+`unveil.training.batches`, which crops instead.
 
 White noise of level sigma comes out with level z sigma and white for z <= 1, where the smaller image is: the crop takes
 noise energy z^2 and spreads it over z^2 of the pixels. (The last frequency of the crop, taken with weight w_k, makes that

@@ -2,14 +2,14 @@
 
 from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, load_weights, save_checkpoint, save_weights
 from unveil.training.create import create_run
+from unveil.training.em import draw_training_set, exposures_of_rounds
 from unveil.training.ema import averaged
-from unveil.training.gain import fit_to_images, read_gain
+from unveil.training.inflation import fit_to_images, read_gain
 from unveil.training.interrupt import Interrupted
 from unveil.training.learn import learn
 from unveil.training.logs import MetricsLog, read_metrics
 from unveil.training.loop import learning_rate, train
-from unveil.training.recipes import RECIPES, make_risk
-from unveil.training.refine import draw_training_set, round_levels
+from unveil.training.recipes import RECIPES, make_loss
 from unveil.training.resume import train_run
 from unveil.training.run import Run, open_run
 from unveil.training.setup import build_estimator
@@ -17,7 +17,7 @@ from unveil.training.stages import Stages
 
 __all__ = [
     "RECIPES", "Interrupted", "MetricsLog", "Run", "Stages", "averaged", "build_estimator", "create_run",
-    "draw_training_set", "fit_to_images", "latest_checkpoint", "learn", "learning_rate", "load_checkpoint", "load_weights",
-    "make_risk", "open_run", "read_gain", "read_metrics", "round_levels", "save_checkpoint", "save_weights", "train",
+    "draw_training_set", "exposures_of_rounds", "fit_to_images", "latest_checkpoint", "learn", "learning_rate", "load_checkpoint", "load_weights",
+    "make_loss", "open_run", "read_gain", "read_metrics", "save_checkpoint", "save_weights", "train",
     "train_run",
 ]  # fmt: skip

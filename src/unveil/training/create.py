@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 import unveil
 from unveil.config import Config, located, to_yaml
 from unveil.data import ImageSource, atomic_write
@@ -16,18 +14,17 @@ from unveil.errors import UnveilError, warn
 from unveil.identify import look, see
 from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import estimate_common_sigma
-from unveil.problem import DENOISING, Problem, Several
+from unveil.operators.base import Operator
 from unveil.records import SEAL, read_json, sealed
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import read_contents, write_contents
 from unveil.training.folder import writing
-from unveil.training.imaging_recipes import make_imaging_risk
 from unveil.training.ranks import from_first
-from unveil.training.recipes import make_risk
+from unveil.training.recipes import make_loss
 from unveil.training.record import FORMAT, difference
 from unveil.training.room import check_room
 from unveil.training.run import Run, check_name, open_run
-from unveil.training.setup import WITHOUT_ESTIMATE, open_measurements, possible_coarsening, possible_dilation
+from unveil.training.setup import WITHOUT_ESTIMATE, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
 __all__ = ["create_run", "noise_level"]
@@ -49,17 +46,14 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     if (folder / "run.json").is_file():
         return _open_same(folder, config)
     _check_free(folder, config)
-    source, problem = open_measurements(config)
-    check_room(config, source.channels, problem.image_shape)
-    if problem is DENOISING:  # a risk that cannot be made is refused here, before there is a folder
-        make_risk(config.risk)
-    else:
-        first = problem.at(torch.zeros(1, dtype=torch.long))
-        make_imaging_risk(config.risk, first, first)
-        level = noise_level(config, source, problem)
-        for line in instrument_contradictions(config.system.kind, source, problem, level):
+    source, operator = open_measurements(config)
+    check_room(config, source.channels, operator.image_shape)
+    make_loss(config.risk)  # one that cannot be made is refused here, before there is a folder
+    if operator.unseen:
+        level = noise_level(config, source, operator)
+        for line in instrument_contradictions(config.system.kind, source, operator, level):
             warn(line)
-    dilation = possible_dilation(config, source) if problem is DENOISING else possible_coarsening(config, problem)
+    dilation = possible_scales(config, source, operator)
     contents = read_contents(source, config, reading(stages))
     record = {
         "format": FORMAT,
@@ -67,7 +61,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": config.seed,
-        "sigma_n": noise_level(config, source, problem),
+        "sigma_n": noise_level(config, source, operator),
         "channels": source.channels,
         "dilation": list(dilation),
         "images": len(source),
@@ -102,7 +96,7 @@ def _open_same(folder: Path, config: Config) -> Run:
     return run
 
 
-def noise_level(config: Config, source: ImageSource, problem: Problem | Several) -> float:
+def noise_level(config: Config, source: ImageSource, operator: Operator) -> float:
     """sigma_n: as the configuration states it, else as the instrument's description tells it, else as found in the data.
 
     Raises UnveilError where it cannot be found.
@@ -110,9 +104,9 @@ def noise_level(config: Config, source: ImageSource, problem: Problem | Several)
     stated, data = config.noise.sigma, config.data
     if not isinstance(stated, str):
         return stated
-    if isinstance(problem, Problem) and problem.level is not None:
+    if operator.sigma is not None:
         low, high = data.value_range or (0.0, 1.0)
-        return problem.level / (high - low)
+        return operator.sigma / (high - low)
     if config.system.kind in WITHOUT_ESTIMATE:
         raise UnveilError(
             f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "

@@ -1,149 +1,216 @@
-"""From measurements to an estimator: the recipe's risk, then the rounds of the iterated recipe."""
+"""From measurements to an estimator: the recipe's loss, then rounds of expectation maximisation."""
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from unveil.config import Config, RiskConfig, TrainingConfig
-from unveil.data import ImageSource, crops
-from unveil.risks import Dilate, LogUniform, Mix, Oracle, Risk
+from unveil.config import Config, TrainingConfig
+from unveil.data import ImageSource, atomic_write
+from unveil.dataset import Dataset
+from unveil.estimators import Preconditioned, UNet
+from unveil.losses import LogUniform, Loss, Simulated
+from unveil.noise.gaussian import Gaussian
+from unveil.operators.identity import Identity
+from unveil.symmetry import make_symmetry
+from unveil.training.batches import draw_images, make_batches
+from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
 from unveil.training.device import join
-from unveil.training.gain import fit_to_images
-from unveil.training.loop import Batches, train
+from unveil.training.em import Draws, WithDraws, chosen, draw_images_of, draw_training_set, exposures_of_rounds
+from unveil.training.inflation import fit_to_images
+from unveil.training.loop import Batches, Objective, Validation, train
 from unveil.training.ranks import from_first
-from unveil.training.recipes import make_risk
-from unveil.training.refine import draw_training_set, round_levels
+from unveil.training.recipes import make_loss
+from unveil.training.setup import signal_mean
+from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
-from unveil.training.validation import reference_free_validation
+from unveil.training.validation import make_validation
 
-__all__ = ["Recipe", "learn"]
+__all__ = ["HIGHEST", "learn", "open_prior"]
 
-Recipe = Callable[[RiskConfig], Risk]
+PRIOR = "prior.safetensors"
+HIGHEST = 4
+"""Level at which a learned prior starts, in deviations of the images."""
+LOWEST = 0.08
+"""The lowest level that draws train, as a multiple of the measured one."""
 
 
 def learn(
     estimator: nn.Module,
-    measurements: ImageSource,
-    held_out: ImageSource,
-    sigma_n: float,
+    data: Dataset,
+    held_out: Dataset,
     config: Config,
     folder: Path,
     *,
-    recipe: Recipe = make_risk,
+    loss: Loss | None = None,
+    scales: Sequence[int] = (1,),
     device: str = "auto",
     stages: Stages | None = None,
 ) -> nn.Module:
-    """The estimator trained as `config` says, on the CPU and in evaluation mode.
+    """Return the estimator trained as `config` says, on the CPU and in evaluation mode.
 
-    estimator: f(y, sigma), weights drawn; changed in place. measurements: what it learns from. held_out: what it is
-    validated on, and the gain of the rounds' sampler is fitted to. sigma_n: their noise level.
-    folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round. Whatever is there
-    already is gone on with. recipe: config.risk -> the risk; by default the one that it names.
-    Raises what `train`, `draw_training_set` and `fit_to_images` raise.
+    estimator: f(m), weights drawn; changed in place. data: what it learns from. held_out: what it is validated on, and the
+    inflation of the rounds' sampler is fitted to. scales: at which it learns (`unveil.training.batches`).
+    folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round; of incomplete measurements also the
+    last round's denoiser of the images (`open_prior`). Whatever is there already is gone on with.
+    loss: in place of the one that the configuration names. Raises what `train`, `draw_training_set` and `fit_to_images` raise.
     """
-    validation = reference_free_validation(held_out, sigma_n, config.seed)
+    return _Learning(data, held_out, config, folder, loss, scales, device, stages).run(estimator)
 
-    def fit(f: nn.Module, risk: Risk, data: Batches, stage: str) -> nn.Module:
-        first = stage == "training"
-        settings = config.training if first else later(config)
+
+class _Learning:
+    """What the stages of one training have in common."""
+
+    def __init__(
+        self, data: Dataset, held_out: Dataset, config: Config, folder: Path, loss: Loss | None,
+        scales: Sequence[int], device: str, stages: Stages | None,
+    ) -> None:  # fmt: skip
+        self.data, self.held_out, self.config, self.folder = data, held_out, config, folder
+        self.scales, self.device, self.stages = scales, device, stages
+        self.mean = signal_mean(config)
+        self.loss = loss or make_loss(config.risk, self.mean)
+        self.windows = data.operator.window((0, 0, config.training.crop, config.training.crop)) is not None
+        self.validation = make_validation(held_out, config.seed)
+
+    def run(self, f: nn.Module) -> nn.Module:
+        config = self.config
+        self.learn_spectrum(f)
+        f = self.fit(f, self.loss, self.batches(self.data, self.scales), "training", self.validation)
+        if not config.refine.rounds:
+            return f
+        if self.data.operator.unseen:
+            return self.rounds_with_prior(f)
+        for r, t in enumerate(exposures_of_rounds(config.refine), start=1):
+            stage = f"round-{r}"
+            objective: Objective
+            draws = self.draw(f, t, stage)
+            if math.isinf(t):
+                objective, batches = self.with_draws(draws)
+            else:
+                on = Dataset(draws, self.data.operator, self.data.noise.exposed(t))
+                low, top = config.risk.levels
+                objective = make_loss(config.risk.model_copy(update={"levels": (low, top * math.sqrt(t))}), self.mean)
+                batches = self.batches(on, self.scales)
+            f = self.fit(f, objective, batches, stage, self.validation)
+        return f
+
+    def rounds_with_prior(self, f: nn.Module) -> nn.Module:
+        config, data = self.config, chosen(self.data, self.config.refine.images)
+        draws = self.draw(f, math.inf, "round-0")
+        # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
+        # convolutional network knows
+        turned = make_symmetry([name for name in config.risk.symmetry if name not in ("amplitude", "shift")])
+        prior: nn.Module = image_denoiser(config, draws.channels, self.mean)
+        std, sigma = config.estimator.deviation, float(self.data[0].level)
+        of_images = Simulated(LogUniform(0.04 * sigma, HIGHEST * std), turned)
+
+        def denoising(f: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
+            return of_images(f, x, Identity(), Gaussian(torch.ones((), device=x.device)), generator)
+
+        for r in range(1, config.refine.rounds + 1):
+            stage, images = f"round-{r}", draws
+
+            def batches(generator: torch.Generator, images: ImageSource = images) -> Tensor:
+                return draw_images(images, False, config.training.batch, 0, False, generator)
+
+            prior = self.fit(prior, denoising, batches, f"{stage}/prior", None)
+            draws = draw_images_of(
+                f, prior, data, self.folder / stage / "draws.zarr", highest=HIGHEST * std, steps=config.refine.draw_steps,
+                seed=derived_seed(config.seed, stage), device=join(self.device).device, progress=self.progress(stage),
+            )  # fmt: skip
+        weights = prior.state_dict()
+        from_first(lambda: atomic_write(self.folder / PRIOR, lambda path: save_weights(path, weights)))
+        loss, pairs = self.with_draws(draws)
+        return self.fit(f, loss, pairs, "last", self.validation)
+
+    def fit(
+        self, f: nn.Module, loss: Objective, batches: Batches, stage: str, validation: Validation | None
+    ) -> nn.Module:
+        first, config = stage == "training", self.config
         return train(
             f,
-            risk,
-            data,
-            settings,
-            folder if first else folder / stage,
+            loss,
+            batches,
+            config.training if first else later(config),
+            self.folder if first else self.folder / stage,
             seed=config.seed if first else derived_seed(config.seed, stage),
-            device=device,
+            device=self.device,
             validation=validation,
-            progress=None if stages is None else stages(stage),
+            progress=None if self.stages is None else self.stages(stage),
         )
 
-    risk = recipe(config.risk)
-    f = fit(estimator, risk, batches(measurements, risk, sigma_n, config), "training")
-    for r, level in enumerate(round_levels(sigma_n, config.refine), start=1):
-        stage = f"round-{r}"
-        draws = draw(f, measurements, held_out, sigma_n, level, config, folder / stage, device, stages)
-        if level > 0:
-            risk = recipe(levels_up_to(config.risk, sigma_n / level))
-            f = fit(f, risk, batches(draws, risk, level, config), stage)
-        else:
-            f = fit(f, em_risk(recipe, config, sigma_n), em_batches(draws, measurements, sigma_n, config), stage)
-    return f
+    def batches(self, data: Dataset, scales: Sequence[int], batch: int | None = None) -> Batches:
+        training = self.config.training
+        return make_batches(data, batch or training.batch, training.crop, scales, training.augment)
+
+    def with_draws(self, images: ImageSource) -> tuple[Objective, Batches]:
+        """Half of the batch are images, at the levels from far below the measured one to the highest of the measurements."""
+        config, training = self.config, self.config.training
+        half = max(1, training.batch // 2)
+        symmetry = [name for name in config.risk.symmetry if name != "amplitude"]
+        turned = make_symmetry(symmetry) if self.data.operator.unseen and symmetry else None
+        simulated = Simulated(LogUniform(LOWEST, config.risk.levels[1]), turned)
+        measurements = self.batches(self.data, (1,), max(1, training.batch - half))
+
+        def batches(generator: torch.Generator) -> Draws:
+            x = draw_images(images, self.windows, half, training.crop, training.augment, generator)
+            return Draws(measurements(generator), x)
+
+        return WithDraws(self.loss, simulated), batches
+
+    def draw(self, f: nn.Module, t: float, stage: str) -> ImageSource:
+        """The training set of a round, at exposure t."""
+        config, where, folder = self.config, join(self.device).device, self.folder / stage
+        inflation = from_first(
+            lambda: fit_to_images(
+                f, self.held_out, config.refine.draw_steps, config.seed, where, record=folder, schedule="geometric"
+            )
+        )
+        return draw_training_set(
+            f, chosen(self.data, config.refine.images), t, folder / "draws.zarr", steps=config.refine.draw_steps,
+            inflation=inflation, seed=derived_seed(config.seed, stage), device=where, progress=self.progress(stage),
+        )  # fmt: skip
+
+    def progress(self, stage: str) -> Callable[[int, int], object] | None:
+        if self.stages is None:
+            return None
+        show = self.stages(f"{stage}, drawing")
+        return lambda done, total: show(done, total, {})
+
+    def learn_spectrum(self, f: nn.Module) -> None:
+        """Learn the spectrum of the estimator's stationary prior, if it has one, unless a checkpoint holds it."""
+        prior = f.prior if isinstance(f, Preconditioned) else None
+        if prior is None:
+            return
+
+        def spectrum() -> Tensor:
+            if latest_checkpoint(self.folder / "checkpoints") is None:
+                progress = None if self.stages is None else self.stages("spectrum")
+                learn_spectrum(prior, self.data, seed=self.config.seed, progress=progress)
+            return prior.spectrum
+
+        prior.spectrum = from_first(spectrum)
 
 
-def draw(
-    f: nn.Module,
-    measurements: ImageSource,
-    held_out: ImageSource,
-    sigma_n: float,
-    level: float,
-    config: Config,
-    folder: Path,
-    device: str,
-    stages: Stages | None,
-) -> ImageSource:
-    """The training set of a round, at the noise level `level`."""
-    progress = None if stages is None else stages(f"{folder.name}, drawing")
-    where = join(device).device
-    gain = from_first(
-        lambda: fit_to_images(f, held_out, sigma_n, config.refine.draw_steps, config.seed, where, record=folder)
-    )
-    return draw_training_set(
-        f,
-        measurements,
-        sigma_n,
-        level,
-        folder / "draws.zarr",
-        config=config.refine,
-        gain=gain,
-        seed=derived_seed(config.seed, folder.name),
-        device=where,
-        progress=None if progress is None else lambda done, total: progress(done, total, {}),
-    )
+def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned:
+    """D, of images in white noise, weights drawn from the configuration's seed alone."""
+    form = config.estimator
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Preconditioned(UNet(channels, form.widths, form.blocks), mean, form.deviation)
 
 
-def batches(source: ImageSource, risk: Risk, level: float, config: Config) -> Batches:
-    """Random crops of `source` at the noise level `level`, as large as the risk needs them."""
-    training = config.training
-    window = training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
-
-    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        y = crops(source, training.batch, window, generator, training.augment)
-        return y, torch.full((len(y),), level)
-
-    return batch
-
-
-def levels_up_to(risk: RiskConfig, ratio: float) -> RiskConfig:
-    """`risk` for data whose level is `ratio` times lower: the same highest level."""
-    return risk.model_copy(update={"levels": (risk.levels[0], risk.levels[1] * ratio)})
-
-
-def em_risk(recipe: Recipe, config: Config, sigma_n: float) -> Risk:
-    """Clean draws teach the levels below sigma_n, supervised; the measurements keep teaching those above, unbiased."""
-    below = Oracle(LogUniform(LOWEST * sigma_n, OVERLAP * sigma_n))
-    return Mix([(0.5, below), (0.5, recipe(config.risk.model_copy(update={"dilation": (1,)})))])
-
-
-def em_batches(draws: ImageSource, measurements: ImageSource, sigma_n: float, config: Config) -> Batches:
-    """Half a batch of draws, at level 0, then half a batch of measurements, in the order of `em_risk`."""
-    training = config.training
-    half = round(training.batch / 2)
-
-    def batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        y = crops(measurements, training.batch - half, training.crop, generator, training.augment)
-        x = crops(draws, half, training.crop, generator, training.augment) if half else y[:0]
-        level = torch.cat([torch.zeros(len(x)), torch.full((len(y),), sigma_n)])
-        return torch.cat([x, y]), level
-
-    return batch
-
-
-LOWEST, OVERLAP = 0.08, 1.2
-"""The levels that clean draws train, as multiples of sigma_n."""
+def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | None:
+    """Return D of the images (C, H, W) of a run with rounds, on the CPU; None where there were none. Its highest level is
+    HIGHEST times its deviation."""
+    if not (folder / PRIOR).is_file():
+        return None
+    prior = image_denoiser(config, channels, signal_mean(config))
+    load_weights(folder / PRIOR, prior)
+    return prior.eval()
 
 
 def later(config: Config) -> TrainingConfig:

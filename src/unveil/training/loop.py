@@ -1,6 +1,6 @@
-"""The training loop: minimise a risk over an estimator's weights.
+"""The training loop: minimise a loss over an estimator's weights.
 
-    theta <- AdamW step on  mean over the batch of  risk(f_theta, y, sigma)
+    theta <- AdamW step on  mean over the batch of  loss(f_theta, m)
 
 Everything random at step t is drawn from the generator of (seed, t, process), so a run that resumes from its
 checkpoint continues as if it had never stopped: on a CPU, to the bit. Several processes (`unveil.training.ranks`) average
@@ -31,11 +31,11 @@ from unveil.training.logs import MetricsLog
 
 __all__ = ["Batches", "Objective", "Progress", "Validation", "learning_rate", "train"]
 
-Batches = Callable[[torch.Generator], tuple[Tensor, ...]]
-"""A CPU generator -> a batch: y (B, C, H, W) and its level sigma (B,), on the CPU; and what else the objective takes."""
+Batches = Callable[[torch.Generator], Any]
+"""A CPU generator -> a batch on the CPU: a `Measurement`, or whatever else the loss takes and has `to(device)`."""
 
-Objective = Callable[..., Tensor]
-"""(f, *batch, generator) -> (B,): a `Risk`, or `Each`, which takes the numbers of the measurements as well."""
+Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
+"""(f, batch, generator) -> (B,): a `Loss`."""
 
 Validation = Callable[[nn.Module], dict[str, float]]
 """The averaged estimator -> metrics, estimated without a reference."""
@@ -52,7 +52,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 def train(
     estimator: nn.Module,
-    risk: Objective,
+    loss: Objective,
     batches: Batches,
     config: TrainingConfig,
     folder: Path,
@@ -64,8 +64,8 @@ def train(
 ) -> nn.Module:
     """Train f and return its averaged weights' estimator, on the CPU and in evaluation mode.
 
-    estimator: f(y, sigma), its weights drawn; changed in place.
-    risk:      minimised in the mean over the batch.
+    estimator: f(m), its weights drawn; changed in place.
+    loss:      minimised in the mean over the batch.
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
     device:    auto (accelerate's choice), cpu, or the type of that choice, such as cuda.
     Raises UnveilError when the loss or its gradient is no longer finite, a checkpoint cannot be read or written, or
@@ -106,7 +106,7 @@ def train(
                 if step:
                     error.args = (f"{error}; step {step} of {config.steps} is saved",)
                 raise
-            metrics = _step(accelerator, model, optimizer, risk, batch, config, seed, step)
+            metrics = _step(accelerator, model, optimizer, loss, batch, config, seed, step)
             ema.update_parameters(estimator)
             done = step + 1
             last = done == config.steps
@@ -129,8 +129,8 @@ def _step(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    risk: Objective,
-    batch: tuple[Tensor, ...],
+    loss: Objective,
+    batch: Any,
     config: TrainingConfig,
     seed: int,
     step: int,
@@ -141,16 +141,16 @@ def _step(
         group["lr"] = learning_rate(step, config)
     with ranks.together():
         generator = make_generator(device, seed, step, rank, 1)
-        loss = risk(model, *(part.to(device) for part in batch), generator).mean()
-        _check_finite("loss", loss.item(), step)
+        value = loss(model, batch.to(device), generator).mean()
+        _check_finite("loss", value.item(), step)
         optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(loss)
+        accelerator.backward(value)
     ranks.average_gradients(model)
     norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
     with ranks.together():
         _check_finite("gradient's norm", float(norm), step)
     optimizer.step()
-    return {"loss": loss.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
+    return {"loss": value.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
 
 
 def _accelerator(device: str, precision: str) -> Accelerator:

@@ -1,106 +1,177 @@
-"""Named recipes: the risk that a run minimises. What each costs and reaches is in docs/recipes.md."""
+"""Named recipes: the loss that a run minimises. What each costs and reaches is in docs/recipes.md and docs/incomplete.md.
+
+All have two parts. In measurement space an unbiased loss of A f; for what A does not see, a symmetry of the signals (equivariant
+imaging), entries hidden from the network (splitting), or both. Where A sees all the second part answers with nothing.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from unveil.config import RiskConfig
-from unveil.errors import UnveilError
-from unveil.risks import (
-    R2R,
-    SURE,
-    AmbientTweedie,
+from unveil.losses import (
+    Consistency,
+    Equivariance,
+    Hide,
     LogUniform,
-    MeasurementConsistency,
+    Loss,
     Mix,
-    MonteCarloDivergence,
     Noisier,
     NormalizationLaw,
-    Risk,
+    Normalize,
+    PairLaw,
+    Recorruption,
+    Stein,
+    Sum,
+    Symmetrize,
     Weighted,
-    dilate,
     inverse_gradient_variance,
-    inverse_target_variance,
-    renormalize,
 )
+from unveil.symmetry import make_symmetry
 
-__all__ = ["RECIPES", "make_risk"]
-
+__all__ = ["RECIPES", "Recipe", "make_loss", "partly_normalized", "trainable_stein"]
 
 PROBE_STEP = 0.1
 """Of the divergence in training, in units of sigma: through ReLUs a short finite difference has a noisy gradient, and a long
 one is biased through any network (benchmarks/probe_step.py)."""
 
-
-def trainable_sure() -> SURE:
-    """SURE with the probe step that trains best; evaluation keeps the shorter one, for its smaller bias."""
-    return SURE(MonteCarloDivergence(step=PROBE_STEP))
-
-
 CROSSOVER = 1.3
-"""s / sigma below which SURE's gradient is the quieter one for its two passes, and above which Ambient Tweedie's is: between
+"""s / sigma below which Stein's gradient is the quieter one for its two passes, and above which recorruption's is: between
 1.2, where they cross early in training, and 1.8, where they do late (benchmarks/gradient_variance.py)."""
 
+LOWEST_RATIO = 1.2
+"""s / sigma at which recorruption alone starts: at 1 its target's variance is infinite."""
 
-def default(config: RiskConfig) -> Risk:
-    """Dilation of SURE just above each base level and of Ambient Tweedie above that, a fifth of it renormalized; 1.2 passes."""
+
+@dataclass(frozen=True)
+class Recipe:
+    """make: (configuration, the images' mean) -> the loss. scales: whether it learns from coarser measurements too.
+
+    below: whether the loss itself teaches levels below the measured one.
+    """
+
+    make: Callable[[RiskConfig, float], Loss]
+    scales: bool = False
+    below: Callable[[RiskConfig], bool] = lambda config: False
+
+
+def trainable_stein() -> Loss:
+    """Stein's estimate with the probe step that trains best; evaluation keeps the shorter one, for its smaller bias."""
+    return Weighted(Stein(step=PROBE_STEP))
+
+
+def partly_normalized(share: float, mean: float) -> PairLaw:
+    """Return the law of (a, mu): a log-uniform in [0.1, 1] for this share of the samples, 1 for the others.
+
+    mu is 0 for images whose background is 0: elsewhere it would be none that they have.
+    """
+    law = NormalizationLaw(low=0.1, offset=(0.0, 1.0) if mean else (0.0, 0.0))
+
+    def draw(like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        a, mu = law(like, generator)
+        chosen = torch.rand(like.shape, generator=generator, device=like.device) < share
+        return torch.where(chosen, a, 1.0), torch.where(chosen, mu, 0.0)
+
+    return draw
+
+
+def above(config: RiskConfig, lowest: float = LOWEST_RATIO) -> Loss:
+    """Recorruption: A f is learned above the measured level. One pass."""
+    low, top = config.levels
+    return Recorruption(LogUniform(min(max(lowest, low), top), top), inverse_gradient_variance)
+
+
+def hidden(loss: Loss, config: RiskConfig) -> Loss:
+    """The loss with a share of the entries hidden from f, as the configuration says."""
+    return Hide(loss, config.hidden) if config.hidden else loss
+
+
+def default(config: RiskConfig, mean: float) -> Loss:
+    """Recorruption, a share of it normalized, Stein's estimate just above each level, entries hidden in half of the batch, and
+    equivariant imaging of fixed targets."""
     low, top = config.levels
     edge = min(max(CROSSOVER, low), top)
-    near = Noisier(Weighted(trainable_sure()), LogUniform(low, edge))
-    above = AmbientTweedie(LogUniform(edge, top), inverse_gradient_variance)
-    renormalized = renormalize(above, NormalizationLaw(low=0.2))
-    return dilate(Mix([(0.2, near), (0.6, above), (0.2, renormalized)]), config.dilation)
+    base = above(config, edge if config.near else LOWEST_RATIO)
+    if config.renormalized:
+        base = Normalize(base, partly_normalized(config.renormalized, mean))
+    base = hidden(base, config)
+    if config.near:
+        near = hidden(Noisier(trainable_stein(), LogUniform(low, edge)), config)
+        base = Mix([(config.near, near), (1 - config.near, base)])
+    if not config.equivariance or not config.symmetry:
+        return base
+    term = Weighted(Equivariance(make_symmetry(config.symmetry), seen=config.seen))
+    return Sum([(1.0, base), (config.equivariance, term)])
 
 
-def ambient(config: RiskConfig) -> Risk:
-    """Dilation of Ambient Tweedie alone: levels above each base level, one pass."""
-    levels = LogUniform(max(config.levels[0], LOWEST_RATIO), config.levels[1])
-    return dilate(AmbientTweedie(levels, inverse_target_variance), config.dilation)
+def ambient(config: RiskConfig, mean: float) -> Loss:
+    """Ambient diffusion: recorruption, and further corruption of what is incomplete. One pass."""
+    return hidden(above(config), config)
 
 
-LOWEST_RATIO = 1.2
-"""s / sigma at which Ambient Tweedie alone starts: at 1 its target's variance is infinite."""
+def measured(config: RiskConfig, mean: float) -> Loss:
+    """Recorruption in measurement space: A f alone is learned, above the measured level. One pass."""
+    return above(config)
 
 
-def mixed(config: RiskConfig) -> Risk:
-    """Dilation + SURE, half of the batch at the base level and half with more noise; two passes."""
-    noisier = Noisier(Weighted(trainable_sure()), LogUniform(1.0, config.levels[1]))
-    return dilate(Mix([(0.5, Weighted(trainable_sure())), (0.5, noisier)]), config.dilation)
+def sure(config: RiskConfig, mean: float) -> Loss:
+    """Stein's estimate at and above the measured level; two passes. Teaches nothing below it."""
+    return Noisier(trainable_stein(), LogUniform(1.0, config.levels[1]))
 
 
-def sure(config: RiskConfig) -> Risk:
-    """SURE at and above the measured level; two passes. Teaches nothing below it."""
-    return Noisier(Weighted(trainable_sure()), LogUniform(1.0, config.levels[1]))
+def nsure(config: RiskConfig, mean: float) -> Loss:
+    """N-SURE: Stein's estimate of randomly normalized measurements, from the measured level down; two passes."""
+    law = None if mean else NormalizationLaw(offset=(0.0, 0.0))
+    return Noisier(Normalize(trainable_stein(), law), LogUniform(1.0, config.levels[1]))
 
 
-def nsure(config: RiskConfig) -> Risk:
-    """N-SURE: SURE of randomly renormalized measurements, from the measured level down; two passes."""
-    return Noisier(renormalize(Weighted(trainable_sure())), LogUniform(1.0, config.levels[1]))
+def r2r(config: RiskConfig, mean: float) -> Loss:
+    """Normalized recorruption at one ratio; one pass."""
+    law = None if mean else NormalizationLaw(offset=(0.0, 0.0))
+    return Normalize(Recorruption(LogUniform(R2R_RATIO, R2R_RATIO), inverse_gradient_variance), law)
 
 
-def r2r(config: RiskConfig) -> Risk:
-    """Renormalized R2R; one pass."""
-    return renormalize(Weighted(R2R(a=0.5)))
+R2R_RATIO = 1.118
+"""s / sigma of the recorruption ratio a = .5: (1 + a^2)^(1/2)."""
 
 
-def consistency(config: RiskConfig) -> Risk:
+def consistency(config: RiskConfig, mean: float) -> Loss:
     """Naive measurement consistency: learns the identity. The baseline that must fail."""
-    return Weighted(MeasurementConsistency())
+    return Weighted(Consistency())
 
 
-RECIPES: dict[str, Callable[[RiskConfig], Risk]] = {
-    "default": default,
-    "ambient": ambient,
-    "mixed": mixed,
-    "sure": sure,
-    "nsure": nsure,
-    "r2r": r2r,
-    "consistency": consistency,
+def equivariant(config: RiskConfig, mean: float) -> Loss:
+    """Equivariant imaging as published: gradients through both passes, nothing normalized, nothing hidden."""
+    term = Weighted(Equivariance(make_symmetry(config.symmetry), detach=False))
+    return Sum([(1.0, above(config)), (config.equivariance, term)]) if config.equivariance else above(config)
+
+
+def splitting(config: RiskConfig, mean: float) -> Loss:
+    """Measurement splitting alone (SSDU): the noise of the entries that are seen is not corrected for."""
+    return Hide(Weighted(Consistency()), config.hidden or 0.4, keep=0.0)
+
+
+def equivariant_splitting(config: RiskConfig, mean: float) -> Loss:
+    """Equivariant splitting: entries hidden from a network that does not know how the image is turned. No second pass."""
+    return Symmetrize(ambient(config, mean), make_symmetry(config.symmetry))
+
+
+RECIPES: dict[str, Recipe] = {
+    "default": Recipe(default, scales=True, below=lambda config: config.renormalized > 0),
+    "ambient": Recipe(ambient, scales=True),
+    "measured": Recipe(measured),
+    "sure": Recipe(sure),
+    "nsure": Recipe(nsure, below=lambda config: True),
+    "r2r": Recipe(r2r, below=lambda config: True),
+    "consistency": Recipe(consistency),
+    "equivariant": Recipe(equivariant),
+    "splitting": Recipe(splitting),
+    "equivariant-splitting": Recipe(equivariant_splitting),
 }
 
 
-def make_risk(config: RiskConfig) -> Risk:
-    """The risk that `config.recipe` names. Raises UnveilError for one that is for incomplete measurements only."""
-    if config.recipe not in RECIPES:
-        raise UnveilError(
-            f"risk.recipe = {config.recipe} is for incomplete measurements; without a system choose {', '.join(RECIPES)}"
-        )
-    return RECIPES[config.recipe](config)
+def make_loss(config: RiskConfig, mean: float = 0.5) -> Loss:
+    """Return the loss that `config.recipe` names. mean: of the images."""
+    return RECIPES[config.recipe].make(config, mean)

@@ -5,7 +5,7 @@ run.json             versions, seed, command, noise level, and what the configur
 data.json            the hash of each file's content
 metrics.jsonl        one line a step; tensorboard/ has the same
 round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
-sampler.json         the gain fitted to the trained network
+sampler.json         the inflation of the sampler, fitted to the trained network
 checkpoints/         the newest two, for resuming
 model.safetensors    the averaged weights, once training is done
 prior.safetensors    of incomplete measurements after rounds: a denoiser of the images, under which samples are drawn
@@ -15,22 +15,27 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from unveil.config import Config
-from unveil.data import ImageSource, Measured
+from unveil.data import Measured
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
-from unveil.estimators import PreconditionedDenoiser
+from unveil.estimators import Preconditioned
 from unveil.identify import Seen
-from unveil.problem import DENOISING, Problem, Several
+from unveil.noise.base import Noise
+from unveil.noise.gaussian import Gaussian
+from unveil.operators.base import Operator
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import check_contents, numbers_then, open_contents, write_contents
-from unveil.training.gain import read_gain
-from unveil.training.imaging import open_prior
+from unveil.training.inflation import read_gain
+from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
+from unveil.training.recipes import RECIPES
 from unveil.training.record import open_record
-from unveil.training.setup import build_estimator, open_problem, open_source, signal_mean, split
+from unveil.training.setup import build_estimator, indices, open_operator, open_source, split
 from unveil.training.stages import Stages, reading
 
 __all__ = ["Run", "check_name", "open_run"]
@@ -60,13 +65,18 @@ class Run:
     @property
     def learns_below(self) -> bool:
         """Whether anything taught the levels below sigma_n, through which posterior samples go."""
-        config = self.config
-        renormalized = config.risk.recipe == "default" and config.risk.renormalized > 0
-        return config.system.kind == "identity" or renormalized or config.refine.rounds > 0
+        config, recipe = self.config, RECIPES[self.config.risk.recipe]
+        coarser = recipe.scales and max(self.dilation) > 1
+        return coarser or recipe.below(config.risk) or config.refine.rounds > 0
+
+    @property
+    def noise(self) -> Noise:
+        """The noise of its measurements."""
+        return Gaussian(self.sigma_n)
 
     @property
     def gain(self) -> float:
-        """The gain of the sampler `dpm2m`: stated, or fitted when training ended."""
+        """The inflation of the sampler: stated, or fitted when training ended."""
         stated = self.config.sampling.gain
         return read_gain(self.folder) if isinstance(stated, str) else stated
 
@@ -79,10 +89,8 @@ class Run:
                 f"the data there, mend the path, or {else_do}"
             )
 
-    def measurements(
-        self, stages: Stages | None = None, *, to_train: bool = False
-    ) -> tuple[ImageSource, ImageSource, Problem | Several]:
-        """(training images, held-out images, the problem of all of them, in their order): those that the run began with.
+    def measurements(self, stages: Stages | None = None, *, to_train: bool = False) -> tuple[Dataset, Dataset]:
+        """Return the measurements to train on, and those held out: those that the run began with.
 
         to_train: as the one that may write the run folder. Raises UnveilError when they are not there, or have changed; of some that are gone a warning is given.
         """
@@ -92,18 +100,20 @@ class Run:
             raise UnveilError(f"{self.folder / CONTENTS}: of another run than run.json; restore it, or start a new run")
         source = open_source(config)
         numbers = numbers_then(recorded, source, config)
-        problem = open_problem(config, source, recorded.images)
+        operator = open_operator(config, source, recorded.images)
         if len(numbers) < recorded.images:
-            problem = problem.subset(numbers)
+            operator = operator.select(torch.tensor(list(numbers)))
             if to_train and any(self.folder.glob("round-*")):
                 raise UnveilError(
                     f"{config.data.path}: put back what is gone: the draws of the rounds are of all files"
                 )
-        measured = Measured(source, problem)
+        measured = Measured(source, operator)
         seen = check_contents(recorded, measured, config, reading(stages))
         if to_train and is_first() and seen != recorded:  # what was read now need not be read at the next resume
             write_contents(self.folder, seen)
-        return *split(measured, config, recorded.images, numbers), problem
+        training, held_out = split(measured, config, recorded.images, numbers)
+        data = Dataset(measured, operator, self.noise)
+        return data.subset(indices(training)), data.subset(indices(held_out))
 
     def trained(self) -> bool:
         """Whether training has ended. Damaged weights, of which a warning is given, can be made again from a checkpoint.
@@ -132,22 +142,22 @@ class Run:
             return "restore it or train again"
         return f"unveil train {self.folder} makes it again from the last checkpoint"
 
-    def estimator(self, problem: Problem | Several = DENOISING) -> nn.Module:
-        """f(y, sigma) with the trained weights, on the CPU. Raises UnveilError when training has not finished.
+    def estimator(self, operator: Operator) -> nn.Module:
+        """Return f(m) with the trained weights, on the CPU. Raises UnveilError when training has not finished.
 
-        problem: of the measurements that it will be given, `open_problem`'s.
+        operator: of the measurements that it will be given, `open_operator`'s.
         """
         if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
-        estimator = build_estimator(self.config, self.channels, problem)
+        estimator = build_estimator(self.config, self.channels, operator)
         load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 
-    def prior(self, problem: Problem | Several) -> PreconditionedDenoiser | None:
-        """D(x, s) of the images, on the CPU, where rounds of refinement learned one from measurements by `problem`; else None."""
-        if problem.image_shape is None or not self.config.refine.rounds:
+    def prior(self, operator: Operator) -> Preconditioned | None:
+        """Return D, of the images in noise, on the CPU, where rounds learned one from measurements by `operator`; else None."""
+        if operator.image_shape is None or not self.config.refine.rounds:
             return None
-        return open_prior(self.folder, self.config, problem.image_shape[0], signal_mean(self.config))
+        return open_prior(self.folder, self.config, operator.image_shape[0])
 
 
 def open_run(folder: str | os.PathLike[str]) -> Run:

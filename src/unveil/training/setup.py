@@ -1,6 +1,7 @@
-"""What a configuration describes: the measurements and their split, the problem, and the estimator before training."""
+"""What a configuration describes: the measurements and their split, the operator, and the estimator before training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -9,42 +10,51 @@ from unveil.config import Config
 from unveil.data import ImageSource, Measured, Subset, open_images
 from unveil.data.uvfits import observations
 from unveil.errors import UnveilError
-from unveil.estimators import ESTIMATORS, Reconstruction, Stationary, UNet
-from unveil.problem import DENOISING, Problem, Several
+from unveil.estimators import WRAPPED, Preconditioned, Stationary, UNet, inputs
+from unveil.operators import build_operator, check_observations
+from unveil.operators.base import Operator
 from unveil.random import make_generator
 
 __all__ = [
-    "WITHOUT_ESTIMATE", "build_estimator", "build_reconstruction", "indices", "open_measurements", "open_problem", "open_source",
-    "possible_coarsening", "possible_dilation", "signal_mean", "split",
+    "WITHOUT_ESTIMATE", "build_estimator", "indices", "open_measurements", "open_operator", "open_source", "possible_scales",
+    "signal_mean", "split",
 ]  # fmt: skip
 
 
-def build_estimator(config: Config, channels: int, problem: Problem | Several = DENOISING) -> nn.Module:
-    """f(y, sigma) with weights drawn from the configuration's seed alone.
+def build_estimator(config: Config, channels: int, operator: Operator) -> nn.Module:
+    """Return f(m) with weights drawn from the configuration's seed alone.
 
-    channels: of the measurements. problem: of incomplete measurements, whose estimator is f(y, sigma, problem).
+    channels: of the measurements; those of the images where the operator does not tell.
     """
     form = config.estimator
-    with torch.random.fork_rng(devices=[]):  # torch's initialisers take no generator: seed a copy of the global one
-        torch.manual_seed(config.seed)
-        if problem is DENOISING:
-            return ESTIMATORS[form.form](channels, form.widths, form.blocks)
-    return build_reconstruction(config, problem)
-
-
-def build_reconstruction(config: Config, problem: Problem | Several) -> Reconstruction:
-    """f(y, sigma, problem), with weights drawn from the configuration's seed alone."""
-    form = config.estimator
-    if problem.image_shape is None:
-        raise UnveilError("a problem without an operator is denoised, not reconstructed: build_estimator serves it")
-    colours = problem.image_shape[0]
+    shape = operator.image_shape
+    colours = channels if shape is None else shape[0]
+    if form.form in WRAPPED and not operator.unseen:
+        with _seeded(config):
+            return WRAPPED[form.form](colours, form.widths, form.blocks)
     mean = signal_mean(config)
     chosen = form.prior or ("white" if config.system.kind in WHITE else "stationary")
-    prior = Stationary(problem.image_shape, mean, form.deviation) if chosen == "stationary" else None
+    prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.deviation)
+    views = inputs(operator, prior=prior is not None)
+    with _seeded(config):
+        backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
+        return Preconditioned(
+            backbone,
+            mean,
+            form.deviation,
+            scale=operator.spectral_norm(),
+            views=views,
+            iterations=form.iterations,
+            prior=prior,
+        )
+
+
+@contextmanager
+def _seeded(config: Config) -> Iterator[None]:
+    """torch's initialisers take no generator: seed a copy of the global one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone = UNet(2 * colours, form.widths, form.blocks, out_channels=colours)
-        return Reconstruction(backbone, problem, mean, form.deviation, form.iterations, prior)
+        yield
 
 
 def signal_mean(config: Config) -> float:
@@ -67,43 +77,60 @@ SMALLEST_DILATED = 16
 """Pixels across the coarsest image that a network is trained on."""
 
 
-def possible_coarsening(config: Config, problem: Problem | Several) -> tuple[int, ...]:
-    """The factors of `risk.dilation` by which measurements of Fourier coefficients can be dilated; 1 for other systems."""
-    first = problem.at(torch.zeros(1, dtype=torch.long))
-    if first.coarsen is None or first.image_shape is None:
-        return (1,)
-    _, height, width = first.image_shape
-    fit = [
-        k for k in config.risk.dilation if height % k == width % k == 0 and min(height, width) >= k * SMALLEST_DILATED
-    ]
-    for k in fit:
-        first.coarser(k)
+def possible_scales(config: Config, source: ImageSource, operator: Operator) -> tuple[int, ...]:
+    """Return the scales at which measurements can be learned from: those of `risk.dilation` that fit, (1,) where none does.
+
+    Raises UnveilError when the smallest image is smaller than a crop, or a mask does not measure what a scale needs.
+    """
+    crop = config.training.crop
+    first = operator.select(torch.zeros(1, dtype=torch.long))
+    if operator.window((0, 0, crop, crop)) is not None:
+        sides = [min(source.shape(i)[1:]) for i in range(len(source))]
+        smallest = min(sides)
+        if smallest < crop:
+            raise UnveilError(
+                f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than the crop of "
+                f"{crop}; lower training.crop, or leave it out"
+            )
+        fit = [k for k in config.risk.dilation if k * crop <= smallest]
+    elif first.image_shape is None or first.coarser(1) is None:
+        fit = [1]
+    else:
+        _, height, width = first.image_shape
+        least = SMALLEST_DILATED
+        fit = [k for k in config.risk.dilation if height % k == width % k == 0 and min(height, width) >= k * least]
+        for k in fit:
+            first.coarser(k)
     return tuple(fit) or (1,)
 
 
-def possible_dilation(config: Config, source: ImageSource) -> tuple[int, ...]:
-    """The block sizes whose windows fit the smallest image. Raises UnveilError when not even a crop does."""
-    sides = [min(source.shape(i)[1:]) for i in range(len(source))]
-    smallest = min(sides)
-    dilation = tuple(k for k in config.risk.dilation if k * config.training.crop <= smallest)
-    if not dilation:
-        raise UnveilError(
-            f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than the crop of "
-            f"{config.training.crop}; lower training.crop, or leave it out"
-        )
-    return dilation
-
-
-def open_problem(config: Config, source: ImageSource, count: int | None = None) -> Problem | Several:
-    """The problem of the measurements in `source`, as `config.system` describes it.
+def open_operator(config: Config, source: ImageSource, count: int | None = None) -> Operator:
+    """Return the operator of the measurements in `source`, as `config.system` describes it.
 
     count: of the measurements that the system's files describe, where some of them are gone.
     Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
     """
-    if config.system.kind == "identity":
-        return DENOISING
-    from unveil.operators import build_problem, check_observations  # deepinv loads late
+    if not any_shape(config):
+        check_one_shape(source)
+    shape = source.shape(0)
+    if config.system.kind == "interferometry":
+        check_observations(config.system, observations(source))
+    operator = build_operator(config.system, shape, count or len(source))
+    first = operator.select(torch.zeros(1, dtype=torch.long))
+    first.check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
+    return operator
 
+
+def any_shape(config: Config) -> bool:
+    """Whether the system's measurements may have shapes of their own."""
+    return config.system.kind in ANY_SHAPE
+
+
+ANY_SHAPE = ("identity",)
+
+
+def check_one_shape(source: ImageSource) -> None:
+    """Raise UnveilError unless all measurements have one shape."""
     shape = source.shape(0)
     for i in range(len(source)):
         if source.shape(i) != shape:
@@ -111,11 +138,6 @@ def open_problem(config: Config, source: ImageSource, count: int | None = None) 
                 f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one system "
                 "have one shape; leave the others out"
             )
-    if config.system.kind == "interferometry":
-        check_observations(config.system, observations(source))
-    problem = build_problem(config.system, shape, count or len(source))
-    problem.at(torch.zeros(1, dtype=torch.long)).check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
-    return problem
 
 
 Unreadable = Callable[[UnveilError], object]
@@ -131,16 +153,16 @@ def open_source(config: Config, unreadable: Unreadable | None = None) -> ImageSo
 
 def open_measurements(
     config: Config, path: str | None = None, unreadable: Unreadable | None = None
-) -> tuple[ImageSource, Problem | Several]:
-    """The measurements that the configuration names, or those at `path`, and the problem that they are of.
+) -> tuple[ImageSource, Operator]:
+    """Return the measurements that the configuration names, or those at `path`, and the operator that made them.
 
-    unreadable: as in `open_images`. Entries that are not measured are zero, whatever the files hold there. Raises UnveilError where `open_problem` does.
+    unreadable: as in `open_images`. Entries that are not measured are zero, whatever the files hold there. Raises UnveilError where `open_operator` does.
     """
     if path is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
     source = open_source(config, unreadable)
-    problem = open_problem(config, source)
-    return Measured(source, problem), problem
+    operator = open_operator(config, source)
+    return Measured(source, operator), operator
 
 
 def split(

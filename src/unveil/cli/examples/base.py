@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from unveil.problem import Problem, Several
+from unveil.operators.base import Operator
 
 __all__ = ["COUNT", "HELDOUT", "SIDE", "Example"]
 
@@ -24,14 +24,14 @@ class Example:
     """Images and the system that measures them.
 
     images:  x (N, C, H, W), about in [0, 1]; the last HELDOUT of them are kept out of training.
-    problem: of all of them. sigma: the noise level, in the units of y.
-    system:  the keys of the configuration that describe `problem`, with the paths of its files.
+    operator: of all of them. sigma: the noise level, in the units of y.
+    system:  the keys of the configuration that describe `operator`, with the paths of its files.
     files:   name -> array (.npy) or text, of what `system` names.
     about:   what is simulated, a line of text.
     """
 
     images: Tensor
-    problem: Problem | Several
+    operator: Operator
     sigma: float
     system: Mapping[str, Any]
     about: str

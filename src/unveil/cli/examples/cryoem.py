@@ -31,11 +31,11 @@ SNR = 0.3
 
 def cryoem(folder: Path) -> Example:
     x = projections(COUNT + HELDOUT, SIDE, make_generator("cpu", 1))
-    problem = particles((SIDE, SIDE), Optics(**OPTICS))
+    operator = particles((SIDE, SIDE), Optics(**OPTICS))
     return Example(
         images=x,
-        problem=problem,
-        sigma=round(float((problem.at(torch.arange(len(x))).predict(x).var() / SNR).sqrt()), 4),
+        operator=operator,
+        sigma=round(float((operator.A(x).var() / SNR).sqrt()), 4),
         system=OPTICS,
         about="particles of a made-up molecule in random directions, of one astigmatic defocus",
     )

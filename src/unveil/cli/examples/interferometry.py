@@ -49,12 +49,12 @@ SOURCES = 400
 def interferometry(folder: Path) -> Example:
     x = sources(SOURCES + HELDOUT, PIXELS, make_generator("cpu", 1))
     brightness = round(FLUX / float(x.sum((1, 2, 3)).mean()), 5)
-    problem, level = interferometer(uv_track(STATIONS, **TRACK), PIXELS, FIELD_OF_VIEW, brightness)
+    operator = interferometer(uv_track(STATIONS, **TRACK), PIXELS, FIELD_OF_VIEW, brightness)
     lines = [" ".join(map(str, (s.name, *s.position, s.sefd))) for s in STATIONS]
     return Example(
         images=x,
-        problem=problem,
-        sigma=level,
+        operator=operator,
+        sigma=float(operator.sigma or 0),
         system={
             "pixels": PIXELS,
             "field_of_view": FIELD_OF_VIEW,

@@ -19,7 +19,7 @@ def missing_pixels(folder: Path) -> Example:
     mask = random_mask(SIDE, SIDE, 0.7, make_generator("cpu", 2))
     return Example(
         images=x,
-        problem=inpainting(mask, x.shape[1]),
+        operator=inpainting(mask, x.shape[1]),
         sigma=0.05,
         system={"mask": str(folder / "mask.npy")},
         files={"mask.npy": mask.numpy()},
@@ -30,7 +30,7 @@ def missing_pixels(folder: Path) -> Example:
 def mosaics(folder: Path) -> Example:
     return Example(
         images=windows(),
-        problem=demosaicing(SIDE, SIDE, "RGGB"),
+        operator=demosaicing(SIDE, SIDE, "RGGB"),
         sigma=0.05,
         system={"pattern": "RGGB"},
         about="photographs through the colour filters of a camera",
@@ -42,7 +42,7 @@ def k_space(folder: Path) -> Example:
     mask = cartesian_mask(SIDE, SIDE, 3, 0.12, make_generator("cpu", 2))
     return Example(
         images=torch.cat([x, torch.zeros_like(x)], 1),
-        problem=mri(mask),
+        operator=mri(mask),
         sigma=0.03,
         system={"mask": str(folder / "mask.npy")},
         files={"mask.npy": mask.numpy()},
@@ -59,7 +59,7 @@ def blurred(folder: Path) -> Example:
     kernel = kernel / kernel.sum()
     return Example(
         images=round_grey(windows()),
-        problem=blur(kernel, SIDE, SIDE),
+        operator=blur(kernel, SIDE, SIDE),
         sigma=0.02,
         system={"kernel": str(folder / "kernel.npy")},
         files={"kernel.npy": kernel.numpy()},
@@ -70,7 +70,7 @@ def blurred(folder: Path) -> Example:
 def coarse(folder: Path) -> Example:
     return Example(
         images=round_grey(windows()),
-        problem=super_resolution(2, SIDE, SIDE),
+        operator=super_resolution(2, SIDE, SIDE),
         sigma=0.02,
         system={"factor": 2},
         about="round photographs at half their resolution",

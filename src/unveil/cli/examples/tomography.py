@@ -20,7 +20,7 @@ def sinograms(folder: Path) -> Example:
     angles = torch.arange(ANGLES, dtype=torch.float64) * 180 / ANGLES
     return Example(
         images=ellipses(COUNT + HELDOUT, WIDTH, make_generator("cpu", 1)),
-        problem=tomography(angles, WIDTH),  # detectors enough for the corners too
+        operator=tomography(angles, WIDTH),  # detectors enough for the corners too
         sigma=0.01,
         system={"width": WIDTH},
         about=f"projections of bodies made of ellipses, at {ANGLES} angles",

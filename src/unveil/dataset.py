@@ -1,0 +1,50 @@
+"""Measurements on disk or in memory, all by one instrument."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from unveil.data import ImageSource
+from unveil.measurement import Measurement
+from unveil.noise.base import Noise
+from unveil.operators.base import Operator
+
+__all__ = ["Dataset"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """y_0, ..., y_N-1 of `source`, in the order of their operators and of their noise where each has its own."""
+
+    source: ImageSource
+    operator: Operator
+    noise: Noise
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> Measurement:
+        """Return measurement number i, a batch of one."""
+        return self.batch(torch.tensor([i]))
+
+    def batch(self, which: Tensor) -> Measurement:
+        """Return the measurements numbered `which` (B,), of one shape."""
+        y = torch.stack([self.source.read(i) for i in which.tolist()])
+        return Measurement(y, self.operator.select(which), self.noise.select(which))
+
+    def subset(self, indices: Sequence[int]) -> Self:
+        """Return the measurements `indices`, in that order."""
+        which = torch.as_tensor(list(indices), dtype=torch.long)
+        return replace(
+            self,
+            source=self.source.subset(indices),
+            operator=self.operator.select(which),
+            noise=self.noise.select(which),
+        )
+
+    def of(self, source: ImageSource) -> Self:
+        """Return other data by the same instrument."""
+        return replace(self, source=source)

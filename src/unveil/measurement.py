@@ -1,0 +1,102 @@
+"""A measurement: data, the operator that made them, and their noise. All that is known of a batch travels in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from unveil.noise.base import Noise
+from unveil.operators.base import Operator
+from unveil.shapes import check_images, expand, per_sample
+
+__all__ = ["Estimator", "Measurement"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A batch y = A x + n.
+
+    y:        (B, *measurement), floating point; what is not measured becomes zero.
+    operator: A, of all or of each of the B measurements. noise: of its measured entries, the same.
+    m[rows] slices all three together.
+    """
+
+    y: Tensor
+    operator: Operator
+    noise: Noise
+
+    def __post_init__(self) -> None:
+        check_images(self.y)
+        object.__setattr__(self, "y", self.operator.project(self.y))
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, rows: Tensor | slice) -> Self:
+        which = torch.arange(len(self), device=self.y.device)[rows]
+        return replace(self, y=self.y[which], operator=self.operator.select(which), noise=self.noise.select(which))
+
+    def to(self, device: torch.device | str) -> Self:
+        return replace(self, y=self.y.to(device), operator=self.operator.to(device), noise=self.noise.to(device))
+
+    @property
+    def level(self) -> Tensor:
+        """sigma (B,), in the units of y: the deviation of the noise; of noise that depends on the signal, its root mean square."""
+        return self.noise.level(self.y, self.operator.mean)
+
+    def at(self, y: Tensor) -> Self:
+        """Return the same of other data y (B, *measurement)."""
+        return replace(self, y=y)
+
+    def mean_square(self, r: Tensor) -> Tensor:
+        """Return |r|^2 / m (B,) over the measured entries of r (B, *measurement)."""
+        return self.operator.mean(r.square())
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return A x (B, *measurement) of the images x (B, *image)."""
+        return self.operator.A(x)
+
+    def noisier(self, t: Tensor, generator: torch.Generator) -> Self:
+        """Draw what t (B,) times the exposure would have given, 0 < t <= 1, from y alone."""
+        return replace(self, y=self.noise.noisier(self.y, t, generator), noise=self.noise.exposed(t))
+
+    def recorrupt(self, t: Tensor, generator: torch.Generator) -> tuple[Self, Self]:
+        """Draw two views, independent given x: of exposure t (B,), 0 < t < 1, and what is left, of exposure 1 - t.
+
+        Their exposures' mean is y: y = t y_t + (1 - t) y_rest.
+        """
+        view = self.noisier(t, generator)
+        share = expand(per_sample(t, self.y, "t"), self.y)
+        rest = (self.y - share * view.y) / (1 - share)
+        return view, replace(self, y=rest, noise=self.noise.exposed(1 - t))
+
+    def scaled(self, a: Tensor, mu: Tensor) -> Self:
+        """Return the measurement a y + mu A 1 of the image a x + mu 1; a (B,) > 0, mu (B,) in the units of x.
+
+        Where the noise depends on the signal mu is taken for 0: it would not be that of the brighter image.
+        """
+        y = expand(a, self.y) * self.y
+        if self.noise.additive:
+            y = y + expand(mu, self.y) * self.operator.ones(self.y)
+        return replace(self, y=y, noise=self.noise.scaled(a))
+
+    def coarser(self, k: int) -> Self | None:
+        """Return the measurement of the image with pixels k times as large, at k^2 times the exposure.
+
+        None where y has no such part; raises UnveilError for a k that does not fit.
+        """
+        found = self.operator.coarser(k)
+        if found is None:
+            return None
+        operator, take = found
+        return replace(self, y=take(self.y), operator=operator, noise=self.noise.exposed(k**2))
+
+    def hide(self, shown: Tensor) -> Self:
+        """Return the measured entries that `shown` (boolean, broadcastable to y) selects, for splitting."""
+        return replace(self, operator=self.operator.hide(shown))
+
+
+Estimator = Callable[[Measurement], Tensor]
+"""f(m) -> x_hat (B, *image), of each sample by itself."""

@@ -1,0 +1,70 @@
+"""Counted photons: y = gain k, k ~ Poisson(u / gain), so that E[y | u] = u and var(y | u) = gain u.
+
+    y_t = (gain / t) Poisson(t u / gain),     from y:  y_t = (gain / t) Binomial(y / gain, t)
+
+Thinning gives two independent counts (Kingman 1993, Poisson Processes, ch. 5; as two views for learning: Monroy, Bacca and
+Tachella 2025, https://arxiv.org/abs/2412.04648). Hudson's identity (1978, https://doi.org/10.1214/aos/1176344306),
+
+    E[(y_i - u_i) h_i(y)] = E[y_i (h_i(y) - h_i(y - gain e_i))]  ~  E[gain y_i dh_i / dy_i]
+
+is what `stein` takes, in the first order of gain.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unveil.errors import UnveilError
+from unveil.noise.base import Noise
+from unveil.shapes import expand, per_sample
+
+__all__ = ["Poisson"]
+
+
+@dataclass(frozen=True, eq=False)
+class Poisson(Noise):
+    """Poisson counts times a gain, on every measured entry of y, which is a multiple of the gain and not negative.
+
+    gain: what one photon adds to y, in the units of y, a number or one per sample (B,).
+    Raises UnveilError unless every gain is finite and > 0.
+    """
+
+    gain: float | Tensor
+
+    def __post_init__(self) -> None:
+        gain = torch.as_tensor(self.gain)
+        if not bool(((gain > 0) & gain.isfinite()).all()):
+            raise UnveilError(
+                f"gain must be finite and > 0, not {self.gain}: give what one photon adds to a measurement"
+            )
+        object.__setattr__(self, "gain", gain)
+
+    def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
+        gain = self._gain(u)
+        return gain * torch.poisson(u.clamp_min(0) / gain, generator)
+
+    def exposed(self, t: float | Tensor) -> "Poisson":
+        return self.scaled(1 / torch.as_tensor(t))
+
+    def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
+        gain = self._gain(y)
+        share = expand(per_sample(t, y, "t"), y).clamp(0, 1)
+        return gain / share * torch.binomial(_counts(y / gain, generator), share.expand_as(y), generator)
+
+    def scaled(self, a: float | Tensor) -> "Poisson":
+        a = torch.as_tensor(a)
+        return Poisson(torch.as_tensor(self.gain).to(a.device) * a)
+
+    def variance(self, u: Tensor) -> Tensor:
+        return self._gain(u) * u.clamp_min(0)
+
+    def _gain(self, y: Tensor) -> Tensor:
+        return expand(per_sample(self.gain, y, "gain"), y)
+
+
+def _counts(k: Tensor, generator: torch.Generator) -> Tensor:
+    """Whole numbers >= 0 whose mean is k: of a k between two of them either, so that no mean is lost by rounding."""
+    u = torch.rand(k.shape, generator=generator, dtype=k.dtype, device=k.device)
+    near = k.round()
+    return torch.where((k - near).abs() < 1e-3, near, (k + u).floor()).clamp_min(0)

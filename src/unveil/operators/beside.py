@@ -1,0 +1,54 @@
+"""Two instruments that look at one scene: y = A x + n, and beside it an ideal camera, x_t = x + t^(-1/2) w, w ~ N(0, I).
+
+    [y; t^(1/2) x_t] = [A; t^(1/2) I] x + [n; w]
+
+so that an exposure t = 0 is no information, and not infinite noise. Both lie in one vector, y first.
+"""
+
+import torch
+from torch import Tensor
+
+from unveil.operators.base import Operator
+from unveil.shapes import expand
+
+__all__ = ["Beside"]
+
+
+class Beside(Operator):
+    """[A; t^(1/2) I], from images to vectors (B, M + n).
+
+    operator: A. root: t^(1/2) (1 or B,). like: y (B, *measurement), for the shapes of both.
+    """
+
+    rows = ("measured", "root")
+
+    def __init__(self, operator: Operator, root: Tensor, like: Tensor) -> None:
+        image = operator.image(like)
+        self.operator, self.root = operator, root
+        self.image_shape, self.seen_shape = tuple(image.shape[1:]), tuple(like.shape[1:])
+        self.entries = like[0].numel()
+        self.measurement_shape = (self.entries + image[0].numel(),)
+        if operator.measured is not None:
+            seen = operator.measured.expand(-1, *self.seen_shape).flatten(1)
+            self.measured = torch.cat([seen, seen.new_ones(len(seen), image[0].numel())], 1)
+
+    def select(self, which: Tensor) -> "Beside":
+        like = torch.empty(len(which), *self.seen_shape, device=which.device)
+        root = self.root[which] if len(self.root) > 1 else self.root
+        return Beside(self.operator.select(which), root, like)
+
+    def join(self, y: Tensor, x_t: Tensor) -> Tensor:
+        """Return (B, M + n) of y (B, *measurement) and x_t (B, *image)."""
+        return torch.cat([y.flatten(1), (expand(self.root, x_t) * x_t).flatten(1)], 1)
+
+    def parts(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y (B, *measurement) and t^(1/2) x_t (B, *image)."""
+        y, scaled = both[:, : self.entries], both[:, self.entries :]
+        return y.reshape(-1, *self.seen_shape), scaled.reshape(-1, *(self.image_shape or ()))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self.join(self.operator.A(x), x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        seen, scaled = self.parts(y)
+        return self.operator.A_adjoint(seen) + expand(self.root, scaled) * scaled

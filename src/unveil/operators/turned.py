@@ -1,0 +1,31 @@
+"""The operator of a turned image: A T_g."""
+
+from torch import Tensor
+
+from unveil.operators.base import Operator
+from unveil.symmetry import Symmetry
+
+__all__ = ["Turned"]
+
+
+class Turned(Operator):
+    """A T_g and its transpose, both differentiable, of a linear symmetry.
+
+    g: (1 or B, ...), the turns, as `symmetry.draw` gives them.
+    """
+
+    rows = ("measured", "g")
+
+    def __init__(self, operator: Operator, symmetry: Symmetry, g: Tensor) -> None:
+        self.operator, self.symmetry, self.g = operator, symmetry, g
+        self.image_shape, self.measurement_shape = operator.image_shape, operator.measurement_shape
+        self.measured = operator.measured
+
+    def select(self, which: Tensor) -> "Turned":
+        return super().select(which)._like(operator=self.operator.select(which))
+
+    def _apply(self, x: Tensor) -> Tensor:
+        return self.operator.A(self.symmetry.apply(x, self.g))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.symmetry.adjoint(self.operator.A_adjoint(y), self.g)
