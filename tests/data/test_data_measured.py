@@ -6,8 +6,7 @@ import torch
 
 from unveil.data import Measured, MemorySource, crops, open_images
 from unveil.errors import UnveilError
-from unveil.operators import inpainting, mri
-from unveil.problem import DENOISING
+from unveil.operators import Identity, inpainting, mri
 from unveil.random import make_generator
 
 SEEN = torch.rand(3, 6, 7, generator=make_generator("cpu", 0)) < 0.6
@@ -45,8 +44,8 @@ def test_nan_that_is_measured_is_refused():
     y[0, 1, 2, 3] = torch.nan
     images = MemorySource({str(i): row for i, row in enumerate(y)})
     everything = torch.ones(6, 7, dtype=torch.bool)
-    for problem in (inpainting(everything, 2), DENOISING):
-        source = Measured(images, problem)
+    for operator in (inpainting(everything, 2), Identity()):
+        source = Measured(images, operator)
         assert torch.equal(source.read(1), Y[1])
         with pytest.raises(UnveilError, match=r"0 \(image 0\) contains NaN or infinite values"):
             source.read(0)
