@@ -31,7 +31,8 @@ __all__ = ["Equivariance"]
 
 
 class Equivariance(Loss):
-    """The squared error of f on virtual measurements of T_g f(y), (B,) in squared units of x, or of y where only the seen part counts.
+    """The squared error of f on virtual measurements of T_g f(y), (B,) in squared units of x, or of y where only the seen part counts;
+    0 where A leaves nothing out, so that there is nothing to be learned from it.
 
     symmetry: T_g. detach: x_hat is a fixed target, and only the second pass learns; otherwise the gradient flows through both.
     seen: judge f by the second formula, along what A saw of f(y); T_g^T stands for T_g^-1. The virtual measurement of a sample is
@@ -45,6 +46,8 @@ class Equivariance(Loss):
         self.passes = 4 / 3 if detach else 2
 
     def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
+        if not m.operator.unseen:
+            return m.y.new_zeros(len(m))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
             x_hat = f(m)
             g = self.symmetry.draw(x_hat, generator)

@@ -23,7 +23,7 @@ __all__ = ["Symmetrize"]
 
 
 class Symmetrize(Loss):
-    """loss(f_g, m), g drawn per sample. Raises UnveilError for an affine symmetry."""
+    """loss(f_g, m), g drawn per sample; the plain loss where A leaves nothing out. Raises UnveilError for an affine symmetry."""
 
     def __init__(self, loss: Loss, symmetry: Symmetry) -> None:
         if not symmetry.linear:
@@ -33,6 +33,8 @@ class Symmetrize(Loss):
         self.passes = loss.passes
 
     def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
+        if not m.operator.unseen:
+            return self.loss(f, m, generator)
         g = self.symmetry.draw(m.operator.image(m.y), generator)
 
         def f_g(part: Measurement) -> Tensor:

@@ -1,4 +1,6 @@
-"""The operator of a turned image: A T_g."""
+"""The operator of a turned image: A T_g. Of an orthogonal T_g, function((A T_g)^T A T_g) = T_g^T function(A^T A) T_g."""
+
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -20,9 +22,19 @@ class Turned(Operator):
         self.operator, self.symmetry, self.g = operator, symmetry, g
         self.image_shape, self.measurement_shape = operator.image_shape, operator.measurement_shape
         self.measured = operator.measured
+        self.projects, self.unseen = operator.projects, operator.unseen
 
     def select(self, which: Tensor) -> "Turned":
         return super().select(which)._like(operator=self.operator.select(which))
+
+    def hide(self, shown: Tensor) -> "Turned":
+        return super().hide(shown)._like(operator=self.operator.hide(shown))
+
+    def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
+        if not self.symmetry.orthogonal:
+            return None
+        inner = self.operator.gram(self.symmetry.apply(x, self.g), function)
+        return None if inner is None else self.symmetry.adjoint(inner, self.g)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self.operator.A(self.symmetry.apply(x, self.g))

@@ -23,6 +23,7 @@ class Amplitude(Symmetry):
     """
 
     linear = False
+    orthogonal = False
     numbers = 2
 
     def __init__(self, low: float = 0.05, offset: tuple[float, float] = (0.0, 1.0)) -> None:

@@ -18,12 +18,14 @@ class Symmetry(ABC):
     Elements g are rows of k real numbers, in the precision of x but single at least: half of it cannot count to 2049.
 
     numbers:      k; None where it depends on the number of pixels.
+    orthogonal:   T_g^T T_g = I, to rounding.
     interpolates: T_g samples between the pixels, and so is right only for images that vanish outside the circle inscribed in
                   the image, and whose spectrum vanishes outside the circle inscribed in the Fourier plane.
     """
 
     linear: bool = True
     numbers: int | None = 1
+    orthogonal: bool = True
     interpolates: bool = False
 
     @abstractmethod

@@ -33,6 +33,7 @@ class Dilation(Symmetry):
     Raises UnveilError unless 0 < low < high.
     """
 
+    orthogonal = False
     interpolates = True
 
     def __init__(self, low: float = 0.5, high: float = 1.0) -> None:

@@ -22,6 +22,7 @@ class Product(Symmetry):
         numbers = [factor.numbers for factor in self.factors]
         self.numbers = None if None in numbers else sum(k or 0 for k in numbers)
         self.linear = all(factor.linear for factor in self.factors)
+        self.orthogonal = all(factor.orthogonal for factor in self.factors)
         self.interpolates = any(factor.interpolates for factor in self.factors)
 
     def order(self, image_shape: tuple[int, ...]) -> float:
