@@ -13,30 +13,38 @@ from torch import nn
 
 from unveil.config import TrainingConfig
 from unveil.errors import UnveilError
-from unveil.estimators import UNet, preconditioned
+from unveil.estimators import Preconditioned, UNet
+from unveil.losses import Loss, Stein, Weighted
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Identity
 from unveil.random import make_generator
-from unveil.risks import SURE, Risk, Weighted
 from unveil.training import Interrupted, MetricsLog, averaged, latest_checkpoint, learning_rate, read_metrics, train
 
 
 def network():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return preconditioned(UNet(1, (8, 8)))
+        return Preconditioned(UNet(1, (8, 8)))
 
 
 def noise_batches(generator):
-    return torch.rand(4, 1, 8, 8, generator=generator), torch.full((4,), 0.1)
+    return noisy(torch.rand(4, 1, 8, 8, generator=generator))
+
+
+def noisy(y, sigma=0.1):
+    """y, with noise of a known level."""
+    return Measurement(y, Identity(), Gaussian(sigma))
 
 
 def settings(**values):
     return TrainingConfig(**{"steps": 12, "warmup": 2, "checkpoint_every": 4, "learning_rate": 1e-2, **values})
 
 
-def run(folder, config=None, f=None, risk=None, batches=noise_batches, **options):
+def run(folder, config=None, f=None, loss=None, batches=noise_batches, **options):
     return train(
         f or network(),
-        risk or Weighted(SURE()),
+        loss or Weighted(Stein()),
         batches,
         config or settings(),
         folder,
@@ -49,16 +57,15 @@ def losses(folder):
     return [line["loss"] for line in read_metrics(folder)]
 
 
-class Broken(Risk):
+class Broken(Loss):
     """mean f^2, until at the call `at` its value (or only its gradient) is NaN."""
 
     def __init__(self, at, gradient_only=False):
-        super().__init__()
         self.calls, self.at, self.gradient_only = 0, at, gradient_only
 
-    def __call__(self, f, y, sigma, generator):
+    def __call__(self, f, m, generator):
         self.calls += 1
-        value = self.mean_square(f(y, sigma))
+        value = m.mean_square(f(m))
         if self.calls == self.at:
             value = value + (0 * value).sqrt() if self.gradient_only else value * math.nan
         return value
@@ -159,20 +166,20 @@ def test_batches_differ_between_steps_and_their_generators_are_keyed_by_seed_ste
     assert losses(tmp_path / "a") != losses(tmp_path / "b")
 
 
-def test_the_risk_draws_from_another_generator_than_the_batch(tmp_path):
+def test_the_loss_draws_from_another_generator_than_the_batch(tmp_path):
     drawn = {}
 
     class Spy(Broken):
-        def __call__(self, f, y, sigma, generator):
-            drawn.setdefault("risk", []).append(generator.initial_seed())
-            return super().__call__(f, y, sigma, generator)
+        def __call__(self, f, m, generator):
+            drawn.setdefault("loss", []).append(generator.initial_seed())
+            return super().__call__(f, m, generator)
 
     def batches(generator):
         drawn.setdefault("batch", []).append(generator.initial_seed())
         return noise_batches(generator)
 
-    run(tmp_path, settings(steps=3), risk=Spy(at=0), batches=batches)
-    assert len({*drawn["risk"], *drawn["batch"]}) == 6
+    run(tmp_path, settings(steps=3), loss=Spy(at=0), batches=batches)
+    assert len({*drawn["loss"], *drawn["batch"]}) == 6
 
 
 def test_nothing_depends_on_global_randomness_nor_touches_it(tmp_path):
@@ -266,14 +273,14 @@ def test_non_finite_steps_stop_and_leave_the_last_checkpoint_intact(gradient_onl
     """checkpoint_every=1: the step that went wrong must not be saved."""
     config, handler = settings(steps=6, checkpoint_every=1), signal.getsignal(signal.SIGINT)
     with pytest.raises(UnveilError, match=rf"{name} at step 4.*learning_rate") as caught:
-        run(tmp_path, config, risk=Broken(4, gradient_only))
+        run(tmp_path, config, loss=Broken(4, gradient_only))
     assert "\n" not in str(caught.value)
     newest = latest_checkpoint(tmp_path / "checkpoints")
     assert newest.name == "step-00000003"
     assert all(x.isfinite().all() for x in load_file(newest / "model.safetensors").values())
     assert signal.getsignal(signal.SIGINT) is handler
-    run(tmp_path, config, risk=Broken(0))
-    run(tmp_path / "whole", config, risk=Broken(0))
+    run(tmp_path, config, loss=Broken(0))
+    run(tmp_path / "whole", config, loss=Broken(0))
     assert losses(tmp_path) == losses(tmp_path / "whole")
 
 
@@ -362,7 +369,7 @@ def test_precision_that_the_machine_lacks(tmp_path, monkeypatch):
 
 
 def losses_of(folder, precision):
-    run(folder, settings(steps=3, precision=precision), risk=Broken(0))
+    run(folder, settings(steps=3, precision=precision), loss=Broken(0))
     return losses(folder)
 
 
@@ -371,27 +378,26 @@ def test_loss_decreases_on_real_images(tmp_path):
     from skimage.data import camera
 
     from unveil.config import RiskConfig
-    from unveil.data import MemorySource, crops
-    from unveil.training import make_risk
+    from unveil.data import MemorySource
+    from unveil.dataset import Dataset
+    from unveil.training import make_loss
+    from unveil.training.batches import make_batches
 
     x = torch.from_numpy(camera()[::2, ::2] / 255.0).float()[None]
     y = x + 0.1 * torch.randn(x.shape, generator=make_generator("cpu", 0))
-    source = MemorySource({"camera": y})
-
-    def batches(generator):
-        return crops(source, 8, 32, generator), torch.full((8,), 0.1)
+    data = Dataset(MemorySource({"camera": y}), Identity(), Gaussian(0.1))
 
     f = run(
         tmp_path,
         settings(steps=150, warmup=10, learning_rate=5e-3, checkpoint_every=1000, ema=0.97),
-        risk=make_risk(RiskConfig(dilation=(1, 2))),
-        batches=batches,
+        loss=make_loss(RiskConfig()),
+        batches=make_batches(data, 8, 32, (1, 2), augment=False),
     )
     values = torch.tensor(losses(tmp_path))
     first, last = values[:30], values[-30:]
     error = (first.var() / 30 + last.var() / 30).sqrt()
     assert last.mean() < first.mean() - 4 * error
     with torch.no_grad():
-        trained, untrained = ((g(y[None], 0.1)[0] - x).square().mean().item() for g in (f, network()))
+        trained, untrained = ((g(data[0])[0] - x).square().mean().item() for g in (f, network()))
     assert trained < 0.5 * untrained
     assert trained < 0.4 * 0.1**2
