@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from unveil.config_errors import one_line
 from unveil.errors import UnveilError, warn
+from unveil.noises import GaussianNoise, NoiseSection
 from unveil.paths import FilePath, from_folder, moved, to_folder
 from unveil.systems import Identity, Section, System
 from unveil.yamls import MOST_BYTES, read_yaml
@@ -49,32 +50,8 @@ class DataConfig(Section):
         return str(dataset) if type(dataset) is int else dataset
 
 
-LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
-"""So that its square is a number in single precision."""
-
-
-class NoiseConfig(Section):
-    """The noise of the measurements."""
-
-    kind: Literal["gaussian"] = Field("gaussian", description="family")
-    sigma: float | Literal["estimate"] = Field(
-        "estimate", description="standard deviation on the [0, 1] scale of the data, or estimate (from the data)"
-    )
-
-    @field_validator("sigma")
-    @classmethod
-    def _positive(cls, sigma: float | str) -> float | str:
-        if not isinstance(sigma, str) and not sigma > 0:
-            raise ValueError("must be > 0: give the noise's standard deviation, or estimate")
-        if not isinstance(sigma, str) and not LEAST_SIGMA <= sigma <= MOST_SIGMA:
-            raise ValueError(
-                f"must be between {LEAST_SIGMA:g} and {MOST_SIGMA:g}: set data.value_range to rescale the data"
-            )
-        return sigma
-
-
 class EstimatorConfig(Section):
-    """The network f(y, sigma)."""
+    """The network f(m)."""
 
     form: Literal["equivariant", "preconditioned", "affine"] = Field(
         "preconditioned",
@@ -215,7 +192,7 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataConfig
     system: System = Identity()
-    noise: NoiseConfig = NoiseConfig()
+    noise: NoiseSection = GaussianNoise()
     estimator: EstimatorConfig = EstimatorConfig()
     risk: RiskConfig = RiskConfig()
     training: TrainingConfig = TrainingConfig()

@@ -1,10 +1,11 @@
 """What is wrong with a configuration, in one line: pydantic finds it, and the words are those of the configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from unveil.noises import families
 from unveil.systems import systems
 
 __all__ = ["one_line"]
@@ -36,8 +37,10 @@ LIMITS = {
 }
 
 
-UNIONS = (("noise", "sigma"), ("sampling", "gain"), ("system", "tomography", "axis"))
+UNIONS = (("noise", "gaussian", "sigma"), ("sampling", "gain"), ("system", "tomography", "axis"))
 """Where a key may be a number or a name."""
+KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {("system",): systems, ("noise",): families}
+"""Sections of which there are several kinds."""
 
 
 def one_line(error: ValidationError, section: type[BaseModel], version: int) -> str:
@@ -56,8 +59,8 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
             words = [_words(e) for e in errors if e["loc"][: len(union)] == union]
             location = union
     named = location
-    if location[:1] == ("system",) and len(location) > 1:
-        named = ("system", *location[2:])  # pydantic puts the kind of the system in between
+    if tuple(location[:1]) in KINDS and len(location) > 1:
+        named = (location[0], *location[2:])  # pydantic puts the kind in between
     key = ".".join(map(_text, named))
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}; known here: {_known(location, section)}"
@@ -71,7 +74,7 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
         )
     if first["type"].startswith("union_tag"):
         kind = given.get("kind") if isinstance(given, Mapping) else given
-        return f"system.kind is {_text(kind)}; choose one of {', '.join(systems())}"
+        return f"{key}.kind is {_text(kind)}; choose one of {', '.join(KINDS[tuple(location[:1])]())}"
     if given is None and first["type"] in ("model_type", "model_attributes_type"):
         return f"{key} is empty; remove the line, or give its keys"
     value = "" if isinstance(given, Mapping | BaseModel) and first["type"] == "value_error" else f" = {_shown(given)}"
@@ -112,8 +115,8 @@ def _shown(value: Any) -> str:
 
 def _known(location: Sequence[int | str], section: type[BaseModel]) -> str:
     path = location[:-1]
-    if path[:1] == ("system",):  # then comes its kind
-        section, path = systems()[str(path[1])], path[2:]
+    if tuple(path[:1]) in KINDS:  # then comes its kind
+        section, path = KINDS[tuple(path[:1])]()[str(path[1])], path[2:]
     for part in path:
         annotation = section.model_fields[str(part)].annotation
         for kind in (annotation, *get_args(annotation)):  # a section, or one that may be null

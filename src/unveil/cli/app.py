@@ -155,32 +155,15 @@ def train(
     run_train(config, out, sets or [], seed, device, dry_run)
 
 
-@app.command()
-def denoise(
-    run: RunFolder,
-    data: Input,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("denoised"),
-    sigma: Sigma = None,
-    dtype: Dtype = "float32",
-    force: Force = False,
-    device: Device = "auto",
-    dry_run: DryRun = False,
-) -> None:
-    """Estimate E[x | y] of each image: a file for each file of INPUT, in its units, and a PNG for 1 or 3 channels.
-
-    TIFF, MRC and NPY come back as such, with their axes and pixel size; anything else as TIFF. Interrupted, the same
-    command goes on where it stopped. Exit code 3: done, but for the images that are listed at the end.
-    """
-    from unveil.cli.denoise import run_denoise
-
-    run_denoise(run, data, out, sigma, device, dry_run, [], dtype, force)
-
-
-@app.command()
+@app.command("denoise")
+@app.command("reconstruct")
 def reconstruct(
+    context: typer.Context,
     run: RunFolder,
     data: Input,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the estimates.")] = Path("reconstructed"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the estimates; default: denoised, or reconstructed.")
+    ] = None,
     sets: Sets = None,
     sigma: Sigma = None,
     dtype: Dtype = "float32",
@@ -188,14 +171,17 @@ def reconstruct(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Estimate E[x | y] of each incomplete measurement y = A x + n: denoise by the name that fits them.
+    """Estimate E[x | y] of each measurement y; denoise and reconstruct are the same, by the names that fit complete and incomplete ones.
 
-    Where each measurement has its own mask or defocus, --set system.mask=... names those of INPUT.
-    A complex image is a TIFF of two channels, real and imaginary part.
+    A file for each file of INPUT, in its units, and a PNG for 1 or 3 channels; of complex images a TIFF of two channels, real and
+    imaginary part. TIFF, MRC and NPY come back as such, with their axes and pixel size; anything else as TIFF. Where each
+    measurement has its own mask or defocus, --set system.mask=... names those of INPUT; --set noise.gain=... its exposure.
+    Interrupted, the same command goes on where it stopped. Exit code 3: done, but for the images that are listed at the end.
     """
     from unveil.cli.denoise import run_denoise
 
-    run_denoise(run, data, out, sigma, device, dry_run, sets or [], dtype, force)
+    default = Path("denoised" if context.info_name == "denoise" else "reconstructed")
+    run_denoise(run, data, out or default, sigma, device, dry_run, sets or [], dtype, force)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from unveil.identify.instrument import instrument_contradictions
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
 from unveil.symmetry import make_symmetry
+from unveil.training.create import noise_level, stated_noise
 from unveil.training.setup import open_measurements
 
 __all__ = ["CANNOT", "run_check"]
@@ -46,8 +47,8 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             force=force,
         )
     system, names = config.system.kind, config.risk.symmetry
-    stated = config.noise.sigma
-    level = None if isinstance(stated, str) else stated
+    noise = stated_noise(config, source)
+    level = None if noise is None else noise_level(noise)
     y = first_measurements(source)
     with console.status("looking at what the measurements see"):
         verdict = check_operator(

@@ -14,7 +14,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
-from unveil.cli.use import call_of, is_same_grid, level_of, open_input, pictured, warn_of_unlike, with_sets
+from unveil.cli.use import call_of, is_same_grid, open_input, pictured, warn_of_unlike, with_sets
 from unveil.data.like import result_files
 
 __all__ = ["run_denoise"]
@@ -33,7 +33,7 @@ def run_denoise(
 ) -> None:
     failures = Failures()
     run, f, dataset = open_input(run_folder, data, sigma, device, sets, failures)
-    source, level = dataset.source, level_of(dataset)
+    source = dataset.source
     config, layers = with_sets(run, sets), [Layer()]
     targets, pictures = result_files(source, is_same_grid(run)), pictured(dataset)
     names = file_names(source, targets, layers, pictures)
@@ -48,7 +48,7 @@ def run_denoise(
     )
     warn_of_unlike(data, run, dataset)
     if dry_run:
-        say(f"would denoise {len(source)} images at sigma {level:.4g} into {out}")
+        say(f"would denoise {len(source)} images at {dataset.noise} into {out}")
         return
     if results.has(names):
         say(f"all {len(source)} are in {out} already; --force computes them again")

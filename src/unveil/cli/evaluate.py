@@ -10,7 +10,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
 from unveil.cli.screen import console, figures_table, progress_bar, say
-from unveil.cli.use import NOT_BELOW, call_of, level_of, open_input, open_run_prior, unlike_training, with_sets
+from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
 from unveil.dataset import Dataset
@@ -51,7 +51,7 @@ def run_evaluate(
         clean, unpaired = pair_by_name(source, opened)
         check_reference(source, clean, dataset.operator.image_shape)
     if dry_run:
-        say(f"would evaluate {len(source)} images at sigma {level_of(dataset):.4g} into {run.folder}")
+        say(f"would evaluate {len(source)} images at {dataset.noise} into {run.folder}")
         return
     dataset, clean = readable(dataset, clean, failures)
     doubts = [unpaired, None if data is None else unlike_training(run, dataset)]
@@ -81,7 +81,7 @@ def evaluate_and_report(
     failures = failures or Failures()
     incomplete, source = data.operator.unseen > 0, data.source
     if not incomplete:
-        doubts = [*doubts, *contradictions(look(source))]
+        doubts = [*doubts, *contradictions(look(source), None if data.noise.additive else data.noise)]
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"

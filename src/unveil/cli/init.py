@@ -25,7 +25,8 @@ from unveil.identify import (
 )
 from unveil.identify.channels import dependent_channels
 from unveil.identify.look import middle, spread
-from unveil.noise import estimate_common_sigma
+from unveil.noise import Gaussian, Noise, estimate_common_sigma
+from unveil.training.create import noise_level, stated_noise
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import any_shape, open_source
 
@@ -64,22 +65,28 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
         config = parse_config(override(values, [f"training.crop={smallest // 4 * 4}"]), data)
     images = look(source)
     check_images(source, images, data)
-    stated = config.noise.sigma
-    for line in contradictions(images, None if isinstance(stated, str) else stated):
+    stated = stated_noise(config, source)
+    for line in contradictions(images, stated):
         warn(line)
-    sigma = estimate_common_sigma(images.values(), list(images))
-    if not sigma > 0:
-        raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
+    noise = stated
+    if noise is None:
+        sigma = estimate_common_sigma(images.values(), list(images))
+        if not sigma > 0:
+            raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
+        noise = Gaussian(sigma)
     warning = None
-    if "dilation" not in values.get("risk", {}) and (warning := own_scale(config, source, smallest, sigma)) is not None:
+    if "dilation" not in values.get("risk", {}) and (warning := own_scale(config, source, smallest, noise)) is not None:
         config = parse_config(override(values, ["risk.dilation=[1]"]), data)
     text = to_yaml(config, out.parent)
-    text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the images;")
+    if stated is None:
+        text = text.replace(
+            "  sigma: estimate  #", f"  sigma: estimate  # found {noise_level(noise):.4g} in the images;"
+        )
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     largest = max(max(shape[1:]) for shape in shapes)
     say(
         f"{len(source)} images, {source.channels} channel(s), sides from {smallest} to {largest} pixels; "
-        f"noise level about {sigma:.4g} on the [0, 1] scale",
+        f"{config.noise.kind} noise, {'about ' if stated is None else ''}{noise} on the [0, 1] scale",
     )
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
         warn(
@@ -108,19 +115,18 @@ def check_images(source: ImageSource, images: Mapping[str, Tensor], data: str) -
         raise UnveilError(f"{data}: {copied_channels(list(images.values()))}")
 
 
-def own_scale(config: Config, source: ImageSource, smallest: int, sigma: float) -> str | None:
+def own_scale(config: Config, source: ImageSource, smallest: int, noise: Noise) -> str | None:
     """Why these images should not be dilated; None where they may be, or where the configuration would not anyway.
 
-    smallest: the shortest side of an image, pixels. sigma: the level found in them, if the configuration states none.
+    smallest: the shortest side of an image, pixels.
     """
     scales = config.risk.dilation if RECIPES[config.risk.recipe].scales else (1,)
     if not any(1 < k <= smallest / config.training.crop for k in scales):
         return None
-    stated = config.noise.sigma
-    check = scale_invariance(
-        (source.read(i, middle(source.shape(i))) for i in spread(len(source))),
-        sigma if isinstance(stated, str) else stated,
-    )
+    parts = [source.read(i, middle(source.shape(i))) for i in spread(len(source))]
+    # of counts the mean over the images' variances: the energies of noise add up
+    level = sum(float(noise.level(part[None], lambda y: y.flatten(1).mean(1))) ** 2 for part in parts) / len(parts)
+    check = scale_invariance(parts, level**0.5)
     return check.explanation if check.verdict == "own scale" else None
 
 
@@ -132,6 +138,9 @@ def unusual_range(config: Config) -> tuple[float, float] | None:
     low, high = quantiles(open_source(config))
     if low > -0.5 and high < 1.5 and high - low > 0.25:
         return None
+    if config.noise.kind == "poisson":  # no photons are 0
+        _, high = quantiles(in_units(config, 0.0))
+        return (0.0, round(high, 3 - math.floor(math.log10(high)))) if high > 0 else None
     offset, _ = quantiles(in_units(config, 0.0))
     low, high = (offset + v for v in quantiles(in_units(config, offset)))  # less the offset, float32 resolves the width
     if not low < high:

@@ -16,10 +16,11 @@ from unveil.data.hdf5 import mask_inside
 from unveil.errors import UnveilError, warn
 from unveil.identify.instrument import instrument_contradictions
 from unveil.noise import Gaussian
+from unveil.noises import GaussianNoise
 from unveil.operators.base import Operator
 from unveil.random import make_generator
 from unveil.systems import InterferometrySystem, systems
-from unveil.training.create import noise_level
+from unveil.training.create import find_noise, noise_level
 from unveil.training.setup import open_measurements, open_operator
 
 if TYPE_CHECKING:
@@ -105,16 +106,17 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
             "  # jansky per pixel",
             f"  # the sources' peaks are at about {found:.2g}, to within a factor of two; jansky per pixel",
         )
-    if isinstance(config.noise.sigma, str):
-        sigma = noise_level(config, source, operator)
+    noise = find_noise(config, source, operator)
+    if isinstance(config.noise, GaussianNoise) and isinstance(config.noise.sigma, str):
         text = text.replace(
-            "  sigma: estimate  #", f"  sigma: estimate  # found {sigma:.4g} in the measurements or the system;"
+            "  sigma: estimate  #",
+            f"  sigma: estimate  # found {noise_level(noise):.4g} in the measurements or the system;",
         )
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     say(
         f"{len(source)} measurements by {kind}, of shape {source.shape(0)}; images of shape {operator.image_shape}",
     )
-    for line in instrument_contradictions(kind, source, operator, noise_level(config, source, operator)):
+    for line in instrument_contradictions(kind, source, operator, noise_level(noise)):
         warn(line)
     if (unusual := scale_line(config, source, operator, found)) is not None:
         warn(unusual)

@@ -16,7 +16,6 @@ from unveil.cli.use import (
     NOT_BELOW,
     call_of,
     is_same_grid,
-    level_of,
     open_input,
     open_run_prior,
     pictured,
@@ -49,7 +48,7 @@ def run_sample(
 ) -> None:
     failures = Failures()
     run, f, dataset = open_input(run_folder, data, sigma, device, sets, failures)
-    source, level = dataset.source, level_of(dataset)
+    source = dataset.source
     if not run.learns_below:
         raise UnveilError(f"{run_folder}: {NOT_BELOW}")
     config = with_sets(run, sets)
@@ -78,7 +77,7 @@ def run_sample(
         say(UNSEEN.format(kind=config.system.kind))
     if dry_run:
         say(
-            f"would draw {sampling.samples} samples of each of {len(source)} images at sigma {level:.4g} "
+            f"would draw {sampling.samples} samples of each of {len(source)} images at {dataset.noise} "
             f"in {sampling.steps} steps into {out}",
         )
         return

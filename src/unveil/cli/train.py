@@ -21,6 +21,7 @@ from unveil.training import (
     open_run,
     train_run,
 )
+from unveil.training.create import stated_noise
 from unveil.training.device import join
 from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, leave, together
@@ -59,9 +60,8 @@ def warn_of_contradictions(config: Config) -> None:
     if not any_shape(config):
         return
     source = open_source(config)
-    stated = config.noise.sigma
     mixed = mixed_types(source)
-    lines = contradictions(look(source), None if isinstance(stated, str) else stated)
+    lines = contradictions(look(source), stated_noise(config, source))
     for line in lines if mixed is None else [mixed, *lines]:
         warn(f"{config.data.path}: {line}")
 

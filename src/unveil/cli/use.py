@@ -10,19 +10,21 @@ import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import input_identity, source_files
-from unveil.config import LEAST_SIGMA, MOST_SIGMA, Config, override, parse_config
+from unveil.config import Config, override, parse_config
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled
 from unveil.identify import look, out_of_range, see
 from unveil.identify.contradictions import common_level, other_level
 from unveil.noise.gaussian import Gaussian
+from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
 from unveil.training import Run, open_run
+from unveil.training.create import find_noise, noise_level, recorded
 from unveil.training.setup import open_measurements
 
 __all__ = [
-    "NOT_BELOW", "call_of", "is_same_grid", "level_of", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
+    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
     "with_sets",
 ]  # fmt: skip
 
@@ -50,12 +52,20 @@ def open_input(
             f"{MOST_SIGMA:g}"
         )
     run = open_run(run_folder)
-    noise = run.noise if sigma is None else Gaussian(sigma)
+    noise, config = run.noise, with_sets(run, sets)
+    if sigma is not None:
+        if not isinstance(noise, Gaussian):
+            raise UnveilError(
+                f"--sigma {sigma:g}: the run's noise is {run.config.noise.kind}, {noise}, and has no one level"
+            )
+        noise = Gaussian(sigma)
     if path is None:
         run.check_data("give INPUT")
         data = replace(run.measurements()[1], noise=noise)
     else:
-        source, operator = open_measurements(with_sets(run, sets), path, None if failures is None else failures.add)
+        source, operator = open_measurements(config, path, None if failures is None else failures.add)
+        if any(text.startswith("noise.") for text in sets):
+            noise = find_noise(config, source, operator)
         data = Dataset(source, operator, noise)
     if data.source.channels != run.channels:
         raise UnveilError(
@@ -63,11 +73,6 @@ def open_input(
             "or train on images like these"
         )
     return run, Tiled(run.estimator(data.operator).to(torch_device(device))), data
-
-
-def level_of(data: Dataset) -> float:
-    """The noise level of the first measurement."""
-    return float(data[0].level)
 
 
 def warn_of_unlike(path: str, run: Run, data: Dataset) -> None:
@@ -83,8 +88,8 @@ def unlike_training(run: Run, data: Dataset) -> str | None:
         return None
     if (line := out_of_range(seen, see(source, images))) is not None or data.operator.unseen:
         return line
-    found = common_level(list(images.values()))
-    return None if found is None else other_level(found, level_of(data), f"--sigma {found:.2g} states it")
+    level, found = noise_level(data.noise), common_level(list(images.values()))
+    return None if found is None or level is None else other_level(found, level, f"--sigma {found:.2g} states it")
 
 
 def open_run_prior(run: Run, operator: Operator, device: str) -> Preconditioned | None:
@@ -96,12 +101,13 @@ def open_run_prior(run: Run, operator: Operator, device: str) -> Preconditioned 
 def with_sets(run: Run, sets: Sequence[str]) -> Config:
     """The run's configuration with overrides, and the gain fitted when training ended.
 
-    Of its sampling, and of its system: other measurements have other masks, and defoci.
+    Of its sampling, and of its system and noise: other measurements have other masks, and exposures.
     """
     for text in sets:
-        if not text.startswith(("sampling.", "system.")):
+        if not text.startswith(("sampling.", "system.", "noise.")):
             raise UnveilError(
-                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and system.* for INPUT"
+                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and system.* and noise.* for "
+                "INPUT"
             )
     config = parse_config(override(run.config.model_dump(mode="json"), sets), "--set")
     if isinstance(config.sampling.gain, str):
@@ -136,6 +142,6 @@ def call_of(command: str, run: Run, data: Dataset, device: str, config: Config) 
         "data": input_identity(data.source, source_files(data.source, config)),
         "value_range": run.config.data.value_range,
         "system": config.system.model_dump(mode="json"),
-        "sigma": level_of(data),
+        "noise": recorded(data.noise),
         "device": torch_device(device).type,
     }

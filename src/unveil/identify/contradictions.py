@@ -12,10 +12,11 @@ from unveil.data import ImageSource
 from unveil.errors import UnveilError
 from unveil.identify.brightness import noise_growth
 from unveil.identify.channels import dependent_channels
+from unveil.identify.counts import count_lines
 from unveil.identify.outliers import outliers
 from unveil.identify.uneven import CHANNELS_APART, IMAGES_APART, channel_levels, differ, image_levels
 from unveil.identify.white import LARGEST_TILT, noise_tilt
-from unveil.noise import estimate_common_sigma
+from unveil.noise import Noise, Poisson, estimate_common_sigma
 
 __all__ = ["common_level", "constant_images", "contradictions", "copied_channels", "mixed_types", "other_level"]
 
@@ -27,19 +28,29 @@ SMALLEST_STEP = 0.65
 """The ratio of a level to the step between neighbouring values below which it is that of rounding."""
 
 
-def contradictions(images: Mapping[str, Tensor], sigma: float | None = None) -> list[str]:
+def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> list[str]:
     """A line for each thing in which `images` (C, H, W), by name, are not what is supposed; none where all is well.
 
-    sigma: their noise level as stated, on their scale.
+    noise: as stated, on their scale; None: white and Gaussian, of a level that is not known.
     """
     images = {name: image for name, image in images.items() if float(image.min()) < float(image.max())}
     if not images:
         return []
     several = list(images.values())
+    if isinstance(noise, Poisson):
+        lines = [
+            copied_channels(several),
+            outlier_line(several),
+            *count_lines(several, float(torch.as_tensor(noise.gain))),
+        ]
+        return [line for line in lines if line is not None]
     found = common_level(several)
     lines = [copied_channels(several), *noise_lines(images), outlier_line(several), tilt_line(several)]
     if found is not None:
-        lines += [step_line(several, found), None if sigma is None else other_level(found, sigma)]
+        lines += [
+            step_line(several, found),
+            None if noise is None else other_level(found, float(noise.level(several[0][None], mean_of))),
+        ]
     return [line for line in lines if line is not None]
 
 
@@ -158,3 +169,7 @@ def common_level(images: list[Tensor]) -> float | None:
     except UnveilError:
         return None
     return found if found > 0 else None
+
+
+def mean_of(y: Tensor) -> Tensor:
+    return y.flatten(1).mean(1)

@@ -1,12 +1,23 @@
 """Noise families, one a file, the estimation of unknown levels, and the whitening of correlated noise."""
 
+from importlib import import_module
+
 from unveil.noise.base import Noise
 from unveil.noise.estimate import estimate_common_sigma, estimate_sigma
 from unveil.noise.gaussian import Gaussian
 from unveil.noise.poisson import Poisson
 from unveil.noise.whiten import NoiseSpectrum, fit_noise_spectrum, ring_power
+from unveil.noises import families
 
-NOISES: dict[str, type[Noise]] = {"gaussian": Gaussian, "poisson": Poisson}
+
+def _family(where: str) -> type[Noise]:
+    module, _, name = where.partition(":")
+    found: type[Noise] = getattr(import_module(module), name)
+    return found
+
+
+NOISES: dict[str, type[Noise]] = {kind: _family(section.family) for kind, section in families().items()}
+"""Every family, by the name that a configuration gives it."""
 
 __all__ = [
     "NOISES", "Gaussian", "Noise", "NoiseSpectrum", "Poisson", "estimate_common_sigma", "estimate_sigma", "fit_noise_spectrum", "ring_power",

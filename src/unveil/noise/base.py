@@ -35,6 +35,10 @@ class Noise(ABC):
 
     additive: ClassVar[bool] = False
 
+    def __str__(self) -> str:
+        """The parameters, as "sigma 0.1"; of the first sample."""
+        return ", ".join(f"{field.name} {float(getattr(self, field.name).flatten()[0]):.4g}" for field in fields(self))
+
     @abstractmethod
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         """Draw a measurement y (B, ...) of the noiseless u (B, ...)."""

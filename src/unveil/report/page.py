@@ -71,7 +71,7 @@ def write_report(run: Run) -> Path:
         *(f"<p class='headline warning'>{html.escape(line)}</p>" for line in evaluation.warnings),
         f"<p class={'note' if evaluation.warnings else 'headline'}>{_headline(evaluation, incomplete)}</p>",
         f"<p class=note>Learned by unveil {_text(record, 'unveil')} from {_text(record, 'images')} noisy images alone "
-        f"(noise level {run.sigma_n:.4g} on the data's [0, 1] scale). No clean image was used in training.</p>",
+        f"({run.config.noise.kind} noise, {run.noise} on the data's [0, 1] scale). No clean image was used in training.</p>",
         "<h2>Pictures</h2>",
         *(_pictures(run.folder, row.name) for row in evaluation.images),
         "<h2>Figures</h2>",

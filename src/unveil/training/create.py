@@ -3,9 +3,13 @@
 import json
 import platform
 import sys
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import torch
 
 import unveil
 from unveil.config import Config, located, to_yaml
@@ -13,8 +17,9 @@ from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.identify import look, see
 from unveil.identify.instrument import instrument_contradictions
-from unveil.noise import estimate_common_sigma
+from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
 from unveil.operators.base import Operator
+from unveil.operators.identity import Identity
 from unveil.records import SEAL, read_json, sealed
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import read_contents, write_contents
@@ -27,7 +32,7 @@ from unveil.training.run import Run, check_name, open_run
 from unveil.training.setup import WITHOUT_ESTIMATE, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
-__all__ = ["create_run", "noise_level"]
+__all__ = ["create_run", "find_noise", "noise_level", "recorded", "stated_noise"]
 
 IMAGES_FOR_SIGMA = 64
 CHOOSE = "choose a new folder with --out"
@@ -49,8 +54,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     source, operator = open_measurements(config)
     check_room(config, source.channels, operator.image_shape)
     make_loss(config.risk)  # one that cannot be made is refused here, before there is a folder
+    noise = find_noise(config, source, operator)
     if operator.unseen:
-        level = noise_level(config, source, operator)
+        level = noise_level(noise)
         for line in instrument_contradictions(config.system.kind, source, operator, level):
             warn(line)
     dilation = possible_scales(config, source, operator)
@@ -61,7 +67,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": config.seed,
-        "sigma_n": noise_level(config, source, operator),
+        "noise": recorded(noise),
         "channels": source.channels,
         "dilation": list(dilation),
         "images": len(source),
@@ -96,17 +102,25 @@ def _open_same(folder: Path, config: Config) -> Run:
     return run
 
 
-def noise_level(config: Config, source: ImageSource, operator: Operator) -> float:
-    """sigma_n: as the configuration states it, else as the instrument's description tells it, else as found in the data.
+def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
+    """Return the noise on the [0, 1] scale: as the configuration states it, else as the instrument's description tells it, else as
+    found in the data.
 
     Raises UnveilError where it cannot be found.
     """
-    stated, data = config.noise.sigma, config.data
-    if not isinstance(stated, str):
-        return stated
+    stated = config.noise
+    parameters = stated.model_dump(exclude={"kind"})
+    if "estimate" not in parameters.values():
+        noise = NOISES[stated.kind](**parameters)
+        if not stated.stored:
+            return noise
+        low, high = stored_range(source)
+        if low:
+            raise UnveilError(f"data.value_range starts at {low:g}: no photons are 0, give [0, ...]")
+        return noise.scaled(1 / high)
     if operator.sigma is not None:
-        low, high = data.value_range or (0.0, 1.0)
-        return operator.sigma / (high - low)
+        low, high = config.data.value_range or (0.0, 1.0)
+        return Gaussian(operator.sigma / (high - low))
     if config.system.kind in WITHOUT_ESTIMATE:
         raise UnveilError(
             f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "
@@ -115,8 +129,33 @@ def noise_level(config: Config, source: ImageSource, operator: Operator) -> floa
     chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
     found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
     if not found > 0:
-        raise UnveilError(f"{data.path}: no noise found in the images; state noise.sigma, the level you know")
-    return found
+        raise UnveilError(f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know")
+    return Gaussian(found)
+
+
+def stated_noise(config: Config, source: ImageSource) -> Noise | None:
+    """Return the noise as the configuration states it; None where it is to be estimated."""
+    estimated = "estimate" in config.noise.model_dump().values()
+    return None if estimated else find_noise(config, source, Identity())
+
+
+def noise_level(noise: Noise) -> float | None:
+    """Return sigma of noise that has one level; None of other noise."""
+    return float(torch.as_tensor(noise.sigma)) if isinstance(noise, Gaussian) else None
+
+
+def recorded(noise: Noise) -> dict[str, Any]:
+    """Return the noise's kind and parameters, for JSON."""
+    kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
+    return {"kind": kind, **{field.name: float(getattr(noise, field.name)) for field in fields(noise)}}
+
+
+def stored_range(source: ImageSource) -> tuple[float, float]:
+    """Return the numbers in the files that are read as 0 and 1. Raises UnveilError where they differ."""
+    ranges = {(0.0, 1.0) if (origin := source.origin(i)) is None else origin.value_range for i in range(len(source))}
+    if len(ranges) > 1:
+        raise UnveilError("the images hold numbers of different types: convert them to one, or state data.value_range")
+    return ranges.pop()
 
 
 def _check_free(folder: Path, config: Config) -> None:

@@ -3,29 +3,48 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 import unveil
 from unveil.config import Config, load_config, parse_config
 from unveil.errors import UnveilError
 from unveil.identify import Seen
+from unveil.noise import NOISES, Noise
 from unveil.paths import moved
 from unveil.records import read_json, read_record
 
 __all__ = ["FORMAT", "RunRecord", "difference", "open_record"]
 
-FORMAT = 2
+FORMAT = 3
 MEND = "restore it, or train again in a new folder"
+
+
+class RecordedNoise(BaseModel):
+    """The kind of the noise, and its parameters."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Annotated[float, Field(gt=0)]]
+
+    kind: str
+
+    def noise(self) -> Noise:
+        """Return the noise. Raises UnveilError for a kind, or parameters, that there are not."""
+        try:
+            return NOISES[self.kind](**self.__pydantic_extra__)
+        except (KeyError, TypeError):
+            raise UnveilError(
+                f"noise.kind = {self.kind[:40]} with {sorted(self.__pydantic_extra__)}: unknown"
+            ) from None
 
 
 class RunRecord(BaseModel):
     """What of run.json is used again.
 
-    sigma_n: the noise level. channels: of the images. dilation: block sizes that they are large enough for.
+    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. dilation: block sizes that they are large enough for.
     config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
     """
 
-    sigma_n: float = Field(gt=0, allow_inf_nan=False)
+    noise: RecordedNoise
     channels: int = Field(ge=1, le=2**16)
     dilation: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
     config: dict[str, Any]

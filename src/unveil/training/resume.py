@@ -38,7 +38,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     with together():
         data, held_out = run.measurements(stages, to_train=True)
     estimator = learn(
-        build_estimator(config, run.channels, data.operator),
+        build_estimator(config, run.channels, data.operator, type(data.noise)),
         data,
         held_out,
         config,

@@ -25,7 +25,6 @@ from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned
 from unveil.identify import Seen
 from unveil.noise.base import Noise
-from unveil.noise.gaussian import Gaussian
 from unveil.operators.base import Operator
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.contents import FILE as CONTENTS
@@ -45,34 +44,24 @@ __all__ = ["Run", "check_name", "open_run"]
 class Run:
     """A run on disk.
 
-    folder: where it is. config: what it was asked to do. sigma_n: the measurements' noise level on the data's
+    folder: where it is. config: what it was asked to do. noise: of the measurements on the data's
     [0, 1] scale. channels: C of its images. dilation: the block sizes that its images are large enough for. seen: the types
     and the range of their values, where they are recorded.
     """
 
     folder: Path
     config: Config
-    sigma_n: float
+    noise: Noise
     channels: int
     dilation: tuple[int, ...]
     seen: Seen | None = None
 
     @property
-    def trained_max(self) -> float:
-        """The highest noise level that training visits."""
-        return self.sigma_n * self.config.risk.levels[1]
-
-    @property
     def learns_below(self) -> bool:
-        """Whether anything taught the levels below sigma_n, through which posterior samples go."""
+        """Whether anything taught the levels below the measured one, through which posterior samples go."""
         config, recipe = self.config, RECIPES[self.config.risk.recipe]
         coarser = recipe.scales and max(self.dilation) > 1
         return coarser or recipe.below(config.risk) or config.refine.rounds > 0
-
-    @property
-    def noise(self) -> Noise:
-        """The noise of its measurements."""
-        return Gaussian(self.sigma_n)
 
     @property
     def gain(self) -> float:
@@ -149,7 +138,7 @@ class Run:
         """
         if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
-        estimator = build_estimator(self.config, self.channels, operator)
+        estimator = build_estimator(self.config, self.channels, operator, type(self.noise))
         load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 
@@ -165,7 +154,7 @@ def open_run(folder: str | os.PathLike[str]) -> Run:
     folder = Path(folder)
     check_name(folder)
     record, config = open_record(folder)
-    return Run(folder, config, record.sigma_n, record.channels, record.dilation, record.seen)
+    return Run(folder, config, record.noise.noise(), record.channels, record.dilation, record.seen)
 
 
 def check_name(folder: Path) -> None:

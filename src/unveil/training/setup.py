@@ -11,6 +11,7 @@ from unveil.data import ImageSource, Measured, Subset, open_images
 from unveil.data.uvfits import observations
 from unveil.errors import UnveilError
 from unveil.estimators import WRAPPED, Preconditioned, Stationary, UNet, inputs
+from unveil.noise import Gaussian, Noise
 from unveil.operators import build_operator, check_observations
 from unveil.operators.base import Operator
 from unveil.random import make_generator
@@ -21,10 +22,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-def build_estimator(config: Config, channels: int, operator: Operator) -> nn.Module:
+def build_estimator(config: Config, channels: int, operator: Operator, noise: type[Noise] = Gaussian) -> nn.Module:
     """Return f(m) with weights drawn from the configuration's seed alone.
 
-    channels: of the measurements; those of the images where the operator does not tell.
+    channels: of the measurements; those of the images where the operator does not tell. noise: its family.
     """
     form = config.estimator
     shape = operator.image_shape
@@ -35,7 +36,7 @@ def build_estimator(config: Config, channels: int, operator: Operator) -> nn.Mod
     mean = signal_mean(config)
     chosen = form.prior or ("white" if config.system.kind in WHITE else "stationary")
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.deviation)
-    views = inputs(operator, prior=prior is not None)
+    views = inputs(operator, noise.additive, prior is not None)
     with _seeded(config):
         backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
         return Preconditioned(

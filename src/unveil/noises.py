@@ -1,0 +1,73 @@
+"""The `noise` section of a configuration: the family of the noise and what is known of it, as YAML. One class a family.
+
+Kept apart from `unveil.noise`, which computes with what is described here and loads torch. To add a family: its file in
+`unveil.noise`, its class here, and its place in `NoiseSection`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from unveil.systems import Section
+
+__all__ = ["LEAST_SIGMA", "MOST_SIGMA", "GaussianNoise", "NoiseSection", "PoissonNoise", "families"]
+
+LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
+"""So that its square is a number in single precision."""
+
+
+class GaussianNoise(Section):
+    """Noise of one level, that of the signal or its brightness does not change."""
+
+    family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
+    stored: ClassVar[bool] = False
+    """Whether the parameters are in the units of the numbers in the files; else they are on the [0, 1] scale of the data."""
+
+    kind: Literal["gaussian"] = Field("gaussian", description="family: gaussian or poisson; another has other keys")
+    sigma: float | Literal["estimate"] = Field(
+        "estimate", description="standard deviation on the [0, 1] scale of the data, or estimate (from the data)"
+    )
+
+    @field_validator("sigma")
+    @classmethod
+    def _positive(cls, sigma: float | str) -> float | str:
+        if not isinstance(sigma, str) and not sigma > 0:
+            raise ValueError("must be > 0: give the noise's standard deviation, or estimate")
+        if not isinstance(sigma, str) and not LEAST_SIGMA <= sigma <= MOST_SIGMA:
+            raise ValueError(
+                f"must be between {LEAST_SIGMA:g} and {MOST_SIGMA:g}: set data.value_range to rescale the data"
+            )
+        return sigma
+
+
+class PoissonNoise(Section):
+    """Counted photons: the noise grows with the brightness."""
+
+    family: ClassVar[str] = "unveil.noise.poisson:Poisson"
+    stored: ClassVar[bool] = True
+
+    kind: Literal["poisson"] = Field("poisson", description="family: gaussian or poisson; another has other keys")
+    gain: float = Field(
+        ge=LEAST_SIGMA,
+        le=MOST_SIGMA,
+        description="what one photon adds to the numbers in the files, whatever data.value_range is; 1 where photons are counted",
+    )
+
+
+def _kind(values: Any) -> str:
+    kind = values.get("kind", "gaussian") if isinstance(values, Mapping) else getattr(values, "kind", "gaussian")
+    return str(kind)
+
+
+NoiseSection = Annotated[
+    Annotated[GaussianNoise, Tag("gaussian")] | Annotated[PoissonNoise, Tag("poisson")], Discriminator(_kind)
+]
+
+
+def families() -> dict[str, type[GaussianNoise] | type[PoissonNoise]]:
+    """Return the sections of all noise families, by kind."""
+    return {
+        kind.model_fields["kind"].default: kind
+        for kind in (get_args(part)[0] for part in get_args(get_args(NoiseSection)[0]))
+    }
