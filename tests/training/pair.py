@@ -15,7 +15,10 @@ from safetensors.torch import save_file
 from unveil.config import TrainingConfig
 from unveil.data import MemorySource
 from unveil.errors import Elsewhere, UnveilError
-from unveil.estimators import UNet, preconditioned
+from unveil.estimators import Preconditioned, UNet
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.training import Interrupted, ranks, train
 from unveil.training.draws import make_draws
@@ -28,17 +31,17 @@ def network():
     """In double precision, so that the order of a sum shows in the 16th digit."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return preconditioned(UNet(1, (4, 4))).double()
+        return Preconditioned(UNet(1, (4, 4))).double()
 
 
 def batch_of(generator):
-    return torch.rand(BATCH, 1, 8, 8, generator=generator, dtype=torch.float64), torch.full((BATCH,), LEVEL).double()
+    y = torch.rand(BATCH, 1, 8, 8, generator=generator, dtype=torch.float64)
+    return Measurement(y, Identity(), Gaussian(torch.full((BATCH,), LEVEL).double()))
 
 
-def risk(f, y, sigma, generator):
+def loss(f, m, generator):
     """Noise2Noise' loss with noise of its own: random, so that each process' draws matter."""
-    w = sigma.reshape(-1, 1, 1, 1) * torch.randn(y.shape, generator=generator, dtype=y.dtype)
-    return (f(y + w, sigma) - y).square().mean((1, 2, 3))
+    return m.mean_square(f(m.at(m.noise.sample(m.y, generator))) - m.y)
 
 
 def settings(**values):
@@ -65,7 +68,7 @@ class At:
 def attempt(folder, batches=batch_of):
     """The weights, or the exception."""
     try:
-        return weights(train(network(), risk, batches, settings(), folder, seed=5, device="cpu"))
+        return weights(train(network(), loss, batches, settings(), folder, seed=5, device="cpu"))
     except UnveilError as error:
         return error
 

@@ -92,18 +92,18 @@ def test_the_same_content_goes_on_to_the_bit_wherever_it_lies(data, tmp_path):
 
 def test_files_that_are_gone_are_named_and_the_run_goes_on_without(data, tmp_path):
     run = begun(data, tmp_path / "run")
-    _, held_out, _ = run.measurements()
+    held_out = run.measurements()[1].source
     gone = next(f"m{i}" for i in range(6) if f"m{i}" != held_out.name(0))
     (data / f"{gone}.tif").unlink()
     with pytest.warns(UnveilWarning, match=rf"{gone}\.tif, of 6 files, gone since the run began"):
         train_run(run, device="cpu")
     with pytest.warns(UnveilWarning, match="gone since"):
-        training, still, _ = run.measurements()
+        training, still = (data.source for data in run.measurements())
     assert still.name(0) == held_out.name(0), "each image stays on its side"
     assert (len(training), len(still)) == (4, 1)
     (data / f"{held_out.name(0)}.tif").unlink()
     with pytest.warns(UnveilWarning, match="of 6 files, gone since"):
-        training, still, _ = run.measurements()
+        training, still = (data.source for data in run.measurements())
     assert [still.name(i) for i in range(4)] == [training.name(i) for i in range(4)]
 
 
@@ -115,9 +115,10 @@ def test_measurements_that_are_gone_take_their_masks_along(tmp_path):
     run = create_run(tmp_path / "run", configure(data, system=system, noise={"sigma": SIGMA}))
     (data / "m1.tif").unlink()
     with pytest.warns(UnveilWarning, match=r"m1\.tif"):
-        _, _, problem = run.measurements()
-    of_third = problem.at(torch.tensor([1])).measured[0, 0]
-    assert torch.equal(of_third.cpu(), masks[2])
+        parts = run.measurements()
+    left = {data.source.name(i): data[i].operator.measured[0, 0] for data in parts for i in range(len(data))}
+    assert left.keys() == {"m0", "m2", "m3", "m4"}
+    assert all(torch.equal(mask, masks[int(name[1])]) for name, mask in left.items())
     np.save(tmp_path / "masks.npy", ~masks.numpy())
     with pytest.warns(UnveilWarning, match=r"m1\.tif"):
         assert "system.mask: the content of its file changed" in refused(run.measurements)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 from test_training_run import measure
 
 from unveil.errors import UnveilWarning
+from unveil.noise import Gaussian
 from unveil.random import make_generator
 from unveil.training import latest_checkpoint, load_weights, read_metrics, train
 
@@ -100,18 +102,18 @@ def test_two_processes_learn_what_one_does_from_the_joint_batch(ended, tmp_path)
         nonlocal now
         now = next(step)
         parts = [pair.batch_of(make_generator("cpu", 5, now, r)) for r in range(2)]
-        return tuple(torch.cat(both) for both in zip(*parts))
+        return replace(parts[0], y=torch.cat([m.y for m in parts]), noise=Gaussian(torch.cat([m.level for m in parts])))
 
-    def joint_risk(f, y, sigma, generator):
-        parts = zip(y.split(pair.BATCH), sigma.split(pair.BATCH), range(2))
-        return torch.cat([pair.risk(f, a, b, make_generator("cpu", 5, now, r, 1)) for a, b, r in parts])
+    def joint_loss(f, m, generator):
+        parts = [m[: pair.BATCH], m[pair.BATCH :]]
+        return torch.cat([pair.loss(f, part, make_generator("cpu", 5, now, r, 1)) for r, part in enumerate(parts)])
 
-    one = train(pair.network(), joint_risk, joint_batch, pair.settings(), tmp_path, seed=5, device="cpu")
+    one = train(pair.network(), joint_loss, joint_batch, pair.settings(), tmp_path, seed=5, device="cpu")
     two = [load_file(folder / f"two-{r}.safetensors") for r in range(2)]
     assert equal(*two)
     untrained = pair.network().state_dict()
-    moved = max(float((two[0][name] - value).abs().max()) for name, value in untrained.items())
-    apart = max(float((two[0][name] - value).abs().max()) for name, value in one.state_dict().items())
+    moved = max(float((two[0][name] - value).norm()) for name, value in untrained.items())
+    apart = max(float((two[0][name] - value).norm()) for name, value in one.state_dict().items())
     assert moved > 1e-3
     assert apart < 1e-9  # Adam divides by the gradient's size: 1e-16 grows where a gradient is almost 0
 
@@ -134,7 +136,7 @@ def test_another_number_of_processes_goes_on_with_a_warning(ended):
     folder, _, _ = ended
     assert json.loads((folder / "failed/checkpoints/step-00000002/state.json").read_text())["processes"] == 2
     with pytest.warns(UnveilWarning, match=r"of 2 process\(es\), and 1 go on"):
-        train(pair.network(), pair.risk, pair.batch_of, pair.settings(), folder / "failed", seed=5, device="cpu")
+        train(pair.network(), pair.loss, pair.batch_of, pair.settings(), folder / "failed", seed=5, device="cpu")
 
 
 def test_an_error_in_one_process_ends_all_and_is_said_by_it(ended):

@@ -23,7 +23,7 @@ from unveil.records import sealed
 from unveil.training import Interrupted, build_estimator, contents, create_run, open_run, train_run
 from unveil.training import create as create_module
 from unveil.training.contents import open_contents
-from unveil.training.setup import open_measurements, split
+from unveil.training.setup import open_measurements, possible_scales, split
 
 SIGMA = 0.1
 
@@ -117,6 +117,14 @@ def test_dilation_is_limited_by_the_image_size(side, crop, dilation, tmp_path):
     run = create_run(tmp_path / "run", config)
     assert run.dilation == dilation
     train_run(run, device="cpu")
+
+
+def test_the_smallest_image_is_named():
+    images = {"large": torch.zeros(1, 64, 64), "tiny": torch.zeros(1, 10, 12), "last": torch.zeros(1, 64, 64)}
+    config, source = configure("images", training={"crop": 32}), MemorySource(images)
+    with pytest.raises(UnveilError, match=r"tiny \(image 1\), the smallest image, has 10 pixels across"):
+        possible_scales(config, source, Identity())
+    assert possible_scales(config, source.subset([0, 2]), Identity()) == (1, 2)
 
 
 def test_crop_larger_than_an_image_is_refused(data, tmp_path):

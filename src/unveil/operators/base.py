@@ -176,7 +176,7 @@ class Operator(ABC):
         if all(value is getattr(self, name) for name, value in moved.items()):
             return self
         if str(device) not in self._elsewhere:
-            self._elsewhere[str(device)] = self._like(**moved, cache={})
+            self._elsewhere[str(device)] = self._like(**moved | {"cache": {}})
         return cast(Self, self._elsewhere[str(device)])
 
     def spectral_norm(self) -> float:
