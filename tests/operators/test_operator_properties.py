@@ -1,19 +1,18 @@
 """What holds for every operator: its adjoint, shapes, batches, precisions, gradients, pseudo-inverse, and measured entries."""
 
 import copy
-from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, chosen, draw, some_hidden
 
 from unveil.errors import UnveilError
-from unveil.estimators.reconstruction import regularised_inverse
 from unveil.noise import Gaussian
+from unveil.operators import Operator, Optics
 from unveil.operators.build import BUILDERS
-from unveil.problem import Inverting, Problem, Several
-from unveil.random import make_generator, normal
+from unveil.operators.volume import Projections
+from unveil.random import make_generator
 from unveil.systems import System
 
 DOUBLE = torch.float64
@@ -23,6 +22,7 @@ BACK_PROJECTION = "filtered back-projection: A^+ takes many iterations and enhan
 ZERO_FILLED = (
     "zero-filled: A^+ of some frequencies and several coils takes hundreds of iterations and enhances the noise"
 )
+TRANSPOSE = "A^T: losses and samplers ask these for no more"
 
 NO_PSEUDO_INVERSE: dict[str, str] = {
     "tomography, the whole square": BACK_PROJECTION,
@@ -30,6 +30,10 @@ NO_PSEUDO_INVERSE: dict[str, str] = {
     "tomography, a round field of view": BACK_PROJECTION,
     "mri, several coils": ZERO_FILLED,
     "mri, several coils, masks and coils per image": ZERO_FILLED,
+    "turned, one turn": TRANSPOSE,
+    "turned, one turn and a defocus per image": TRANSPOSE,
+    "beside, one exposure and a defocus per image": TRANSPOSE,
+    "beside, an exposure per image": TRANSPOSE,
 }
 """name -> why A_dagger is not A^+."""
 
@@ -37,24 +41,9 @@ EMPTY_ROWS: dict[str, str] = {
     "tomography, the whole square": "some rays miss the image: what their detectors measure is noise, and counts",
     "tomography, the axis beside the middle": "some rays miss the image",
     "tomography, a round field of view": "the outermost rays touch the circle between two pixels",
+    "beside, an exposure per image": "an exposure of 0 tells nothing",
 }
 """name -> why A x is zero on measured entries."""
-
-
-def rows(problem):
-    """The numbers of three measurements, not in order."""
-    count = len(problem) if isinstance(problem, Several) else 3
-    return torch.tensor([count - 1, 0, 1 % count])
-
-
-def make(name, device, dtype=DOUBLE, seed=0):
-    """The problem of three measurements, x of its images and v of its measurements."""
-    problem = CASES[name]()
-    problem = problem.at(rows(problem).to(device))
-    generator = make_generator(device, seed)
-    like = {"dtype": dtype, "device": device}
-    x = normal(torch.empty(3, *problem.image_shape, **like), generator)
-    return problem, x, normal(torch.empty(3, *problem.measurement_shape, **like), generator)
 
 
 def close(a, b, tolerance=1e-10):
@@ -64,84 +53,138 @@ def close(a, b, tolerance=1e-10):
 
 @EVERY
 def test_shapes(name, device):
-    problem, x, v = make(name, device)
-    assert isinstance(problem, Problem)
-    assert problem.predict(x).shape == v.shape
-    assert problem.adjoint(v).shape == x.shape
-    assert problem.pseudo_inverse(v).shape == x.shape
-    assert x.ndim == v.ndim == 4
-    case = CASES[name]()
-    assert (case.image_shape, case.measurement_shape) == (problem.image_shape, problem.measurement_shape)
+    operator, x, v = draw(name, device)
+    assert operator.A(x).shape == operator.ones(v).shape == v.shape
+    assert operator.A_adjoint(v).shape == operator.A_dagger(v).shape == x.shape
+    image = operator.image(v)
+    assert (image.shape, image.dtype, image.device) == (x.shape, x.dtype, x.device)
+    assert not image.any()
+    assert torch.equal(operator.ones(v), operator.A(torch.ones_like(x)))
+    whole = CASES[name]()
+    assert (whole.image_shape, whole.measurement_shape) == (operator.image_shape, operator.measurement_shape)
 
 
 @EVERY
 def test_adjoint(name, device):
-    problem, x, v = make(name, device)
-    y = problem.predict(x)
-    gap = (y * v).sum() - (x * problem.adjoint(v)).sum()
+    operator, x, v = draw(name, device)
+    y = operator.A(x)
+    gap = (y * v).sum() - (x * operator.A_adjoint(v)).sum()
     assert abs(float(gap)) <= 1e-10 * float(y.norm() * v.norm())
     assert float(y.norm()) > 0.01 * float(x.norm())
 
 
 @EVERY
 def test_linear(name, device):
-    problem, x, v = make(name, device)
-    _, x_2, v_2 = make(name, device, seed=1)
-    close(problem.predict(2 * x - 0.5 * x_2), 2 * problem.predict(x) - 0.5 * problem.predict(x_2))
-    close(problem.adjoint(2 * v - 0.5 * v_2), 2 * problem.adjoint(v) - 0.5 * problem.adjoint(v_2))
+    operator, x, v = draw(name, device)
+    _, x_2, v_2 = draw(name, device, seed=1)
+    close(operator.A(2 * x - 0.5 * x_2), 2 * operator.A(x) - 0.5 * operator.A(x_2))
+    close(operator.A_adjoint(2 * v - 0.5 * v_2), 2 * operator.A_adjoint(v) - 0.5 * operator.A_adjoint(v_2))
+
+
+# --- one operator for all, or for each
 
 
 @EVERY
-def test_each_sample_of_a_batch_as_if_alone(name, device):
-    problem, x, v = make(name, device)
-    every = CASES[name]()
-    which = rows(every).to(device)
-    forward, back = problem.predict(x), problem.adjoint(v)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_each_sample_of_a_batch_as_if_alone(name, hidden, device):
+    operator, x, v = draw(name, device)
+    operator = some_hidden(operator, v) if hidden else operator
+    forward, back, mean = operator.A(x), operator.A_adjoint(v), operator.mean(v)
     for b in range(3):
-        alone = every.at(which[b : b + 1])
-        close(forward[b : b + 1], alone.predict(x[b : b + 1]))
-        close(back[b : b + 1], alone.adjoint(v[b : b + 1]))
+        alone = operator.select(torch.tensor([b], device=device))
+        close(alone.A(x[b : b + 1]), forward[b : b + 1])
+        close(alone.A_adjoint(v[b : b + 1]), back[b : b + 1])
+        torch.testing.assert_close(alone.mean(v[b : b + 1]), mean[b : b + 1])
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if isinstance(CASES[name](), Several)])
-def test_several_operators_differ(name, device):
-    problem, x, v = make(name, device)
-    x, v = x[:1].expand_as(x), v[:1].expand_as(v)
-    for out in (problem.predict(x), problem.adjoint(v)):
-        assert float((out[0] - out[1]).norm()) > 0.01 * float(out[0].norm())
+@EVERY
+def test_a_selection_of_a_selection(name, device):
+    """The rows of all measurements, and the count of them; of one operator for all there is nothing to select."""
+    whole = CASES[name]().to(device)
+    _, x, v = draw(name, device)
+    which, again = chosen(whole).to(device), torch.tensor([2, 0, 0], device=device)
+    twice, once = whole.select(which).select(again), whole.select(which[again])
+    assert torch.equal(twice.A(x), once.A(x))
+    assert torch.equal(twice.A_adjoint(v), once.A_adjoint(v))
+    several = "per image" in name
+    assert whole.count == (5 if several else None)
+    assert twice.count == (3 if several else None)
+    assert whole.select(which[:1]).count is None
+    if several:
+        assert not torch.equal(whole.select(which).A(x), once.A(x))
+        mixed, alike = whole.select(which), x[:1].expand_as(x)
+        for out in (mixed.A(alike), mixed.A_adjoint(v[:1].expand_as(v))):
+            assert float((out[0] - out[1]).norm()) > 0.01 * float(out[0].norm())
+
+
+# --- precision, device, gradients
 
 
 @EVERY
 def test_precision_and_device(name, device):
-    problem, x, v = make(name, device)
+    operator, x, v = draw(name, device)
     for dtype, tolerance in ((DOUBLE, 1e-12), (torch.float32, 1e-5), (DOUBLE, 1e-12)):  # an operator keeps no precision
-        for apply, exact in ((problem.predict, x), (problem.adjoint, v)):
+        for apply, exact in ((operator.A, x), (operator.A_adjoint, v)):
             out = apply(exact.to(dtype))
             assert out.dtype == dtype
             assert out.device.type == device.type
             close(out.double(), apply(exact), tolerance)
-        assert problem.pseudo_inverse(v.to(dtype)).dtype == dtype
+        assert operator.A_dagger(v.to(dtype)).dtype == dtype
+        assert operator.mean(v.to(dtype)).dtype == dtype
+
+
+@EVERY
+def test_all_of_it_moves_to_another_device(name, monkeypatch):
+    """One that holds no numbers, to which those of any other cannot be joined; once, whoever asks again."""
+    monkeypatch.setattr(Optics, "__post_init__", lambda optics: None)  # it looks at them
+    operator, x, v = draw(name, torch.device("cpu"))
+    operator.A(x)  # what it remembers of it is of the old device
+    operator = some_hidden(operator, v)
+    assert operator.to("cpu") is operator
+    there = operator.to("meta")
+    assert there is operator.to(torch.device("meta"))
+    assert there.A(x.to("meta")).shape == v.shape
+    assert there.A_adjoint(v.to("meta")).shape == x.shape
+    if not name.startswith("interferometry"):  # it counts singular values
+        assert there.A_dagger(v.to("meta")).shape == x.shape
+    assert there.mean(v.to("meta")).shape == (3,)
+    part = there.select(torch.tensor([2, 0]))
+    assert part.A(x[:2].to("meta")).shape == v[:2].shape
 
 
 @EVERY
 def test_gradients(name, device):
-    problem, x, v = make(name, device)
+    operator, x, v = draw(name, device)
     x.requires_grad_(), v.requires_grad_()
-    (gradient,) = torch.autograd.grad((problem.predict(x) * v.detach()).sum(), x)
-    close(gradient, problem.adjoint(v.detach()))
-    (gradient,) = torch.autograd.grad((problem.adjoint(v) * x.detach()).sum(), v)
-    close(gradient, problem.predict(x.detach()))
+    (gradient,) = torch.autograd.grad((operator.A(x) * v.detach()).sum(), x)
+    close(gradient, operator.A_adjoint(v.detach()))
+    (gradient,) = torch.autograd.grad((operator.A_adjoint(v) * x.detach()).sum(), v)
+    close(gradient, operator.A(x.detach()))
+
+
+@EVERY
+def test_a_copy_predicts_the_same_and_nothing_draws_globally(name, device):
+    state = torch.get_rng_state()
+    operator, x, v = draw(name, device)
+    again = copy.deepcopy(operator)
+    assert torch.equal(again.A(x), operator.A(x))
+    assert torch.equal(again.A_adjoint(v), operator.A_adjoint(v))
+    operator.spectral_norm()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# --- the pseudo-inverse
 
 
 @EVERY
 def test_pseudo_inverse(name, device):
     """A A^+ A = A, and A^+ A is symmetric: A^+ y has no part in the null space of A."""
-    problem, x, _ = make(name, device)
-    _, x_2, _ = make(name, device, seed=1)
-    y = problem.predict(x)
-    back = problem.pseudo_inverse(y)
-    error = float((problem.predict(back) - y).norm() / y.norm())
-    asymmetry = (back * x_2).sum() - (x * problem.pseudo_inverse(problem.predict(x_2))).sum()
+    operator, x, _ = draw(name, device)
+    _, x_2, _ = draw(name, device, seed=1)
+    y = operator.A(x)
+    back = operator.A_dagger(y)
+    error = float((operator.A(back) - y).norm() / y.norm())
+    asymmetry = (back * x_2).sum() - (x * operator.A_dagger(operator.A(x_2))).sum()
     if name in NO_PSEUDO_INVERSE:
         assert error > 1e-3, "this one need not be listed as an exception"
     else:
@@ -150,33 +193,78 @@ def test_pseudo_inverse(name, device):
 
 
 @EVERY
+def test_the_spectral_norm_is_the_largest_singular_value(name, device):
+    """Of the first measurement's operator; power iteration comes from below."""
+    operator, x, _ = draw(name, device)
+    units = torch.eye(x[0].numel(), dtype=DOUBLE, device=device).reshape(-1, *x.shape[1:])
+    first = operator.select(torch.zeros(1, dtype=torch.long)).A(units).flatten(1)
+    exact = float(torch.linalg.matrix_norm(first, 2))
+    assert 0.97 * exact < operator.spectral_norm() < exact * (1 + 1e-6)
+
+
+# --- the measured entries
+
+
+@EVERY
 def test_the_measured_entries_and_their_noise(name, device):
     sigma = 0.1
-    generator = make_generator(device, 2)
-    problem, x, v = make(name, device)
-    clean = problem.predict(x)
-    y = problem.project(Gaussian(sigma).sample(clean, generator))
+    operator, x, v = draw(name, device)
+    clean = operator.A(x)
+    y = operator.project(Gaussian(sigma).sample(clean, make_generator(device, 2)))
     residual = y - clean
-    m = problem.count(y)
-    assert m.tolist() == (residual != 0).flatten(1).sum(1).tolist()
-    estimate, total = float((residual.square().sum() / m.sum()).sqrt()), float(m.sum())
+    measured = operator.project(torch.ones_like(v)) != 0
+    assert torch.equal(residual != 0, measured)
+    estimate, total = float((residual.square().sum() / measured.sum()).sqrt()), float(measured.sum())
     assert abs(estimate - sigma) < 4 * sigma / (2 * total) ** 0.5
-    measured = problem.project(torch.ones_like(v)) != 0
     seen = clean != 0  # a row of A that is not empty sees something of a random x
     assert not bool((seen & ~measured).any())
     assert bool((measured & ~seen).any()) == (name in EMPTY_ROWS)
 
 
-class Mistaken:
+@EVERY
+def test_the_mean_is_over_measured_entries_picked_one_by_one(name, device):
+    operator, _, v = draw(name, device)
+    for part in (operator, some_hidden(operator, v)):
+        kept = part.project(torch.ones_like(v)) != 0
+        torch.testing.assert_close(part.mean(v), torch.stack([r[k].mean() for r, k in zip(v, kept)]))
+
+
+@EVERY
+def test_hidden_entries_are_not_measured(name, device):
+    """Those that all masks select stay, whichever hides first and whether samples are selected before or after."""
+    operator, x, v = draw(name, device)
+    before = operator.A(x), operator.A_adjoint(v)
+    place = [1] * (v.ndim - 1) + [v.shape[-1]]
+    columns = torch.rand(place, generator=make_generator(device, 8), device=device) < 0.7  # the same in all samples
+    part = some_hidden(operator, v)
+    shown = part.project(torch.ones_like(v))
+    both = part.hide(columns)
+    close(part.A(x), shown * before[0])
+    close(both.A(x), columns * shown * before[0])
+    close(both.A_adjoint(v), operator.A_adjoint(columns * shown * v))
+    assert torch.equal(both.A(x), some_hidden(operator.hide(columns), v).A(x))
+    assert torch.equal(both.A_dagger(v), both.A_dagger(columns * shown * v)), "what is hidden is not read"
+    which = torch.tensor([2, 1], device=device)
+    close(both.select(which).A(x[which]), both.A(x)[which])
+    assert both.count == 3
+    for now, then in zip((operator.A(x), operator.A_adjoint(v)), before):  # a view, not a change
+        assert torch.equal(now, then)
+
+
+# --- the check of the adjoint
+
+
+class Mistaken(Operator):
     """The operator with a wrong adjoint."""
 
     def __init__(self, operator, wrong):
         self.operator, self.wrong = operator, wrong
+        self.image_shape, self.measurement_shape = operator.image_shape, operator.measurement_shape
 
-    def A(self, x):
+    def _apply(self, x):
         return self.operator.A(x)
 
-    def A_adjoint(self, y):
+    def _adjoint(self, y):
         return self.wrong(self.operator.A_adjoint(y))
 
 
@@ -191,60 +279,38 @@ WRONG = {
 
 @EVERY
 def test_the_check_accepts_each_and_rejects_wrong_adjoints(name, device, dtype):
-    problem, _, v = make(name, device, dtype)
+    operator, _, v = draw(name, device, dtype)
     for seed in range(5):
-        problem.check_adjoint(v, make_generator(device, seed))
-    operator = problem.operator.to(device) if isinstance(problem.operator, torch.nn.Module) else problem.operator
+        operator.check_adjoint(v, make_generator(device, seed))
     for mistake in WRONG.values():
-        mistaken = replace(problem, operator=Mistaken(operator, mistake))
+        mistaken = Mistaken(operator, mistake)
         for seed in range(5):
             with pytest.raises(UnveilError, match="adjoint is wrong"):
                 mistaken.check_adjoint(v, make_generator(device, seed))
 
 
-@EVERY
-def test_a_copy_predicts_the_same_and_nothing_draws_globally(name, device):
-    state = torch.get_rng_state()
-    problem, x, v = make(name, device)
-    again = copy.deepcopy(problem)  # as the moving average of an estimator that holds its problem does
-    assert torch.equal(again.predict(x), problem.predict(x))
-    assert torch.equal(again.adjoint(v), problem.adjoint(v))
-    assert torch.equal(torch.get_rng_state(), state)
+# --- the list itself
 
 
 def letters(text):
     return "".join(letter for letter in text.lower() if letter.isalpha())
 
 
-def test_every_kind_of_the_configuration_has_a_builder_and_a_case():
+def kinds_of(operator):
+    for kind in operator.__subclasses__():
+        yield from ([kind] if kind.__module__.startswith("unveil.") else [])
+        yield from kinds_of(kind)
+
+
+def test_every_operator_and_every_kind_of_the_configuration_has_a_case():
     sections = get_args(get_args(System)[0])
     kinds = [get_args(section.model_fields["kind"].annotation)[0] for section in sections]
     assert len(kinds) == len(set(kinds))
     assert set(kinds) == set(BUILDERS)
-    assert {letters(kind) for kind in kinds} == {letters(name.split(",")[0]) for name in CASES} | {"identity"}
+    assert {letters(kind) for kind in kinds} <= {letters(name.split(",")[0]) for name in CASES}
+    found = {type(make()) for make in CASES.values()}
+    assert set(kinds_of(Operator)) == found | {Projections}, "densities are no images: tests/operators/test_volume.py"
 
 
 def test_the_exceptions_are_cases():
     assert {*NO_PSEUDO_INVERSE, *EMPTY_ROWS} <= set(CASES)
-
-
-INVERTING = [
-    name for name in CASES if isinstance(CASES[name]().at(torch.zeros(1, dtype=torch.long)).operator, Inverting)
-]
-
-
-@pytest.mark.parametrize("hidden", [False, True])
-@pytest.mark.parametrize("name", INVERTING)
-def test_an_operator_that_solves_its_normal_equations_does(name, hidden, device):
-    """(A^T M A + lambda I) x = b with lambda far below and above A^T A, also with entries hidden, others in each sample."""
-    problem, x, v = make(name, device)
-    if hidden:
-        problem = problem.restrict(torch.rand(v.shape[:1] + v[0].shape, generator=make_generator(device, 9)) < 0.6)
-    lambda_ = torch.tensor([1e-4, 0.1, 50.0], dtype=DOUBLE, device=device)
-    b = problem.adjoint(v) + 0.1 * x
-    solved = regularised_inverse(problem, b, lambda_)
-    back = problem.adjoint(problem.predict(solved)) + lambda_.reshape(-1, 1, 1, 1) * solved
-    close(back, b, 1e-8)
-    assert torch.autograd.gradcheck(
-        lambda b, lambda_: regularised_inverse(problem, b, lambda_), (b.requires_grad_(), lambda_.requires_grad_())
-    )

@@ -13,8 +13,10 @@ from unveil.shapes import expand
 
 __all__ = ["conjugate_gradients", "solve"]
 
-TOLERANCE = 1e-3
-"""Of the residual, relative: an error of that part of the data's is far below their noise."""
+TOLERANCE = 1e-4
+"""Of the residual, relative. Of a proximal step from the mean of the images at the level sigma = r v it leaves an error of .003 of a
+posterior deviation at r = .1, .03 at r = .03 and .06 to .26 at r = .01 (coils, rays, a blur with missing pixels, 64 x 64, by 18 to 80
+steps); 1e-3 leaves ten times as much."""
 MOST = 100
 
 

@@ -93,16 +93,21 @@ class Operator(ABC):
         if not self.projects:
             return None
         nothing, all_ = (function(torch.tensor(e, dtype=x.dtype, device=x.device)) for e in (0.0, 1.0))
-        return nothing * x + (all_ - nothing) * self.A_adjoint(self.A(x))
+        seen = self.A_adjoint(self.A(x))
+        return nothing * (x - seen) + all_ * seen  # never the difference of the two, which may be 1e8 and 1
 
     def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
         """Return argmin_x gamma |A x - y|^2 / 2 + |x - z|^2 / 2 = (A^T A + I / gamma)^-1 (A^T y + z / gamma) (B, *image).
 
         z: (B, *image). gamma: (B,) > 0. Differentiable in all three. In closed form where `gram` has one, else by conjugate
-        gradients to a relative residual of 1e-3.
+        gradients to a relative residual of 1e-4.
         """
-        lambda_ = 1 / gamma
-        return self.inverse(self.A_adjoint(y) + expand(lambda_, z) * z, lambda_)
+        return z + self.ridge(y - self.A(z), 1 / gamma)  # what A does not see of z stays as it is
+
+    def ridge(self, r: Tensor, lambda_: Tensor) -> Tensor:
+        """Return A^T (A A^T + lambda I)^-1 r (B, *image) of r (B, *measurement), lambda (B,) > 0."""
+        back = self.A_adjoint(r)
+        return back / (1 + expand(lambda_, back)) if self.projects else self.inverse(back, lambda_)
 
     def inverse(self, b: Tensor, lambda_: Tensor) -> Tensor:
         """Return (A^T A + lambda I)^-1 b (B, *image), lambda (B,) > 0."""

@@ -32,14 +32,16 @@ class Beside(Operator):
             seen = operator.measured.expand(-1, *self.seen_shape).flatten(1)
             self.measured = torch.cat([seen, seen.new_ones(len(seen), image[0].numel())], 1)
 
+    @property
+    def count(self) -> int | None:
+        return super().count or self.operator.count
+
     def select(self, which: Tensor) -> "Beside":
-        like = torch.empty(len(which), *self.seen_shape, device=which.device)
-        root = self.root[which] if len(self.root) > 1 else self.root
-        return Beside(self.operator.select(which), root, like)
+        return super().select(which)._like(operator=self.operator.select(which))
 
     def join(self, y: Tensor, x_t: Tensor) -> Tensor:
         """Return (B, M + n) of y (B, *measurement) and x_t (B, *image)."""
-        return torch.cat([y.flatten(1), (expand(self.root, x_t) * x_t).flatten(1)], 1)
+        return torch.cat([y.flatten(1), (self._root(x_t) * x_t).flatten(1)], 1)
 
     def parts(self, both: Tensor) -> tuple[Tensor, Tensor]:
         """Return y (B, *measurement) and t^(1/2) x_t (B, *image)."""
@@ -51,4 +53,7 @@ class Beside(Operator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         seen, scaled = self.parts(y)
-        return self.operator.A_adjoint(seen) + expand(self.root, scaled) * scaled
+        return self.operator.A_adjoint(seen) + self._root(scaled) * scaled
+
+    def _root(self, x: Tensor) -> Tensor:
+        return expand(self.root, x).to(x.dtype)

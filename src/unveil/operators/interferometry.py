@@ -122,11 +122,10 @@ class Visibilities(Operator):
         if not self.few or self.measured is not None:
             return None
         basis, squares = self._decomposition()
-        flat, nothing = (
-            x.flatten(1).double(),
-            function(torch.zeros((), dtype=torch.float64, device=x.device)).flatten(1),
+        flat = x.flatten(1).double()
+        nothing, values = (
+            function(e.reshape(1, -1, *[1] * (x.ndim - 2))).flatten(1) for e in (squares.new_zeros(1), squares)
         )
-        values = function(squares.reshape(1, -1, *[1] * (x.ndim - 2))).flatten(1)
         return (nothing * flat + ((values - nothing) * (flat @ basis)) @ basis.T).reshape(x.shape).to(x.dtype)
 
     def inverse(self, b: Tensor, lambda_: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from unveil.operators.base import Operator
 from unveil.operators.blur import blur
 from unveil.operators.convolution import Convolution
 from unveil.operators.files import read_real
+from unveil.shapes import expand
 from unveil.systems import SuperResolutionSystem
 
 __all__ = ["Decimation", "build_super_resolution", "super_resolution"]
@@ -98,6 +99,11 @@ class Decimation(Operator):
         nothing, seen = function(torch.zeros((), dtype=x.dtype, device=x.device)), power > CUTOFF**2 * power.amax()
         factor = torch.where(seen, (function(power) - nothing) / torch.where(seen, power, 1), 0)
         return nothing * x + self._adjoint(self._filter(self._apply(x), factor))
+
+    def ridge(self, r: Tensor, lambda_: Tensor) -> Tensor:
+        if self.measured is not None:
+            return super().ridge(r, lambda_)
+        return self._adjoint(self._filter(r, 1 / (self.power.to(r) + expand(lambda_, r))))
 
     def _filter(self, y: Tensor, factor: Tensor) -> Tensor:
         return torch.fft.irfft2(torch.fft.rfft2(y) * factor.to(y), s=y.shape[-2:])

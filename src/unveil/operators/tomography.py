@@ -138,8 +138,8 @@ class ParallelBeam(Operator):
         """(1, T D, S, 2): columns and rows of S points, a pixel apart, on each ray; -1 and 1 are the image's outermost pixels."""
         if self.grid is None or self.grid.dtype != like.dtype or self.grid.device != like.device:
             theta = torch.deg2rad(self.angles)[:, None, None]
-            d = torch.arange(self.detectors, dtype=torch.float64)[:, None] - self.axis
-            s = torch.arange(math.floor(2 * self.radius) + 1, dtype=torch.float64) - self.radius
+            d = torch.arange(self.detectors).to(theta)[:, None] - self.axis
+            s = torch.arange(math.floor(2 * self.radius) + 1).to(theta) - self.radius
             u, v = d * theta.cos() - s * theta.sin(), d * theta.sin() + s * theta.cos()
             places = torch.stack([self.centre + u, self.centre - v], -1).flatten(0, 1)[None]
             self.grid = (2 * places / (self.width - 1) - 1).to(like)

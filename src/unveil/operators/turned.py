@@ -24,6 +24,10 @@ class Turned(Operator):
         self.measured = operator.measured
         self.projects, self.unseen = operator.projects, operator.unseen
 
+    @property
+    def count(self) -> int | None:
+        return super().count or self.operator.count
+
     def select(self, which: Tensor) -> "Turned":
         return super().select(which)._like(operator=self.operator.select(which))
 
@@ -35,6 +39,11 @@ class Turned(Operator):
             return None
         inner = self.operator.gram(self.symmetry.apply(x, self.g), function)
         return None if inner is None else self.symmetry.adjoint(inner, self.g)
+
+    def ridge(self, r: Tensor, lambda_: Tensor) -> Tensor:
+        if not self.symmetry.orthogonal:
+            return self.inverse(self.A_adjoint(r), lambda_)
+        return self.symmetry.adjoint(self.operator.ridge(r, lambda_), self.g)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self.operator.A(self.symmetry.apply(x, self.g))
