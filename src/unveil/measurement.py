@@ -7,11 +7,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.noise.base import Noise
 from unveil.operators.base import Operator
 from unveil.shapes import check_images, expand, per_sample
 
 __all__ = ["Estimator", "Measurement"]
+
+ROUNDING = 1e-5
+"""By which an exposure of 1 may come out above 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +63,12 @@ class Measurement:
         return self.operator.A(x)
 
     def noisier(self, t: Tensor, generator: torch.Generator) -> Self:
-        """Draw what t (B,) times the exposure would have given, 0 < t <= 1, from y alone."""
+        """Draw what t (B,) times the exposure would have given, from y alone. Raises UnveilError unless 0 < t <= 1."""
+        inside = (torch.as_tensor(t) > 0) & (torch.as_tensor(t) <= 1 + ROUNDING)
+        if not bool(inside.all()):
+            raise UnveilError(
+                f"t is {float(torch.as_tensor(t)[~inside][0]):g}: of a measurement a share of its exposure can be taken, in (0, 1]"
+            )
         return replace(self, y=self.noise.noisier(self.y, t, generator), noise=self.noise.exposed(t))
 
     def recorrupt(self, t: Tensor, generator: torch.Generator) -> tuple[Self, Self]:

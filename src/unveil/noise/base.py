@@ -17,6 +17,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.random import signs
 from unveil.shapes import expand
 
@@ -81,11 +82,19 @@ class Noise(ABC):
 
     def select(self, which: Tensor) -> Self:
         """Return the noise of the samples numbered `which` (B,)."""
-        return self._each(lambda value: value[which.to(value.device)] if value.ndim else value)
+        return self._each(lambda value: value[which.to(value.device)] if value.numel() > 1 else value)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the noise with its parameters on `device`."""
         return self._each(lambda value: value.to(device))
+
+    def _positive(self, name: str, meaning: str) -> None:
+        """Keep the parameter `name` as a tensor. Raises UnveilError unless all of it is finite and > 0."""
+        value = torch.as_tensor(getattr(self, name))
+        right = (value > 0) & value.isfinite()
+        if not bool(right.all()):
+            raise UnveilError(f"{name} must be finite and > 0, not {float(value[~right][0]):g}: give {meaning}")
+        object.__setattr__(self, name, value)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})

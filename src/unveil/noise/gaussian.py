@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
 from unveil.random import normal
 from unveil.shapes import expand, per_sample
@@ -32,10 +31,7 @@ class Gaussian(Noise):
     additive = True
 
     def __post_init__(self) -> None:
-        sigma = torch.as_tensor(self.sigma)
-        if not bool(((sigma > 0) & sigma.isfinite()).all()):
-            raise UnveilError(f"sigma must be finite and > 0, not {self.sigma}: give the noise's standard deviation")
-        object.__setattr__(self, "sigma", sigma)
+        self._positive("sigma", "the noise's standard deviation")
 
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         return u + self._level(u) * normal(u, generator)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unveil.errors import UnveilError
-from unveil.noise.base import Noise
+from unveil.noise.base import Mean, Noise
 from unveil.shapes import expand, per_sample
 
 __all__ = ["Poisson"]
@@ -33,12 +32,7 @@ class Poisson(Noise):
     gain: float | Tensor
 
     def __post_init__(self) -> None:
-        gain = torch.as_tensor(self.gain)
-        if not bool(((gain > 0) & gain.isfinite()).all()):
-            raise UnveilError(
-                f"gain must be finite and > 0, not {self.gain}: give what one photon adds to a measurement"
-            )
-        object.__setattr__(self, "gain", gain)
+        self._positive("gain", "what one photon adds to a measurement")
 
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         gain = self._gain(u)
@@ -58,6 +52,12 @@ class Poisson(Noise):
 
     def variance(self, u: Tensor) -> Tensor:
         return self._gain(u) * u.clamp_min(0)
+
+    def level(self, y: Tensor, mean: Mean) -> Tensor:
+        """Return sigma (B,), the root of the mean variance; of an image without a photon as if it had one, for nothing is seen without
+        noise, and a weight 1 / sigma^2 must not be infinite."""
+        one = per_sample(self.gain, y, "gain") ** 2 / y[0].numel()
+        return torch.maximum(mean(self.variance(y)), one).sqrt()
 
     def _gain(self, y: Tensor) -> Tensor:
         return expand(per_sample(self.gain, y, "gain"), y)

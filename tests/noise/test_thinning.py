@@ -1,0 +1,153 @@
+"""Two views of one measurement: independent, and each as a measurement of its exposure would be. Wrong views must fail."""
+
+import pytest
+import torch
+from noise_statistics import FAR, MAKE, SHARES, B, check_noise, every_family
+from scipy import stats
+
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian, Poisson
+from unveil.operators import Identity
+from unveil.random import make_generator, normal
+from unveil.shapes import expand
+
+
+@every_family
+@pytest.mark.parametrize("t", SHARES)
+def test_recorruption_gives_independent_views(t, name, u, parameter, generator):
+    """Given u: no correlation, and none of the squares, which independence asks for and a lack of correlation does not."""
+    noise = MAKE[name](parameter)
+    m = Measurement(noise.sample(u, generator), Identity(), noise)
+    share = t * torch.linspace(1, 0.7, B).to(parameter)
+    view, rest = m.recorrupt(share, generator)
+    check_noise(view.y, u, noise.exposed(share))
+    check_noise(rest.y, u, noise.exposed(1 - share))
+    torch.testing.assert_close(expand(share, u) * view.y + (1 - expand(share, u)) * rest.y, m.y)
+    for part, exposure in ((view, share), (rest, 1 - share)):
+        torch.testing.assert_close(part.noise.variance(u), noise.exposed(exposure).variance(u))
+    a, b = ((part.y - u).double() / part.noise.variance(u).double().sqrt() for part in (view, rest))
+    n = u[0].numel()
+    correlation = (a * b).flatten(1).mean(1)
+    assert (correlation.abs() < FAR / n**0.5).all()
+    assert abs(correlation.mean()) < 4 / u.numel() ** 0.5
+    squares = (a.square() - 1) * (b.square() - 1)
+    assert abs(squares.mean()) < 4 * squares.std() / u.numel() ** 0.5
+
+
+class Deterministic(Poisson):
+    """Takes the share t of each count, rounded at random: the mean is right, and no more."""
+
+    def noisier(self, y, t, generator):
+        share = expand(t, y)
+        gain = self._gain(y)
+        u = torch.rand(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+        return gain / share * (share * y / gain + u).floor()
+
+
+class GaussianThinning(Poisson):
+    """Adds Gaussian noise of the variance that is missing: mean and variance are right, the law is not."""
+
+    def noisier(self, y, t, generator):
+        return y + (self.variance(y) * expand(1 / t - 1, y)).sqrt() * normal(y, generator)
+
+
+class Doubled(Gaussian):
+    """Adds the noise of the exposure t to that which is there."""
+
+    def noisier(self, y, t, generator):
+        return self.exposed(t).sample(y, generator)
+
+
+@pytest.mark.parametrize("wrong", [Deterministic(0.05), Doubled(0.1)], ids=["deterministic", "doubled"])
+def test_wrong_views_are_rejected(wrong, u, generator):
+    y = wrong.sample(u, generator)
+    share = torch.full_like(u[:, 0, 0, 0], 0.4)
+    with pytest.raises(AssertionError, match="variance"):
+        check_noise(wrong.noisier(y, share, generator), u, wrong.exposed(0.4))
+
+
+# --- the law itself: what moments do not tell
+
+DRAWS = 40_000
+
+
+def chi_square(observed, expected):
+    """The p-value of counts against their expectation, cells of fewer than 8 pooled with the rest."""
+    small = expected < 8
+    if small.any():
+        observed = torch.cat([observed[~small], observed[small].sum()[None]])
+        expected = torch.cat([expected[~small], expected[small].sum()[None]])
+    observed, expected = observed[expected > 0], expected[expected > 0]
+    return stats.chi2.sf(float(((observed - expected) ** 2 / expected).sum()), len(expected) - 1)
+
+
+def law_of_counts(k, mean):
+    """The p-value of whole numbers k (N,) against Poisson(mean)."""
+    assert torch.equal(k, k.round())
+    assert k.min() >= 0
+    top = int(mean + 12 * mean**0.5 + 12)
+    observed = torch.bincount(k.long().cpu(), minlength=top + 1).double()
+    assert len(observed) == top + 1
+    return chi_square(observed, len(k) * torch.from_numpy(stats.poisson.pmf(range(top + 1), mean)))
+
+
+def thinned(noise, photons, t, device, dtype):
+    """(k_t, k_rest) (N,): the counts of both views of Poisson(photons) counts."""
+    generator = make_generator(device, 4)
+    gain = noise._gain(torch.ones(1, 1, device=device, dtype=dtype))
+    u = (gain * photons).expand(1, DRAWS)
+    m = Measurement(noise.sample(u, generator), Identity(), noise)
+    view, rest = m.recorrupt(torch.full((1,), t, device=device, dtype=dtype), generator)
+    return (t * view.y / gain).flatten(), ((1 - t) * rest.y / gain).flatten()
+
+
+@pytest.mark.parametrize("photons", [0.4, 3.0, 40.0, 900.0])
+@pytest.mark.parametrize("t", [0.05, 0.3, 0.7])
+def test_the_law_of_thinned_counts(t, photons, device, dtype):
+    """Exact: both views are Poisson, of t and 1 - t times the mean."""
+    for k, mean in zip(thinned(Poisson(0.03), photons, t, device, dtype), (t * photons, (1 - t) * photons)):
+        assert (k - k.round()).abs().max() < 1e-3 * (1 + photons**0.5)
+        assert law_of_counts(k.round(), mean) > 1e-4
+
+
+@pytest.mark.parametrize("photons", [0.7, 4.0, 12.0])
+@pytest.mark.parametrize("t", [0.2, 0.6])
+def test_the_joint_law_of_thinned_counts(t, photons, device, dtype):
+    """Exact: the table of both counts is the product of two Poisson laws."""
+    k, other = (part.round().long().cpu() for part in thinned(Poisson(0.03), photons, t, device, dtype))
+    top = 60
+    observed = torch.bincount(k * top + other, minlength=top * top).double()
+    laws = [torch.from_numpy(stats.poisson.pmf(range(top), share * photons)) for share in (t, 1 - t)]
+    assert chi_square(observed, DRAWS * torch.outer(*laws).flatten()) > 1e-4
+
+
+def test_other_laws_of_the_same_moments_are_rejected(device, dtype):
+    k, _ = thinned(GaussianThinning(0.03), 12.0, 0.3, device, dtype)
+    assert law_of_counts(k.round().clamp_min(0), 3.6) < 1e-6
+    kept, _ = thinned(Deterministic(0.03), 12.0, 0.3, device, dtype)
+    assert law_of_counts(kept.round(), 3.6) < 1e-6
+    k, _ = thinned(Poisson(0.03), 12.0, 0.3, device, dtype)  # a table of counts that depend on one another
+    again = torch.poisson(0.9 * 8.4 + 0.1 * k, generator=make_generator(device, 5)).long().cpu()
+    observed = torch.bincount(k.round().long().cpu() * 60 + again, minlength=3600).double()
+    laws = [torch.from_numpy(stats.poisson.pmf(range(60), mean)) for mean in (3.6, 0.9 * 8.4 + 0.36)]
+    assert chi_square(observed, DRAWS * torch.outer(*laws).flatten()) < 1e-6
+
+
+@pytest.mark.parametrize("t", SHARES)
+def test_the_law_of_gaussian_views(t, device, dtype):
+    generator, u = make_generator(device, 4), torch.full((1, DRAWS), 0.3, device=device, dtype=dtype)
+    noise = Gaussian(0.2)
+    view, rest = Measurement(noise.sample(u, generator), Identity(), noise).recorrupt(torch.tensor([t]), generator)
+    for part, share in ((view, t), (rest, 1 - t)):
+        z = ((part.y - u) / (0.2 / share**0.5)).flatten().cpu().double()
+        assert stats.kstest(z, "norm").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("excess", [0.004, 0.25, 0.5, 0.9])
+def test_a_count_between_two_keeps_its_mean(excess, device):
+    """Data that are no multiples of the gain, as of a calibrated camera: rounded to either, at random."""
+    y = torch.full((1, DRAWS), 7 + excess, device=device, dtype=torch.float64)
+    k = 0.5 * Poisson(1.0).noisier(y, torch.tensor([0.5]), make_generator(device, 1))
+    assert torch.equal(k, k.round())
+    variance = (7 + excess) * 0.25 + excess * (1 - excess) * 0.25
+    assert abs(k.mean() - (7 + excess) / 2) < 4 * (variance / DRAWS) ** 0.5
