@@ -1,9 +1,9 @@
 """run.json and config.yaml: what a run was begun with, told from what somebody made of it since."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import unveil
 from unveil.config import Config, load_config, parse_config
@@ -26,6 +26,11 @@ class RecordedNoise(BaseModel):
     __pydantic_extra__: dict[str, Annotated[float, Field(gt=0)]]
 
     kind: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.noise()
+        return self
 
     def noise(self) -> Noise:
         """Return the noise. Raises UnveilError for a kind, or parameters, that there are not."""
