@@ -17,7 +17,7 @@ from unveil.operators import (
     super_resolution,
     tomography,
 )
-from unveil.operators.build import build_problem
+from unveil.operators.build import build_operator
 from unveil.operators.files import read_array
 from unveil.random import make_generator
 from unveil.systems import System
@@ -133,7 +133,7 @@ def test_sections(message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kind, shape, section = SECTIONS[message]
     system = TypeAdapter(System).validate_python({"kind": kind, **section})
-    refused(message, lambda: build_problem(system, shape, 5))
+    refused(message, lambda: build_operator(system, shape, 5))
 
 
 # --- files

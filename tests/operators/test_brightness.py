@@ -38,7 +38,7 @@ def source(kind):
 
 def seen(x, brightness, sigma=1e-3):
     where = coverage(sigma)
-    y = interferometry(where, PIXELS, FIELD, brightness)[0].predict(x)
+    y = interferometry(where, PIXELS, FIELD, brightness).A(x)
     y = y + sigma * normal(y, make_generator("cpu", 1))
     return torch.complex(y[:, 0, 0], y[:, 1, 0]), where
 

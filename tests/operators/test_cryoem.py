@@ -8,10 +8,9 @@ import torch
 from unveil.config import parse_config
 from unveil.errors import UnveilError
 from unveil.operators import Optics, ctf, particles
-from unveil.operators.build import build_problem
+from unveil.operators.build import build_operator
 from unveil.operators.cryoem import CUTOFF
 from unveil.operators.ctf_table import read_ctf_table
-from unveil.problem import Problem, Several
 from unveil.random import make_generator, normal
 from unveil.systems import CryoEMSystem
 
@@ -28,40 +27,39 @@ def test_a_wave_keeps_its_direction_and_gets_the_contrast(device):
     row, column = torch.arange(8.0, device=device)[:, None], torch.arange(11.0, device=device)
     wave = torch.cos(2 * math.pi * (3 * row / 8 - 2 * column / 11) + 0.4)[None, None].double()
     expected = wave * ctf((8, 11), ASTIGMATIC)[3, -2].to(wave)
-    torch.testing.assert_close(particles((8, 11), ASTIGMATIC).predict(wave), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(particles((8, 11), ASTIGMATIC).A(wave), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(8, 11), (8, 10), (7, 10)])
 def test_it_is_its_own_adjoint_and_its_inverse_inverts(shape, device):
-    problem = particles(shape, ASTIGMATIC)
+    operator = particles(shape, ASTIGMATIC)
     x = normal(torch.empty(2, 1, *shape, dtype=torch.float64, device=device), make_generator(device, 2))
-    problem.check_adjoint(x, make_generator(device, 3), 1e-12)
-    y = problem.predict(x)
+    operator.check_adjoint(x, make_generator(device, 3), 1e-12)
+    y = operator.A(x)
     assert y.dtype == torch.float64
-    torch.testing.assert_close(problem.adjoint(x), y)
+    torch.testing.assert_close(operator.A_adjoint(x), y)
     assert ctf(shape, ASTIGMATIC).abs().min() > CUTOFF
-    torch.testing.assert_close(problem.pseudo_inverse(y), x, rtol=0, atol=1e-10)
+    torch.testing.assert_close(operator.A_dagger(y), x, rtol=0, atol=1e-10)
 
 
 def test_the_inverse_leaves_out_what_is_not_measured(device):
     """Without amplitude contrast the mean is not measured."""
-    problem = particles((8, 11), Optics(**{**KRIOS, "amplitude_contrast": 0.0}, defocus_u=15e3))
+    operator = particles((8, 11), Optics(**{**KRIOS, "amplitude_contrast": 0.0}, defocus_u=15e3))
     x = normal(torch.empty(2, 1, 8, 11, dtype=torch.float64, device=device), make_generator(device, 2))
-    back = problem.pseudo_inverse(problem.predict(x) + 5)
+    back = operator.A_dagger(operator.A(x) + 5)
     torch.testing.assert_close(back, x - x.mean((2, 3), keepdim=True), rtol=0, atol=1e-10)
 
 
 def test_each_image_has_its_own_defocus(x):
     defoci = torch.tensor([9e3, 15e3, 24e3])
     several = particles((8, 11), Optics(**KRIOS, defocus_u=defoci))
-    assert isinstance(several, Several)
-    assert len(several) == 3
+    assert several.count == 3
     which = torch.tensor([2, 0, 2], device=x.device)
-    y = several.at(which).predict(x)
+    y = several.select(which).A(x)
     for b, k in enumerate(which.tolist()):
         one = particles((8, 11), Optics(**KRIOS, defocus_u=float(defoci[k])))
-        assert isinstance(one, Problem)
-        torch.testing.assert_close(y[b : b + 1], one.predict(x[b : b + 1]))
+        assert one.count is None
+        torch.testing.assert_close(y[b : b + 1], one.A(x[b : b + 1]))
 
 
 # --- tables
@@ -197,13 +195,13 @@ def test_rows_in_another_order_than_the_stacks(old, new, star):
 def test_the_configuration_of_one_defocus(x):
     system = parse_config({"data": {"path": "x"}, "system": {"kind": "cryoem", **KRIOS, "defocus_u": 15e3}}, "c").system
     assert isinstance(system, CryoEMSystem)
-    problem = build_problem(system, (1, 8, 11), 3)
-    expected = particles((8, 11), Optics(**KRIOS, defocus_u=15e3)).predict(x)
-    torch.testing.assert_close(problem.predict(x), expected)
+    operator = build_operator(system, (1, 8, 11), 3)
+    expected = particles((8, 11), Optics(**KRIOS, defocus_u=15e3)).A(x)
+    torch.testing.assert_close(operator.A(x), expected)
 
 
 def test_the_configuration_of_a_table(star, x):
-    problem = build_problem(CryoEMSystem(table=star(), phase_shift=60.0), (1, 8, 11), 3)
+    operator = build_operator(CryoEMSystem(table=star(), phase_shift=60.0), (1, 8, 11), 3)
     optics = Optics(
         pixel_size=2.5,
         voltage=200.0,
@@ -214,16 +212,16 @@ def test_the_configuration_of_a_table(star, x):
         defocus_angle=-40.0,
         phase_shift=60.0,
     )
-    y = problem.at(torch.tensor([0, 1, 2], device=x.device)).predict(x)
-    torch.testing.assert_close(y[1:2], particles((8, 11), optics).predict(x[1:2]))
+    y = operator.select(torch.tensor([0, 1, 2], device=x.device)).A(x)
+    torch.testing.assert_close(y[1:2], particles((8, 11), optics).A(x[1:2]))
 
 
 def test_configurations_that_do_not_fit(star, table):
-    refused("3 rows, and there are 4 measurements", build_problem, CryoEMSystem(table=star()), (1, 8, 8), 4)
-    refused("one channel", build_problem, CryoEMSystem(table=star()), (3, 8, 8), 3)
+    refused("3 rows, and there are 4 measurements", build_operator, CryoEMSystem(table=star()), (1, 8, 8), 4)
+    refused("one channel", build_operator, CryoEMSystem(table=star()), (3, 8, 8), 3)
     twice = CryoEMSystem(table=star(), voltage=300.0)
-    refused("system.voltage is given, and .* has a column", build_problem, twice, (1, 8, 8), 3)
+    refused("system.voltage is given, and .* has a column", build_operator, twice, (1, 8, 8), 3)
     short = CryoEMSystem(table=table("defocus_u\n1e4\n"), pixel_size=1.0, voltage=300.0, amplitude_contrast=0.1)
-    refused("system.cs is missing", build_problem, short, (1, 8, 8), 1)
+    refused("system.cs is missing", build_operator, short, (1, 8, 8), 1)
     values = {"data": {"path": "x"}, "system": {"kind": "cryoem", **KRIOS}}
     refused("give defocus_u, or a table", parse_config, values, "c")

@@ -8,7 +8,7 @@ import torch
 
 from unveil.data import open_images
 from unveil.errors import UnveilError
-from unveil.operators import Coverage, Station, build_problem, interferometry, read_stations, uv_track, whiten
+from unveil.operators import Coverage, Station, build_operator, interferometry, read_stations, uv_track, whiten
 from unveil.operators.interferometry import CUTOFF, MICROARCSECOND
 from unveil.operators.uvtrack import LIGHT, thermal_noise
 from unveil.random import make_generator, normal
@@ -28,8 +28,8 @@ def scattered(count, device, sigma=None):
 
 def visibilities(coverage, x, field_of_view, **options):
     """A x as complex (B, M), the whitening undone."""
-    problem, level = interferometry(coverage, x.shape[-1], field_of_view, **options)
-    y = problem.predict(x) * coverage.sigma / level
+    operator = interferometry(coverage, x.shape[-1], field_of_view, **options)
+    y = operator.A(x) * coverage.sigma / operator.sigma
     return torch.complex(y[:, 0, 0], y[:, 1, 0])
 
 
@@ -121,38 +121,38 @@ def test_brightness_scales_the_image(device):
 def test_adjoint_and_pseudo_inverse(count, device):
     """Fewer rows than pixels, and more: both ways of finding A^+. The small field has singular values around the cut-off."""
     coverage = scattered(count, device, torch.linspace(0.01, 0.03, count))
-    problem, _ = interferometry(coverage, 6, 25.0)
+    operator = interferometry(coverage, 6, 25.0)
     eye = torch.eye(36, dtype=torch.float64, device=device).reshape(36, 1, 6, 6)
-    matrix = problem.predict(eye).flatten(1).T
-    problem.check_adjoint(problem.predict(eye), make_generator(device, 2), tolerance=1e-12)
+    matrix = operator.A(eye).flatten(1).T
+    operator.check_adjoint(operator.A(eye), make_generator(device, 2), tolerance=1e-12)
     share = torch.linalg.svdvals(matrix) / torch.linalg.matrix_norm(matrix, 2)
     assert (share < CUTOFF / 2).any()
     assert ((share > 2 * CUTOFF) & (share < 10 * CUTOFF)).any()
     expected = torch.linalg.pinv(matrix, rtol=CUTOFF)
     y = normal(torch.empty(3, 2, 1, count, dtype=torch.float64, device=device), make_generator(device, 3))
     for _ in range(2):  # found, then remembered
-        torch.testing.assert_close(problem.pseudo_inverse(y).flatten(1), y.flatten(1) @ expected.T, rtol=0, atol=1e-8)
+        torch.testing.assert_close(operator.A_dagger(y).flatten(1), y.flatten(1) @ expected.T, rtol=0, atol=1e-8)
 
 
 def test_the_pseudo_inverse_leaves_out_small_singular_values(device):
     """Two points so close that their difference is noise: of four rows, only the two common ones are inverted."""
     u = torch.tensor([4e9, 4e9 * (1 + 1e-5)], dtype=torch.float64, device=device)
-    problem, _ = interferometry(Coverage(u, u, torch.ones_like(u)), 6, 60.0)
+    operator = interferometry(Coverage(u, u, torch.ones_like(u)), 6, 60.0)
     y = torch.tensor([1.0, -1.0], dtype=torch.float64, device=device).expand(1, 2, 1, 2)
-    assert problem.pseudo_inverse(y).norm() < 1e-4 * problem.pseudo_inverse(y.abs()).norm()
+    assert operator.A_dagger(y).norm() < 1e-4 * operator.A_dagger(y.abs()).norm()
 
 
 def test_precision_and_gradient(device, dtype):
     coverage = scattered(20, device)
-    problem, _ = interferometry(coverage, 8, 60.0)
+    operator = interferometry(coverage, 8, 60.0)
     x = torch.rand(2, 1, 8, 8, generator=make_generator(device, 4), dtype=dtype, device=device).requires_grad_()
-    y = problem.predict(x)
+    y = operator.A(x)
     assert y.shape == (2, 2, 1, 20)
-    assert y.dtype == problem.adjoint(y).dtype == problem.pseudo_inverse(y).dtype == dtype
-    exact = problem.predict(x.detach().double())
+    assert y.dtype == operator.A_adjoint(y).dtype == operator.A_dagger(y).dtype == dtype
+    exact = operator.A(x.detach().double())
     torch.testing.assert_close(y.double(), exact, rtol=0, atol=100 * torch.finfo(dtype).eps)
     (gradient,) = torch.autograd.grad((y * exact.to(dtype)).sum(), x)
-    torch.testing.assert_close(gradient, problem.adjoint(exact.to(dtype)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gradient, operator.A_adjoint(exact.to(dtype)), rtol=1e-4, atol=1e-4)
 
 
 # --- noise
@@ -184,12 +184,12 @@ def test_whitening_is_the_same_in_a_and_in_y(device):
     """Without noise y = A x, and the rows keep their mean size: |A|_F^2 = M H W."""
     coverage = scattered(30, device, torch.linspace(0.01, 0.1, 30))
     x = torch.rand(2, 1, 8, 8, generator=make_generator(device, 6), dtype=torch.float64, device=device)
-    problem, level = interferometry(coverage, 8, 60.0)
+    operator = interferometry(coverage, 8, 60.0)
     equal = Coverage(coverage.u, coverage.v, torch.ones_like(coverage.u))
-    torch.testing.assert_close(whiten(visibilities(equal, x, 60.0), coverage), problem.predict(x))
+    torch.testing.assert_close(whiten(visibilities(equal, x, 60.0), coverage), operator.A(x))
     eye = torch.eye(64, dtype=torch.float64, device=device).reshape(64, 1, 8, 8)
-    assert level == coverage.level
-    assert abs(problem.predict(eye).square().sum().item() - 30 * 64) < 1e-8
+    assert operator.sigma == coverage.level
+    assert abs(operator.A(eye).square().sum().item() - 30 * 64) < 1e-8
 
 
 # --- baselines
@@ -344,13 +344,13 @@ def system(tmp_path, **changes):
 
 def test_a_configuration_gives_the_problem_of_its_track(tmp_path):
     described = system(tmp_path, brightness=0.1)
-    problem = build_problem(described, (2, 1, 12), 7)
-    assert problem.image_shape == (1, 16, 16)
-    expected, _ = interferometry(track([A, B, C], stop=3.0), 16, 80.0, 0.1)
+    operator = build_operator(described, (2, 1, 12), 7)
+    assert operator.image_shape == (1, 16, 16)
+    expected = interferometry(track([A, B, C], stop=3.0), 16, 80.0, 0.1)
     x = torch.rand(1, 1, 16, 16, generator=make_generator("cpu", 7), dtype=torch.float64)
-    torch.testing.assert_close(problem.predict(x), expected.predict(x))
+    torch.testing.assert_close(operator.A(x), expected.A(x))
     with pytest.raises(UnveilError, match=r"has 12 visibilities, .* shape \(1, 64, 64\).*store complex \(N, 1, 12\)"):
-        build_problem(described, (1, 64, 64), 7)
+        build_operator(described, (1, 64, 64), 7)
 
 
 def test_a_configuration_names_one_source_of_points(tmp_path):

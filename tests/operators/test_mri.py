@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from unveil.data import open_images
 from unveil.errors import UnveilError
 from unveil.noise import Gaussian
-from unveil.operators import birdcage_coils, build_problem, cartesian_mask, magnitude, mri, normalize_coils
-from unveil.problem import Problem, Several
+from unveil.operators import birdcage_coils, build_operator, cartesian_mask, magnitude, mri, normalize_coils
+from unveil.operators.mri import KSpace
 from unveil.random import make_generator
 from unveil.systems import MRISystem, System
 
@@ -44,28 +44,28 @@ def fourier(x):
 @pytest.mark.parametrize("size", SIZES)
 def test_one_coil_is_the_masked_fourier_transform(size):
     mask = cartesian_mask(*size, 2, 0.2, make_generator("cpu", 1))
-    problem, x = mri(mask), gaussian(3, 2, *size)
-    torch.testing.assert_close(as_complex(problem.predict(x)), mask * fourier(as_complex(x)), rtol=0, atol=1e-10)
-    assert (problem.image_shape, problem.measurement_shape) == ((2, *size), (2, *size))
+    operator, x = mri(mask), gaussian(3, 2, *size)
+    torch.testing.assert_close(as_complex(operator.A(x)), mask * fourier(as_complex(x)), rtol=0, atol=1e-10)
+    assert (operator.image_shape, operator.measurement_shape) == ((2, *size), (2, *size))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_coils_lie_along_the_channels_real_parts_first(size):
     mask = cartesian_mask(*size, 2, 0.2, make_generator("cpu", 1))
     coils = birdcage_coils(3, *size, torch.complex128)
-    problem, x = mri(mask, coils), gaussian(2, 2, *size)
-    y = problem.predict(x)
+    operator, x = mri(mask, coils), gaussian(2, 2, *size)
+    y = operator.A(x)
     assert y.shape == (2, 6, *size)
     torch.testing.assert_close(as_complex(y), mask * fourier(coils * as_complex(x)), rtol=0, atol=1e-10)
-    assert problem.measurement_shape == (6, *size)
+    assert operator.measurement_shape == (6, *size)
 
 
 @pytest.mark.parametrize("coils", [None, 4])
 def test_with_every_frequency_the_adjoint_is_the_inverse(coils, device):
     maps = None if coils is None else birdcage_coils(coils, 8, 10, torch.complex128).to(device)
-    problem, x = mri(full(8, 10, device), maps), gaussian(2, 2, 8, 10, device=device)
-    torch.testing.assert_close(problem.adjoint(problem.predict(x)), x, rtol=0, atol=1e-10)
-    torch.testing.assert_close(problem.pseudo_inverse(problem.predict(x)), x, rtol=0, atol=1e-10)
+    operator, x = mri(full(8, 10, device), maps), gaussian(2, 2, 8, 10, device=device)
+    torch.testing.assert_close(operator.A_adjoint(operator.A(x)), x, rtol=0, atol=1e-10)
+    torch.testing.assert_close(operator.A_dagger(operator.A(x)), x, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -73,9 +73,9 @@ def test_a_point_and_a_constant(size):
     height, width = size
     x = torch.zeros(1, 2, *size, dtype=torch.float64)
     x[0, 0, 2, 5] = 3
-    k = magnitude(mri(full(*size)).predict(x))
+    k = magnitude(mri(full(*size)).A(x))
     torch.testing.assert_close(k, torch.full_like(k, 3 / (height * width) ** 0.5), rtol=0, atol=1e-10)
-    k = magnitude(mri(full(*size)).predict(torch.ones_like(x)))
+    k = magnitude(mri(full(*size)).A(torch.ones_like(x)))
     expected = torch.zeros_like(k)
     expected[0, 0, height // 2, width // 2] = (2 * height * width) ** 0.5
     torch.testing.assert_close(k, expected, rtol=0, atol=1e-10)
@@ -85,35 +85,35 @@ def test_one_constant_coil_is_a_single_coil():
     mask = cartesian_mask(8, 10, 2, 0.2, make_generator("cpu", 1))
     one, several = mri(mask), mri(mask, torch.ones(1, 8, 10, dtype=torch.complex128))
     x, y = gaussian(2, 2, 8, 10), gaussian(2, 2, 8, 10, key=1)
-    for apply in (Problem.predict, lambda p, _: p.adjoint(y), lambda p, _: p.pseudo_inverse(y), Problem.ones):
+    for apply in (KSpace.A, lambda p, _: p.A_adjoint(y), lambda p, _: p.A_dagger(y), KSpace.ones):
         torch.testing.assert_close(apply(several, x), apply(one, x), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("coils", [None, torch.complex64, torch.complex128])
 def test_precision_is_that_of_the_image(coils, device, dtype):
     maps = None if coils is None else birdcage_coils(2, 8, 10, coils).to(device)
-    problem, x = mri(full(8, 10, device).float(), maps), gaussian(2, 2, 8, 10, dtype=dtype, device=device)
-    y = problem.predict(x)
-    assert {v.dtype for v in (y, problem.adjoint(y), problem.pseudo_inverse(y))} == {dtype}
-    problem.check_adjoint(y, make_generator(device, 1), 1e-4 if dtype == torch.float32 else 1e-12)
+    operator, x = mri(full(8, 10, device).float(), maps), gaussian(2, 2, 8, 10, dtype=dtype, device=device)
+    y = operator.A(x)
+    assert {v.dtype for v in (y, operator.A_adjoint(y), operator.A_dagger(y))} == {dtype}
+    operator.check_adjoint(y, make_generator(device, 1), 1e-4 if dtype == torch.float32 else 1e-12)
 
 
 def test_the_mask_is_what_is_measured():
     mask = cartesian_mask(8, 10, 2, 0.2, make_generator("cpu", 1))
-    for problem, channels in [(mri(mask), 2), (mri(mask, birdcage_coils(3, 8, 10)), 6)]:
+    for operator, channels in [(mri(mask), 2), (mri(mask, birdcage_coils(3, 8, 10)), 6)]:
         y = gaussian(2, channels, 8, 10)
-        assert torch.equal(problem.measured.expand_as(y), mask.expand_as(y))
-        assert problem.count(y).tolist() == [channels * 8 * 5] * 2
-        assert torch.equal(problem.predict(problem.adjoint(y)) == 0, ~mask.expand_as(y))
+        assert torch.equal(operator.measured.expand_as(y), mask.expand_as(y))
+        assert operator.project(torch.ones_like(y)).flatten(1).sum(1).tolist() == [channels * 8 * 5] * 2
+        assert torch.equal(operator.A(operator.A_adjoint(y)) == 0, ~mask.expand_as(y))
 
 
 def test_columns_stand_for_the_mask():
     columns = torch.tensor([0, 1, 1, 0, 1, 0])
     x, coils = gaussian(1, 2, 4, 6), birdcage_coils(2, 4, 6)
     for maps in (None, coils):
-        expected = mri(columns.expand(4, 6), maps).predict(x)
-        assert torch.equal(mri(columns, maps, height=4).predict(x), expected)
-    assert torch.equal(mri(columns, coils).predict(x), expected)
+        expected = mri(columns.expand(4, 6), maps).A(x)
+        assert torch.equal(mri(columns, maps, height=4).A(x), expected)
+    assert torch.equal(mri(columns, coils).A(x), expected)
 
 
 @pytest.mark.parametrize(("masks", "maps"), [(True, None), (True, "one"), (False, "each"), (True, "each")])
@@ -123,24 +123,16 @@ def test_one_operator_per_measurement(masks, maps, device):
     sets = [normalize_coils(torch.complex(gaussian(3, 8, 10, key=i), gaussian(3, 8, 10, key=9 + i))) for i in range(4)]
     coils = {None: None, "one": sets[0], "each": torch.stack(sets)}[maps]
     several = mri(mask.to(device), None if coils is None else coils.to(device))
-    assert isinstance(several, Several)
-    assert len(several) == 4
+    assert several.count == 4
     which = torch.tensor([3, 0, 3], device=device)
     x = gaussian(3, 2, 8, 10, device=device)
-    y = several.at(which).predict(x)
-    back = several.at(which).adjoint(y)
+    y = several.select(which).A(x)
+    back = several.select(which).A_adjoint(y)
     for b, i in enumerate(which.tolist()):
         one = mri(draw[i if masks else 0], sets[i] if maps == "each" else coils)
-        torch.testing.assert_close(y[b : b + 1].cpu(), one.predict(x[b : b + 1].cpu()), rtol=0, atol=1e-10)
-        torch.testing.assert_close(back[b : b + 1].cpu(), one.adjoint(y[b : b + 1].cpu()), rtol=0, atol=1e-10)
+        torch.testing.assert_close(y[b : b + 1].cpu(), one.A(x[b : b + 1].cpu()), rtol=0, atol=1e-10)
+        torch.testing.assert_close(back[b : b + 1].cpu(), one.A_adjoint(y[b : b + 1].cpu()), rtol=0, atol=1e-10)
     assert several.measurement_shape == (2 if coils is None else 6, 8, 10)
-
-
-def test_the_operator_is_deepinvs():
-    x = gaussian(2, 2, 8, 10)
-    for problem in (mri(full(8, 10)), mri(full(8, 10), birdcage_coils(3, 8, 10))):
-        assert torch.equal(problem.operator(x), problem.predict(x))  # called as deepinv calls it, without noise
-        assert problem.operator.adjointness_test(x).abs() < 1e-10
 
 
 # --- noise
@@ -151,9 +143,9 @@ def test_white_k_space_noise_is_white_in_the_image(coils, device, dtype):
     """Level sigma on each real channel; no correlation between parts or neighbours."""
     channels = 2 * (coils or 1)
     maps = None if coils is None else birdcage_coils(coils, 16, 16).to(device)
-    problem, sigma, count = mri(full(16, 16, device), maps), 0.3, 200
+    operator, sigma, count = mri(full(16, 16, device), maps), 0.3, 200
     y = torch.zeros(count, channels, 16, 16, dtype=dtype, device=device)
-    n = problem.adjoint(Gaussian(sigma).sample(y, make_generator(device, 3))) / sigma
+    n = operator.A_adjoint(Gaussian(sigma).sample(y, make_generator(device, 3))) / sigma
     for part in n.unbind(1):
         assert abs(part.square().mean() - 1) < 4 * (2 / part.numel()) ** 0.5
         assert (part.square().mean(0) - 1).abs().max() < 5 * (2 / count) ** 0.5  # in every pixel
@@ -174,25 +166,25 @@ def random_coils(coils, height, width):
 
 @pytest.mark.parametrize("coils", [None, 1, 3])
 def test_with_every_frequency_the_pseudo_inverse_is_that_of_the_matrix(coils):
-    problem = mri(full(4, 6), None if coils is None else random_coils(coils, 4, 6))
-    matrix = problem.predict(torch.eye(48, dtype=torch.float64).reshape(48, 2, 4, 6)).flatten(1).T
-    y = gaussian(3, *problem.measurement_shape, key=5)
+    operator = mri(full(4, 6), None if coils is None else random_coils(coils, 4, 6))
+    matrix = operator.A(torch.eye(48, dtype=torch.float64).reshape(48, 2, 4, 6)).flatten(1).T
+    y = gaussian(3, *operator.measurement_shape, key=5)
     expected = (torch.linalg.pinv(matrix) @ y.flatten(1).T).T.reshape(3, 2, 4, 6)
-    torch.testing.assert_close(problem.pseudo_inverse(y), expected, rtol=0, atol=1e-10)
-    (slope,) = torch.autograd.grad(problem.pseudo_inverse(y.requires_grad_()).sum(), y)
-    expected = torch.linalg.pinv(matrix).sum(0).reshape(problem.measurement_shape)
+    torch.testing.assert_close(operator.A_dagger(y), expected, rtol=0, atol=1e-10)
+    (slope,) = torch.autograd.grad(operator.A_dagger(y.requires_grad_()).sum(), y)
+    expected = torch.linalg.pinv(matrix).sum(0).reshape(operator.measurement_shape)
     torch.testing.assert_close(slope, expected.expand_as(slope), rtol=0, atol=1e-10)
 
 
 def test_otherwise_it_is_the_zero_filled_image():
     mask = cartesian_mask(8, 10, 2, 0.2, make_generator("cpu", 4))
     for maps in (None, birdcage_coils(3, 8, 10, torch.complex128)):
-        problem = mri(mask, maps)
-        y = gaussian(2, *problem.measurement_shape)
-        filled = mri(full(8, 10), maps).adjoint(mask * y)
-        torch.testing.assert_close(problem.pseudo_inverse(y), filled, rtol=0, atol=1e-10)
+        operator = mri(mask, maps)
+        y = gaussian(2, *operator.measurement_shape)
+        filled = mri(full(8, 10), maps).A_adjoint(mask * y)
+        torch.testing.assert_close(operator.A_dagger(y), filled, rtol=0, atol=1e-10)
         scaled = mri(mask, None if maps is None else 5 * maps)  # the sensitivities' scale is none of the image
-        assert maps is None or torch.allclose(scaled.pseudo_inverse(5 * y), filled, rtol=0, atol=1e-10)
+        assert maps is None or torch.allclose(scaled.A_dagger(5 * y), filled, rtol=0, atol=1e-10)
 
 
 # --- masks
@@ -313,11 +305,11 @@ def test_normalizing_keeps_what_no_coil_sees_dark():
     assert not maps[..., :2].any()
     power = maps.abs().square().sum(1)[..., 2:]
     torch.testing.assert_close(power, torch.ones_like(power), rtol=0, atol=1e-10)
-    problem, x = mri(full(8, 10), maps[0]), gaussian(1, 2, 8, 10)
-    seen = problem.adjoint(problem.predict(x))
+    operator, x = mri(full(8, 10), maps[0]), gaussian(1, 2, 8, 10)
+    seen = operator.A_adjoint(operator.A(x))
     assert not seen[..., :2].any()
     torch.testing.assert_close(seen[..., 2:], x[..., 2:], rtol=0, atol=1e-10)
-    torch.testing.assert_close(problem.pseudo_inverse(problem.predict(x)), seen, rtol=0, atol=1e-10)
+    torch.testing.assert_close(operator.A_dagger(operator.A(x)), seen, rtol=0, atol=1e-10)
 
 
 def test_magnitude():
@@ -348,7 +340,11 @@ MAPS = torch.ones(3, 8, 10, dtype=torch.complex64)
         (torch.ones(8, 10), MAPS[0], r"\(8, 10\): they must be complex, \(coils"),
         (torch.ones(8, 10), MAPS * complex("nan"), "NaN"),
         (torch.ones(8, 10), MAPS * complex(0, float("inf")), "NaN or infinite"),
-        (torch.ones(2, 8, 10), MAPS.expand(4, 3, 8, 10), "one row per measurement.*2.*4"),
+        (
+            torch.ones(2, 8, 10),
+            MAPS.expand(4, 3, 8, 10),
+            "2 masks and 4 sets of sensitivities: give one of each per measurement",
+        ),
     ],
 )
 def test_masks_and_coils_that_do_not_fit(mask, maps, word):
@@ -395,22 +391,20 @@ def test_from_a_configuration(save, name, array, coils):
         values["coils"] = save("coils.npy", maps.numpy().astype(np.complex128))
     system = TypeAdapter(System).validate_python(values)
     assert isinstance(system, MRISystem)
-    problem = build_problem(system, (2 * (coils or 1), 8, 10), 5)
+    operator = build_operator(system, (2 * (coils or 1), 8, 10), 5)
     x = gaussian(2, 2, 8, 10)
-    assert torch.equal(problem.predict(x), mri(torch.from_numpy(MASK), maps).predict(x))
+    assert torch.equal(operator.A(x), mri(torch.from_numpy(MASK), maps).A(x))
 
 
 def test_from_a_configuration_one_per_measurement(save):
     maps = torch.stack([birdcage_coils(2, 8, 10).roll(i, -1) for i in range(5)])
     x, which = gaussian(2, 2, 8, 10), torch.tensor([4, 1])
     mask, coils = save("m.npy", SEVERAL), save("c.npy", maps.numpy())
-    problem = build_problem(MRISystem(mask=mask), (2, 8, 10), 5)
-    assert torch.equal(
-        problem.at(which).predict(x), mri(torch.from_numpy(SEVERAL)[which]).at(torch.arange(2)).predict(x)
-    )
-    problem = build_problem(MRISystem(mask=mask, coils=coils), (4, 8, 10), 5)
-    expected = mri(torch.from_numpy(SEVERAL), maps).at(which).predict(x)
-    assert torch.equal(problem.at(which).predict(x), expected)
+    operator = build_operator(MRISystem(mask=mask), (2, 8, 10), 5)
+    assert torch.equal(operator.select(which).A(x), mri(torch.from_numpy(SEVERAL)[which]).select(torch.arange(2)).A(x))
+    operator = build_operator(MRISystem(mask=mask, coils=coils), (4, 8, 10), 5)
+    expected = mri(torch.from_numpy(SEVERAL), maps).select(which).A(x)
+    assert torch.equal(operator.select(which).A(x), expected)
 
 
 GREY = (MASK * np.linspace(0, 255, 10)).astype(np.uint8)
@@ -444,15 +438,15 @@ def test_configurations_that_do_not_fit_the_measurements(name, save):
     system = MRISystem(mask=save(*mask), coils=None if coils is None else save("c.npy", coils))
     for word in words:
         with pytest.raises(UnveilError, match=word) as caught:
-            build_problem(system, (channels, 8, 10), 5)
+            build_operator(system, (channels, 8, 10), 5)
         assert "\n" not in str(caught.value)
 
 
 def test_files_that_are_missing(save, tmp_path):
     with pytest.raises(UnveilError, match=r"system\.mask: .*none\.npy does not exist"):
-        build_problem(MRISystem(mask=str(tmp_path / "none.npy")), (2, 8, 10), 5)
+        build_operator(MRISystem(mask=str(tmp_path / "none.npy")), (2, 8, 10), 5)
     with pytest.raises(UnveilError, match=r"system\.coils: .*none\.npy does not exist"):
-        build_problem(MRISystem(mask=save("m.npy", MASK), coils=str(tmp_path / "none.npy")), (6, 8, 10), 5)
+        build_operator(MRISystem(mask=save("m.npy", MASK), coils=str(tmp_path / "none.npy")), (6, 8, 10), 5)
 
 
 def test_k_space_from_a_file_to_the_image(save):
@@ -461,8 +455,8 @@ def test_k_space_from_a_file_to_the_image(save):
     k_space = MASK * fourier(torch.from_numpy(COILS) * x[:, None]).numpy()
     source = open_images(save("k.npy", (1e-5 * k_space).astype(np.complex64)))
     y = torch.stack([source.read(i) for i in range(2)])
-    problem = build_problem(
+    operator = build_operator(
         MRISystem(mask=save("m.npy", MASK), coils=save("c.npy", COILS)), source.shape(0), len(source)
     )
-    expected = problem.predict(1e-5 * torch.view_as_real(x).movedim(-1, 1).float())
+    expected = operator.A(1e-5 * torch.view_as_real(x).movedim(-1, 1).float())
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)

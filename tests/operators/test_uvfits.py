@@ -10,11 +10,11 @@ from astropy.io import fits
 from unveil.config import parse_config
 from unveil.data import open_images
 from unveil.errors import UnveilError
-from unveil.operators import build_problem, interferometry, read_uvfits, whiten
+from unveil.operators import build_operator, interferometry, read_uvfits, whiten
 from unveil.operators.interferometry import MICROARCSECOND
 from unveil.systems import InterferometrySystem
-from unveil.training.create import noise_level
-from unveil.training.setup import open_problem
+from unveil.training.create import find_noise
+from unveil.training.setup import open_operator
 
 FREQUENCY, WIDTH = 227e9, 2e9
 IF_OFFSETS = (0.0, 4e9)
@@ -187,14 +187,14 @@ def test_a_source_to_the_north_east_stays_there(tmp_path):
     coverage, visibilities = read_uvfits(write(tmp_path / "a.uvfits", data, first_stokes=1))
     x = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
     x[..., 2, 1] = 1.0
-    problem, level = interferometry(coverage, 9, 36.0)
-    y = problem.predict(x)
-    assert level == 1.0
+    operator = interferometry(coverage, 9, 36.0)
+    y = operator.A(x)
+    assert operator.sigma == 1.0
     torch.testing.assert_close(torch.complex(y[0, 0, 0], y[0, 1, 0]), visibilities)
     described = InterferometrySystem(pixels=9, field_of_view=36.0, uvfits=str(tmp_path / "a.uvfits"))
-    torch.testing.assert_close(build_problem(described, (2, 1, 3), 1).predict(x), y)
+    torch.testing.assert_close(build_operator(described, (2, 1, 3), 1).A(x), y)
     with pytest.raises(UnveilError, match=r"system\.uvfits: .*a\.uvfits has 3 visibilities"):
-        build_problem(described, (2, 1, 4), 1)
+        build_operator(described, (2, 1, 4), 1)
 
 
 # --- errors
@@ -251,7 +251,7 @@ def test_without_astropy(tmp_path, monkeypatch):
 
 
 def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
-    """As data it is the whitened visibilities, in float32; the problem of the same file knows their noise, and so does a run."""
+    """As data it is the whitened visibilities, in float32; the operator of the same file knows their noise, and so does a run."""
     path = write(tmp_path / "a.uvfits", cube(stokes=4))
     coverage, visibilities = read_uvfits(path)
     source = open_images(path)
@@ -259,14 +259,16 @@ def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
     torch.testing.assert_close(source.read(0), whiten(visibilities, coverage).float(), rtol=1e-6, atol=0)
     system = {"kind": "interferometry", "uvfits": str(path), "pixels": 16, "field_of_view": 1.0}
     config = parse_config({"data": {"path": str(path), "validation": 0.0}, "system": system}, "test")
-    problem = open_problem(config, source)
-    assert problem.level == coverage.level
-    assert noise_level(config, source, problem) == coverage.level
+    operator = open_operator(config, source)
+    assert operator.sigma == coverage.level
+    assert float(find_noise(config, source, operator).sigma) == pytest.approx(coverage.level)
     scaled = parse_config(
         {"data": {"path": str(path), "value_range": (0.0, 4.0)}, "system": system, "noise": {"sigma": "estimate"}},
         "test",
     )
-    assert noise_level(scaled, source, problem) == coverage.level / 4, "that of the quotients"
+    assert float(find_noise(scaled, source, operator).sigma) == pytest.approx(coverage.level / 4), (
+        "that of the quotients"
+    )
     with pytest.raises(UnveilError, match="leave axes out"):
         open_images(path, axes="NHW").read(0)
 
@@ -287,7 +289,7 @@ def test_observations_at_other_points_are_told_from_those_of_the_system(tmp_path
 
     def opened(name):
         config = parse_config({"data": {"path": str(tmp_path / name)}, "system": system}, "test")
-        return open_problem(config, open_images(config.data.path))
+        return open_operator(config, open_images(config.data.path))
 
     opened("day1.uvfits"), opened("day1b.uvfits")
     gap = FREQUENCY * 0.02 * (1 - np.cos(0.5))

@@ -61,7 +61,7 @@ def poses(device):
 def test_along_an_axis_it_is_the_sum(x, device):
     identity = torch.eye(3)[None]
     turn = torch.tensor([[[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]])  # y to z, z to -y
-    y = volume(SIZE, torch.cat([identity, QUARTER, turn]).to(device)).predict(x)
+    y = volume(SIZE, torch.cat([identity, QUARTER, turn]).to(device)).A(x)
     sums = [x[0, 0].sum(0), x[0, 0].sum(2).T.flip(1).roll(1, 1), x[0, 0].sum(1).flip(0).roll(1, 0)]
     assert error(y, torch.stack(sums)[None]) < 0.006
 
@@ -69,7 +69,7 @@ def test_along_an_axis_it_is_the_sum(x, device):
 @pytest.mark.parametrize("size", [SIZE, SIZE + 1])
 def test_of_gaussians_it_is_the_integral(size, poses):
     x = blobs(size, CENTRES, AMPLITUDES).to(poses[0].device)
-    y = volume(size, *poses).predict(x)
+    y = volume(size, *poses).A(x)
     expected = projected(size, CENTRES, AMPLITUDES, poses[0].cpu(), poses[1].cpu())
     assert error(y, expected) < 0.01
 
@@ -97,8 +97,8 @@ def test_projections_by_the_angles_of_relion(x, device):
     axes = torch.from_numpy(np.stack([turned.apply(axis) for axis in np.eye(3)], 1))  # (P, 3, 3), rows X, Y and Z
     expected = projected(SIZE, CENTRES, AMPLITUDES, axes, torch.zeros(3, 2))
     rotations = relion_rotations(ROT, TILT, PSI).float().to(device)
-    assert error(volume(SIZE, rotations).predict(x), expected) < 0.01
-    assert error(volume(SIZE, rotations.mT).predict(x), expected) > 0.5
+    assert error(volume(SIZE, rotations).A(x), expected) < 0.01
+    assert error(volume(SIZE, rotations.mT).A(x), expected) > 0.5
 
 
 def test_angles_that_are_none():
@@ -116,14 +116,14 @@ def test_density_near_the_border_has_no_ghosts(device):
         torch.tensor([[0.0, 9.0, -6.0]], dtype=torch.float64),
         torch.ones(1, dtype=torch.float64),
     )
-    y = volume(size, rotations).predict(blobs(size, centre, amplitude).to(device))
+    y = volume(size, rotations).A(blobs(size, centre, amplitude).to(device))
     assert error(y, projected(size, centre, amplitude, rotations.cpu(), torch.zeros(8, 2))) < 0.01
 
 
 def test_shifts_by_whole_pixels_move_the_image(x, poses):
     rotations = poses[0][:2]
     shifts = torch.tensor([[3.0, -2.0], [0.0, 5.0]], device=x.device)  # along x, along y
-    still, moved = volume(SIZE, rotations).predict(x), volume(SIZE, rotations, shifts).predict(x)
+    still, moved = volume(SIZE, rotations).A(x), volume(SIZE, rotations, shifts).A(x)
     torch.testing.assert_close(moved[:, 0], still[:, 0].roll((-2, 3), (-2, -1)), rtol=0, atol=1e-10)
     torch.testing.assert_close(moved[:, 1], still[:, 1].roll(5, -2), rtol=0, atol=1e-10)
 
@@ -131,10 +131,10 @@ def test_shifts_by_whole_pixels_move_the_image(x, poses):
 def test_each_projection_has_its_contrast(x, poses):
     optics = Optics(4.0, 300.0, 2.7, 0.1, torch.linspace(8e3, 2e4, 6), defocus_v=9e3, defocus_angle=30.0)
     transfer = ctf((SIZE, SIZE), optics).to(x.device)
-    clear = volume(SIZE, *poses).predict(x)
+    clear = volume(SIZE, *poses).A(x)
     blurred = torch.fft.ifft2(torch.fft.fft2(clear) * transfer).real
-    torch.testing.assert_close(volume(SIZE, *poses, transfer).predict(x), blurred, rtol=0, atol=1e-10)
-    one = volume(SIZE, *poses, transfer[4]).predict(x)
+    torch.testing.assert_close(volume(SIZE, *poses, transfer).A(x), blurred, rtol=0, atol=1e-10)
+    one = volume(SIZE, *poses, transfer[4]).A(x)
     torch.testing.assert_close(one[:, 4], blurred[:, 4], rtol=0, atol=1e-10)
 
 
@@ -143,29 +143,29 @@ def test_each_projection_has_its_contrast(x, poses):
 def test_the_adjoint_is_exact(size, batch, poses, monkeypatch):
     rotations, shifts = poses
     optics = Optics(4.0, 300.0, 2.7, 0.1, torch.linspace(8e3, 2e4, 6), defocus_v=9e3, defocus_angle=30.0)
-    problem = volume(size, rotations, shifts, ctf((size, size), optics).to(rotations.device))
+    operator = volume(size, rotations, shifts, ctf((size, size), optics).to(rotations.device))
     generator = make_generator(rotations.device, 3)
     y = normal(torch.empty(batch, 6, size, size, dtype=torch.float64, device=rotations.device), generator)
-    problem.check_adjoint(y, generator, 1e-10)
-    back = problem.adjoint(y)
+    operator.check_adjoint(y, generator, 1e-10)
+    back = operator.A_adjoint(y)
     assert back.shape == (batch, 1, size, size, size)
     monkeypatch.setattr(sys.modules["unveil.operators.volume"], "POINTS", 50)  # one projection at a time
-    torch.testing.assert_close(problem.adjoint(y), back, rtol=0, atol=1e-10)
+    torch.testing.assert_close(operator.A_adjoint(y), back, rtol=0, atol=1e-10)
     x = normal(back, generator)
-    image = problem.predict(x)
+    image = operator.A(x)
     monkeypatch.undo()
-    torch.testing.assert_close(problem.predict(x), image, rtol=0, atol=1e-10)
-    torch.testing.assert_close(problem.predict(x[-1:]), image[-1:], rtol=0, atol=1e-10)
+    torch.testing.assert_close(operator.A(x), image, rtol=0, atol=1e-10)
+    torch.testing.assert_close(operator.A(x[-1:]), image[-1:], rtol=0, atol=1e-10)
 
 
 def test_gradients_are_those_of_the_map(poses):
-    problem = volume(4, *(pose[:2] for pose in poses))
+    operator = volume(4, *(pose[:2] for pose in poses))
     generator = make_generator(poses[0].device, 4)
     x = normal(torch.empty(1, 1, 4, 4, 4, dtype=torch.float64, device=poses[0].device), generator).requires_grad_()
-    y = problem.predict(x).detach().requires_grad_()
-    assert torch.autograd.gradcheck(problem.predict, x, fast_mode=True)
-    assert torch.autograd.gradcheck(problem.adjoint, y, fast_mode=True)
-    assert torch.autograd.gradgradcheck(lambda x: problem.predict(x) ** 2, x, fast_mode=True)
+    y = operator.A(x).detach().requires_grad_()
+    assert torch.autograd.gradcheck(operator.A, x, fast_mode=True)
+    assert torch.autograd.gradcheck(operator.A_adjoint, y, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: operator.A(x) ** 2, x, fast_mode=True)
 
 
 def test_least_squares_recovers_the_density(device):
@@ -174,14 +174,14 @@ def test_least_squares_recovers_the_density(device):
     defoci = torch.tensor([8e3, 12e3, 17e3]).repeat(20)
     transfer = ctf((size, size), Optics(6.0, 300.0, 2.7, 0.1, defoci)).to(device)
     shifts = 2 * torch.rand(count, 2, generator=generator, device=device) - 1
-    problem = volume(size, random_rotations(count, generator), shifts, transfer)
+    operator = volume(size, random_rotations(count, generator), shifts, transfer)
     x = blobs(size, CENTRES / 2, AMPLITUDES).to(device)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        x_hat = problem.pseudo_inverse(problem.predict(x))
+        x_hat = operator.A_dagger(operator.A(x))
     assert x_hat.shape == x.shape
     assert (x_hat - x).norm() < 0.02 * x.norm()
-    assert (problem.adjoint(problem.predict(x)) / count - x).norm() > 0.5 * x.norm()
+    assert (operator.A_adjoint(operator.A(x)) / count - x).norm() > 0.5 * x.norm()
 
 
 def test_random_rotations_are_uniform(device):

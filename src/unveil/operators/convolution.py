@@ -35,14 +35,19 @@ class Convolution(Operator):
 
     def A_dagger(self, y: Tensor) -> Tensor:
         """Return A^+ y (B, C, H, W) where every pixel is measured: division by T, where it is not too small."""
-        transfer = self.response()
+        transfer = self._precise(y)
         seen = transfer.abs() >= self.cutoff
         return self._filter(self.project(y), torch.where(seen, 1 / torch.where(seen, transfer, 1), 0))
 
     def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
         if self.measured is not None:  # A^T M A is no convolution
             return None
-        return self._filter(x, function(self.response().abs().square().to(x)))
+        return self._filter(x, function(self._precise(x).abs().square()))
+
+    def _precise(self, x: Tensor) -> Tensor:
+        """T in the precision of x, so that what is computed from it is."""
+        transfer = self.response()
+        return transfer.to(torch.promote_types(transfer.dtype, x.dtype))
 
     def _filter(self, x: Tensor, factor: Tensor) -> Tensor:
         spectrum = torch.fft.rfft2(x)

@@ -44,6 +44,10 @@ def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = 
     if sensitivities is not None:
         check_coils(sensitivities, mask)
         sensitivities = sensitivities if sensitivities.ndim == 4 else sensitivities[None]
+        if mask.ndim == 3 and len({len(mask), len(sensitivities), 1}) > 2:
+            raise UnveilError(
+                f"there are {len(mask)} masks and {len(sensitivities)} sets of sensitivities: give one of each per measurement"
+            )
     return KSpace((mask if mask.ndim == 3 else mask[None])[:, None] != 0, sensitivities)
 
 

@@ -77,7 +77,7 @@ class Decimation(Operator):
         # A A^T is a convolution: its eigenvalues are the transform of its response to a point. Float64 tells small ones from 0.
         point = torch.zeros(1, 1, *self.measurement_shape[1:], dtype=torch.float64)
         point[..., 0, 0] = 1
-        self.power = torch.fft.rfft2(self._apply(self._adjoint(point))).real.float()  # (1, 1, h, w // 2 + 1)
+        self.power = torch.fft.rfft2(self._apply(self._adjoint(point))).real  # (1, 1, h, w // 2 + 1)
 
     def _apply(self, x: Tensor) -> Tensor:
         return self.blur.A(x)[self.kept]
