@@ -1,17 +1,19 @@
-"""Denoising below the measured noise level: PSNR of networks trained at sigma_n alone, one table of all routes.
+"""Denoising below the measured noise level: PSNR of networks trained at one level alone, one table of all routes.
 
     python benchmarks/below_noise.py --methods all --train DIR --test DIR --sigma-n 0.1 --steps 2000 --seeds 0,1 --json OUT
 
 Every clean image of --train is measured once, with one draw of noise, as an instrument would; all methods but the
 oracles see only these measurements. Each image of --test is corrupted once at each level, and looked at when all
 training is over. Network, steps and batches are the same for all; each seed has its own initial weights, batches and
-noise. Trainings are kept in --work: the same command goes on where it stopped, several may share it with different
+noise. --noise poisson has the gain in sigma_n's place: levels are gains then. Trainings are kept in --work: the same command goes on where it stopped, several may share it with different
 --methods or --seeds, and a last one with all of them makes the table.
 """
 
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,11 +24,15 @@ from methods import METHODS, Method
 from plots import plot_below_noise
 from unveil.config import Config, load_config, parse_config, to_yaml
 from unveil.data import MemorySource, crops, open_images
+from unveil.dataset import Dataset
 from unveil.evaluation import mean_square_error, psnr
-from unveil.noise import Gaussian
-from unveil.random import make_generator, normal
-from unveil.risks import Dilate, LogUniform, Oracle, Risk
+from unveil.losses import LogUniform, Simulated
+from unveil.measurement import Measurement
+from unveil.noise import NOISES, Noise
+from unveil.operators import Identity
+from unveil.random import make_generator
 from unveil.training import build_estimator, learn, train
+from unveil.training.batches import make_batches
 
 TIMED_STEPS = 9
 
@@ -48,7 +54,7 @@ def main() -> None:
     table: dict[str, dict] = {}
     for name in names:
         trained = [learned(name, clean, seed, options) for seed in seeds]
-        runs = [[test_psnr(f, test, s, options.seed) for s in levels] for f in trained]
+        runs = [[test_psnr(f, test, s, options) for s in levels] for f in trained]
         columns = list(zip(*runs))
         table[name] = {
             "label": METHODS[name].label,
@@ -61,6 +67,7 @@ def main() -> None:
         table[name]["step_over_supervised"] = ratio
     show(table, levels)
     result = {
+        "noise": options.noise,
         "sigma_n": options.sigma_n,
         "steps": options.steps,
         "seeds": seeds,
@@ -79,12 +86,13 @@ def network_options(options) -> None:
     """What determines a training, shared with calibration.py."""
     options.add_argument("--train", required=True, metavar="DIR", help="clean images")
     options.add_argument("--test", required=True, metavar="DIR", help="clean images, none of them in --train")
-    options.add_argument("--sigma-n", type=float, default=0.1)
+    options.add_argument("--noise", choices=tuple(NOISES), default="gaussian")
+    options.add_argument("--sigma-n", type=float, default=0.1, help="the level, or the gain")
     options.add_argument("--levels", default="0.01,0.02,0.05,0.075,0.1,0.15", help="noise levels of the test")
     options.add_argument("--steps", type=int, default=2000, help="gradient steps, all rounds included")
     options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
     options.add_argument("--batch", type=int, default=32, help="crops a step")
-    options.add_argument("--dilation", default="", help="block sizes of the default recipe, e.g. 1 or 1,2,4")
+    options.add_argument("--scales", default="", help="of all methods that learn from several, e.g. 1 or 1,2")
     options.add_argument(
         "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
     )
@@ -99,9 +107,8 @@ def in_memory(path: str) -> MemorySource:
     return MemorySource({source.name(i): source.read(i) for i in range(len(source))})
 
 
-def measure(clean: MemorySource, sigma_n: float, seed: int) -> MemorySource:
+def measure(clean: MemorySource, noise: Noise, seed: int) -> MemorySource:
     """One noisy version of each image."""
-    noise = Gaussian(sigma_n)
     return MemorySource(
         {
             clean.name(i): noise.sample(clean.read(i)[None], make_generator("cpu", seed, 10, i))[0]
@@ -114,13 +121,13 @@ def configuration(method: Method, seed: int, options) -> Config:
     """Of one training: its stages share the steps, and its levels reach as far above the test's as the oracle's."""
     stages = 1 if "steps" in method.refine else 1 + method.refine.get("rounds", 0)
     steps = options.steps // stages
-    dilation = {"dilation": numbers(options.dilation, int)} if options.dilation else {}
+    parameter = {"gaussian": "sigma", "poisson": "gain"}[options.noise]
     values = {
         "seed": seed,
         "data": {"path": options.train},
-        "noise": {"sigma": options.sigma_n},
+        "noise": {"kind": options.noise, parameter: options.sigma_n},
         "estimator": {"form": method.form},
-        "risk": {"levels": [1.0, highest_level(options) / options.sigma_n], **dilation},
+        "risk": {"levels": [1.0, ratio(highest_level(options), options)]},
         "training": {
             "steps": steps, "crop": options.crop, "batch": options.batch, "checkpoint_every": 250, "validate_every": options.steps,
             "warmup": min(100, steps), **method.training,
@@ -134,8 +141,40 @@ def highest_level(options) -> float:
     return 2 * max(numbers(options.levels))
 
 
-def oracle(options) -> Risk:
-    return Oracle(LogUniform(0.8 * min(numbers(options.levels)), highest_level(options)))
+def ratio(level: float, options) -> float:
+    """Of the noise's level to the measured one: of counts the root of the gains' ratio."""
+    return (level / options.sigma_n) ** (1 if options.noise == "gaussian" else 0.5)
+
+
+def noise_of(options, level: float | None = None) -> Noise:
+    return NOISES[options.noise](options.sigma_n if level is None else level)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A batch of clean images."""
+
+    x: Tensor
+
+    def to(self, device: str) -> "Images":
+        return Images(self.x.to(device))
+
+
+def oracle(options) -> Callable:
+    """The supervised loss, at every level of the test and twice as high."""
+    levels = LogUniform(0.8 * ratio(min(numbers(options.levels)), options), ratio(highest_level(options), options))
+    simulated, noise = Simulated(levels), noise_of(options)
+    return lambda f, images, generator: simulated(f, images.x, Identity(), noise, generator)
+
+
+def batches_of(method: Method, source: MemorySource, config: Config, options) -> Callable:
+    """Crops of clean images for the oracle, and of measurements for the others."""
+    training = config.training
+    if method.loss is None:
+        return lambda generator: Images(crops(source, training.batch, training.crop, generator))
+    scales = numbers(options.scales, int) if options.scales and len(method.scales) > 1 else method.scales
+    data = Dataset(source, Identity(), noise_of(options))
+    return make_batches(data, training.batch, training.crop, scales, True)
 
 
 def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
@@ -148,7 +187,7 @@ def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
         sys.exit(f"{folder} holds a training with other settings: choose another --work")
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(to_yaml(config))
-    estimator = build_estimator(config, clean.channels)
+    estimator = build_estimator(config, clean.channels, Identity(), NOISES[options.noise])
     start = time.monotonic()
 
     def stage(title: str):
@@ -160,36 +199,37 @@ def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
 
         return progress
 
-    if method.recipe is None:
-        batches = crop_batches(clean, config, oracle(options), 0.0)
+    if method.loss is None:
+        batches = batches_of(method, clean, config, options)
         return train(
             estimator, oracle(options), batches, config.training, folder, seed=seed, progress=stage("training")
         )
-    noisy = measure(clean, options.sigma_n, seed)
-    held_out = noisy.subset(range(min(8, len(noisy))))  # noisy: only the gain of the rounds' sampler is fitted to them
+    data = Dataset(measure(clean, noise_of(options), seed), Identity(), noise_of(options))
+    held_out = data.subset(
+        range(min(8, len(data)))
+    )  # noisy: only the inflation of the rounds' sampler is fitted to them
+    scales = numbers(options.scales, int) if options.scales and len(method.scales) > 1 else method.scales
     return learn(
-        estimator, noisy, held_out, options.sigma_n, config, folder, recipe=method.recipe, device="cpu", stages=stage
+        estimator,
+        data,
+        held_out,
+        config,
+        folder,
+        loss=method.loss(config.risk),
+        scales=scales,
+        device="cpu",
+        stages=stage,
     )
 
 
-def crop_batches(source: MemorySource, config: Config, risk: Risk, sigma: float):
-    window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
-
-    def batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        y = crops(source, config.training.batch, window, generator)
-        return y, torch.full((len(y),), sigma)
-
-    return batches
-
-
 @torch.no_grad()
-def test_psnr(f: nn.Module, test: MemorySource, s: float, seed: int) -> float:
+def test_psnr(f: nn.Module, test: MemorySource, s: float, options) -> float:
     """Mean over the test images of the PSNR at level s, in dB; not clipped."""
-    total = 0.0
+    total, noise = 0.0, noise_of(options, s)
     for i in range(len(test)):
         x = test.read(i)[None]
-        x_hat = f(x + s * normal(x, make_generator("cpu", seed, 20, i)), s)
-        total += psnr(float(mean_square_error(x_hat, x))) / len(test)
+        y = noise.sample(x, make_generator("cpu", options.seed, 20, i))
+        total += psnr(float(mean_square_error(f(Measurement(y, Identity(), noise)), x))) / len(test)
     return total
 
 
@@ -210,16 +250,16 @@ def step_times(names: list[str], clean: MemorySource, options) -> dict[str, floa
 def timed_step(method: Method, clean: MemorySource, options):
     """A function that takes one gradient step, batch included, and returns its seconds."""
     config = configuration(method, 0, options)
-    risk = oracle(options) if method.recipe is None else method.recipe(config.risk)
-    batches = crop_batches(clean, config, risk, options.sigma_n)
-    f = build_estimator(config, clean.channels)
+    loss = oracle(options) if method.loss is None else method.loss(config.risk)
+    batches = batches_of(method, clean, config, options)
+    f = build_estimator(config, clean.channels, Identity(), NOISES[options.noise])
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
 
     def step(turn: int) -> float:
         begin = time.perf_counter()
-        y, sigma = batches(make_generator("cpu", 0, turn))
+        batch = batches(make_generator("cpu", 0, turn))
         optimizer.zero_grad()
-        risk(f, y, sigma, make_generator("cpu", 1, turn)).mean().backward()
+        loss(f, batch, make_generator("cpu", 1, turn)).mean().backward()
         optimizer.step()
         return time.perf_counter() - begin
 

@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py --train DIR --test DIR --sigma-n 0.1 --steps 2000 --work DIR --json OUT
 
-The networks are those of below_noise.py with the same options: trained here, or found in --work. Per network, solver and
+The networks are those of below_noise.py with the same options: trained here, or found in --work. Per network and
 number of evaluations:
 
 spread / error   mean variance of the samples over the mean square error of the MMSE estimate: 1 for exact samples
@@ -10,29 +10,22 @@ sample PSNR      of one sample; exact samples are 3.01 dB below the MMSE estimat
 distance         Frechet distance on fixed features (`unveil.evaluation.features`) between a sample and the clean image of
                  the same scenes: that of the samples of one draw, the mean over draws
 
-The gain of "dpm2m, fitted" is found without a reference, on the noisy test images or on eight noisy training images.
+The inflation of "fitted" is found without a reference, on the noisy test images or on eight noisy training images.
 """
 
 import torch
 
-from below_noise import in_memory, learned, measure, network_options
+from below_noise import in_memory, learned, measure, network_options, noise_of
 from common import parser, write
 from methods import METHODS
-from unveil.diffusion import DPM2M, Ancestral, Heun, Solver, fit_gain, posterior_samples
+from unveil.diffusion import SCHEDULES, fit_inflation, posterior_samples
 from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, spread_over_error
-from unveil.random import make_generator, normal
+from unveil.measurement import Measurement
+from unveil.operators import Identity
+from unveil.random import make_generator
 
-SETTINGS: tuple[tuple[str, Solver | None, int], ...] = (
-    ("ancestral", Ancestral(), 25),
-    ("ancestral", Ancestral(), 50),
-    ("heun", Heun(), 13),
-    ("heun", Heun(), 25),
-    ("dpm2m", DPM2M(), 25),
-    ("dpm2m", DPM2M(), 50),
-    ("dpm2m, fitted", None, 25),
-    ("dpm2m, fitted", None, 50),
-)
-"""(name, solver or None for the fitted one, steps)."""
+SETTINGS = tuple((name, fitted, steps) for name in SCHEDULES for fitted in (False, True) for steps in (10, 25, 50))
+"""(schedule, whether the inflation is fitted, evaluations)."""
 
 PATCH = 32
 
@@ -53,26 +46,26 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     clean, test = in_memory(options.train), in_memory(options.test)
     x = torch.stack([centre(test.read(i), options.side) for i in range(min(options.images, len(test)))])
-    y = x + options.sigma_n * normal(x, make_generator("cpu", options.seed, 30))
-    noisy = measure(clean, options.sigma_n, options.seed)
+    noise = noise_of(options)
+    m = Measurement(noise.sample(x, make_generator("cpu", options.seed, 30)), Identity(), noise)
+    noisy = measure(clean, noise, options.seed)
     training = torch.stack([centre(noisy.read(i), options.side) for i in range(min(8, len(noisy)))])
-    fitted_to = y if options.fit_to == "test" else training
+    fitted_to = m if options.fit_to == "test" else Measurement(training, Identity(), noise)
     settings = [s for s in SETTINGS if s[2] <= options.most_steps]
     table = {}
-    print("| network | solver | evaluations | gain | spread / error | sample PSNR | MMSE PSNR | distance |")
+    print("| network | schedule | evaluations | inflation | spread / error | sample PSNR | MMSE PSNR | distance |")
     print("|---" * 8 + "|")
     for name in options.methods.split(","):
         f = learned(name, clean, options.seed, options)
-        table[name] = [row(f, x, y, fitted_to, *setting, options) for setting in settings]
+        table[name] = [row(f, x, m, fitted_to, *setting, options) for setting in settings]
         for r in table[name]:
             print(
-                f"| {METHODS[name].label} | {r['solver']} | {r['evaluations']} | {r['gain']:.3f} | "
+                f"| {METHODS[name].label} | {r['schedule']} | {r['evaluations']} | {r['inflation']:.3f} | "
                 f"{r['spread_over_error']:.3f} | {r['psnr_sample']:.2f} | {r['psnr_mmse']:.2f} | {r['distance']:.2f} |",
                 flush=True,
             )
-    mmse = {"noisy": distance(y[None], x)} | {
-        name: distance(learned(name, clean, options.seed, options)(y, options.sigma_n).detach()[None], x)
-        for name in table
+    mmse = {"noisy": distance(m.y[None], x)} | {
+        name: distance(learned(name, clean, options.seed, options)(m).detach()[None], x) for name in table
     }
     write(
         options.json,
@@ -87,36 +80,28 @@ def main() -> None:
     )
 
 
-def row(f, x: torch.Tensor, y: torch.Tensor, fitted_to: torch.Tensor, name: str, solver, steps: int, options) -> dict:
+def row(
+    f, x: torch.Tensor, m: Measurement, fitted_to: Measurement, schedule: str, fitted: bool, steps: int, options
+) -> dict:
     """One line of the table: samples of every image, drawn together."""
-    low = options.lowest * options.sigma_n
-    if solver is None:
-        solver = DPM2M(fit_gain(f, fitted_to, options.sigma_n, seed=options.seed, steps=steps, sigma_min=low))
-    calls = 0
-
-    def counted(v: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        return f(v, s)
-
+    how = {"steps": steps, "schedule": SCHEDULES[schedule], "lowest": options.lowest}
+    inflation = fit_inflation(f, fitted_to, seed=options.seed, **how) if fitted else 0.0
     with torch.no_grad():
-        error = mean_square_error(f(y, options.sigma_n), x)
+        error = mean_square_error(f(m), x)
     samples = posterior_samples(
-        counted,
-        y,
-        options.sigma_n,
+        f,
+        m,
+        make_generator("cpu", options.seed, 31),
         samples=options.samples,
-        steps=steps,
-        solver=solver,
-        sigma_min=low,
-        batch=options.samples * len(y),
-        generator=make_generator("cpu", options.seed, 31),
+        inflation=inflation,
+        batch=options.samples * len(x),
+        **how,
     )
     return {
-        "solver": name,
-        "gain": getattr(solver, "gain", 0.0),
-        "steps": steps,
-        "evaluations": calls,
+        "schedule": schedule,
+        "fitted": fitted,
+        "inflation": inflation,
+        "evaluations": steps,
         "spread_over_error": spread_over_error(samples, error),
         "psnr_sample": psnr(float(torch.stack([mean_square_error(s, x) for s in samples]).mean())),
         "psnr_mmse": psnr(float(error.mean())),

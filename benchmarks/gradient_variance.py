@@ -1,10 +1,10 @@
-"""Which estimator of the supervised risk has the least gradient variance per unit of compute, at each level s >= sigma_n?
+"""Which estimator of the supervised loss has the least gradient variance per unit of compute, at each level s >= sigma_n?
 
     python benchmarks/gradient_variance.py --train DIR --work DIR --json OUT --plot docs/gradient_variance.png
 
 The networks are one of below_noise.py's trainings, its newest checkpoint in --work, and the same one after few steps,
 trained here. Every estimator gets the same crops of clean images, the same measurements of them at sigma_n (noise
-that the networks have not seen) and, where it adds noise, the same noise. Its risk is unweighted, so that at one
+that the networks have not seen) and, where it adds noise, the same noise. Its loss is unweighted, so that at one
 level all estimate one gradient, the supervised one. Reported per network, level and estimator:
 
     variance       trace of the gradient's covariance, times the batch size: per sample
@@ -18,7 +18,7 @@ level all estimate one gradient, the supervised one. Reported per network, level
 Theory, per sample. h = df/dtheta for one parameter, u = x - f(y), m pixels, y = x + n at level s; the supervised
 gradient is -2 u^T h / m.
 
-One-pass risks regress f(y_s) onto x + e with e ~ N(0, v I) independent of y_s. This adds -2 e^T h / m:
+One-pass losses regress f(y_s) onto x + e with e ~ N(0, v I) independent of y_s. This adds -2 e^T h / m:
 
     V = V_sup + v V_T,    V_T = 4 E|h|^2 / m^2 summed over the parameters
 
@@ -59,20 +59,14 @@ from below_noise import in_memory, measure
 from common import parser, write
 from unveil.config import Config, load_config
 from unveil.data import MemorySource, crops
+from unveil.dataset import Dataset
+from unveil.losses import LogUniform, Loss, Noisier, Recorruption, Stein, Supervised
+from unveil.measurement import Estimator, Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Identity
 from unveil.random import make_generator, normal
-from unveil.risks import (
-    R2R,
-    SURE,
-    AmbientTweedie,
-    Dilate,
-    Estimator,
-    LogUniform,
-    MonteCarloDivergence,
-    Noisier,
-    Risk,
-    Supervised,
-)
-from unveil.training import averaged, build_estimator, latest_checkpoint, load_weights, make_risk, train
+from unveil.training import averaged, build_estimator, latest_checkpoint, load_weights, make_loss, train
+from unveil.training.batches import make_batches
 from unveil.training.recipes import PROBE_STEP
 
 RATIOS = (1.0, 1.05, 1.1, 1.2, 2**0.5, 1.7, 2.0, 2.5, 3.0)
@@ -85,52 +79,53 @@ REFERENCE, UNIT_TARGET = "supervised", "target of unit noise"
 SURE_NAME, AMBIENT = f"SURE, step {PROBE_STEP}", "Ambient Tweedie = R2R from y"
 
 
-class UnitTarget(Risk):
+class UnitTarget(Loss):
     """2 z^T f(y) / m, z ~ N(0, I): its gradient's variance is V_T, what each unit of a target's noise variance adds."""
 
-    def __call__(self, f: Estimator, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-        return 2 * self.problem.inner(f(y, sigma), normal(y, generator))
+    def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
+        return 2 * m.operator.mean(f(m) * normal(m.y, generator))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """make(x, ratio): the risk that trains at s = ratio sigma_n > above sigma_n, x its batch of clean crops.
+    """make(x, ratio): the loss that trains at s = ratio sigma_n > above sigma_n, x its batch of clean crops.
 
     target: ratio -> the variance of its target's noise in units of s^2, for the theory; None if it has no such target.
     """
 
-    make: Callable[[Tensor, float], Risk]
+    make: Callable[[Tensor, float], Loss]
     above: float = 0.0
     target: Callable[[float], float] | None = None
 
 
-def noisier(risk: Risk, ratio: float) -> Risk:
-    """`risk` at the level ratio sigma_n, by adding noise: the same noise for all of them, the generator's first."""
-    return Noisier(risk, LogUniform(ratio, ratio))
+def noisier(loss: Loss, ratio: float) -> Loss:
+    """`loss` at the level ratio sigma_n, by adding noise: the same noise for all of them, the generator's first."""
+    return Noisier(loss, LogUniform(ratio, ratio))
 
 
-def sure(step: float, part: float = 1.0) -> Candidate:
-    return Candidate(lambda x, ratio: noisier(SURE(MonteCarloDivergence(step, part)), ratio))
+def stein(step: float) -> Candidate:
+    return Candidate(lambda x, ratio: noisier(Stein(step), ratio))
 
 
 def r2r(a: float) -> Candidate:
     """R2R at a fixed a, by adding noise up to s / sqrt(1 + a^2) first.
 
-    At s = sigma_n sqrt(1 + a^2) none is added and it is Ambient Tweedie, so it starts above that.
+    At s = sigma_n sqrt(1 + a^2) none is added and it is recorruption of y itself, so it starts above that.
     """
     lowest = (1 + a**2) ** 0.5
-    return Candidate(lambda x, ratio: noisier(R2R(a), ratio / lowest), lowest, lambda ratio: 1 / a**2)
+    return Candidate(
+        lambda x, ratio: noisier(Recorruption(LogUniform(lowest, lowest)), ratio / lowest),
+        lowest,
+        lambda ratio: 1 / a**2,
+    )
 
 
-# Ambient Tweedie at one s, its ratio drawn from LogUniform(r, r), and R2R from y to the level r sigma_n, a^2 = r^2 - 1,
-# are the same risk, sample for sample: alpha f + (1 - alpha) y_s - y = alpha (f - y_2). So they are one line here.
 CANDIDATES = {
     REFERENCE: Candidate(lambda x, ratio: noisier(Supervised(x), ratio), target=lambda ratio: 0.0),
     UNIT_TARGET: Candidate(lambda x, ratio: noisier(UnitTarget(), ratio)),
-    SURE_NAME: sure(PROBE_STEP),
-    "SURE, step 0.01": sure(0.01),
-    f"{SURE_NAME}, a quarter probed": sure(PROBE_STEP, 0.25),
-    AMBIENT: Candidate(lambda x, r: AmbientTweedie(LogUniform(r, r)), 1.0, lambda ratio: 1 / (ratio**2 - 1)),
+    SURE_NAME: stein(PROBE_STEP),
+    "SURE, step 0.01": stein(0.01),
+    AMBIENT: Candidate(lambda x, r: Recorruption(LogUniform(r, r)), 1.0, lambda ratio: 1 / (ratio**2 - 1)),
     "noise, then R2R a = 1": r2r(1.0),
     "noise, then R2R a = 0.5": r2r(0.5),
     "noise, then R2R a = 0.25": r2r(0.25),
@@ -185,7 +180,7 @@ def trained(config: Config, channels: int, folder: Path) -> nn.Module:
     newest = latest_checkpoint(folder / "checkpoints")
     if newest is None:
         sys.exit(f"{folder}: no checkpoint; train it with below_noise.py")
-    ema = averaged(build_estimator(config, channels), config.training.ema)
+    ema = averaged(build_estimator(config, channels, Identity()), config.training.ema)
     load_weights(newest / "ema.safetensors", ema)
     print(f"{newest.parent.parent.name}: {newest.name}", file=sys.stderr)
     return ema.module.eval()
@@ -193,29 +188,23 @@ def trained(config: Config, channels: int, folder: Path) -> nn.Module:
 
 def early(config: Config, clean: MemorySource, options) -> nn.Module:
     """The same estimator, trained with the same recipe on noisy images for few steps."""
-    noisy, risk = measure(clean, options.sigma_n, options.seed), make_risk(config.risk)
-    window = config.training.crop * (max(risk.factors) if isinstance(risk, Dilate) else 1)
-
-    def batches(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        y = crops(noisy, config.training.batch, window, generator)
-        return y, torch.full((len(y),), options.sigma_n)
-
+    data = Dataset(measure(clean, Gaussian(options.sigma_n), options.seed), Identity(), Gaussian(options.sigma_n))
+    batches = make_batches(data, config.training.batch, config.training.crop, config.risk.dilation, True)
     short = config.training.model_copy(update={"steps": options.early})
     with tempfile.TemporaryDirectory() as folder:
-        f = build_estimator(config, clean.channels)
-        return train(f, risk, batches, short, Path(folder), seed=options.seed, device="cpu")
+        f = build_estimator(config, clean.channels, Identity())
+        return train(f, make_loss(config.risk), batches, short, Path(folder), seed=options.seed, device="cpu")
 
 
-def measured(clean: MemorySource, size: int, batch: int, draw: int, options) -> tuple[Tensor, Tensor, Tensor]:
-    """Crops x, a measurement y of them, and its level; x depends on `batch` alone."""
-    x = crops(clean, size, CROP, make_generator("cpu", options.seed, 50, batch))
-    y = x + options.sigma_n * normal(x, make_generator("cpu", options.seed, 51, batch, draw))
-    return x, y, torch.full((size,), options.sigma_n)
+def measured(clean: MemorySource, size: int, batch: int, draw: int, options) -> tuple[Tensor, Measurement]:
+    """Crops x, and a measurement of them; x depends on `batch` alone."""
+    x, noise = crops(clean, size, CROP, make_generator("cpu", options.seed, 50, batch)), Gaussian(options.sigma_n)
+    return x, Measurement(noise.sample(x, make_generator("cpu", options.seed, 51, batch, draw)), Identity(), noise)
 
 
-def gradient(f: nn.Module, risk: Risk, y: Tensor, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """Of the batch's mean risk with respect to all parameters, flat."""
-    return torch.cat([g.flatten() for g in torch.autograd.grad(risk(f, y, sigma, generator).mean(), [*f.parameters()])])
+def gradient(f: nn.Module, loss: Loss, m: Measurement, generator: torch.Generator) -> Tensor:
+    """Of the batch's mean loss with respect to all parameters, flat."""
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss(f, m, generator).mean(), [*f.parameters()])])
 
 
 def costs(f: nn.Module, clean: MemorySource, options) -> dict[str, float]:
@@ -224,13 +213,13 @@ def costs(f: nn.Module, clean: MemorySource, options) -> dict[str, float]:
     At 16 crops, nearer a training's batch than --batch is; in processor time, as other work on the machine takes turns
     with ours. No step of the optimizer, whose cost is the same for all.
     """
-    x, y, sigma = measured(clean, 16, 0, 0, options)
+    x, m = measured(clean, 16, 0, 0, options)
     ratios: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     for turn in range(options.turns + 1):
         seconds = {}
         for name, candidate in CANDIDATES.items():
             begin = time.process_time()
-            gradient(f, candidate.make(x, 2.0), y, sigma, make_generator("cpu", options.seed, 53, turn))
+            gradient(f, candidate.make(x, 2.0), m, make_generator("cpu", options.seed, 53, turn))
             seconds[name] = time.process_time() - begin
         if turn:  # the first one allocates
             for name, value in seconds.items():
@@ -278,9 +267,9 @@ def gradients(f: nn.Module, candidate: Candidate, clean: MemorySource, ratio: fl
     found = []
     for batch in range(options.batches):
         for draw in range(DRAWS):
-            x, y, sigma = measured(clean, options.batch, batch, draw, options)
+            x, m = measured(clean, options.batch, batch, draw, options)
             generator = make_generator("cpu", options.seed, 52, batch, draw)
-            found.append(gradient(f, candidate.make(x, ratio), y, sigma, generator))
+            found.append(gradient(f, candidate.make(x, ratio), m, generator))
     return torch.stack(found).unflatten(0, (options.batches, DRAWS))
 
 

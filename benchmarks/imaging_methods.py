@@ -7,7 +7,7 @@ __all__ = ["METHODS", "Method"]
 
 @dataclass(frozen=True)
 class Method:
-    """label: in tables. recipe: of `unveil.training.imaging_recipes`; supervised, supervised-above; or pseudo-inverse,
+    """label: in tables. recipe: of `unveil.training.recipes`; supervised, supervised-above; or pseudo-inverse,
     linear, tv, which train no network.
     risk, estimator, refine: settings over the task's.
     """

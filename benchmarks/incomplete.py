@@ -11,6 +11,8 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,20 +24,22 @@ from imaging_methods import METHODS, Method
 from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
-from unveil.diffusion import DPM2M, fit_gain, reconstruction_samples, samples_under_prior
+from unveil.dataset import Dataset
+from unveil.diffusion import fit_inflation, posterior_samples, samples_under_prior
 from unveil.errors import UnveilError
 from unveil.estimators import Stationary
-from unveil.estimators.reconstruction import largest_singular_value
 from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, ssim
-from unveil.operators import magnitude
-from unveil.problem import Problem, Several
-from unveil.random import make_generator, normal
-from unveil.risks import Each, LogUniform, Simulated, told
-from unveil.training import build_estimator, train
+from unveil.losses import LogUniform, Simulated
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Operator, magnitude
+from unveil.random import make_generator
+from unveil.training import build_estimator, learn, make_loss, train
+from unveil.training.batches import make_batches
 from unveil.training.checkpoint import latest_checkpoint
-from unveil.training.imaging import HIGHEST, learn_imaging, measurement_batches, open_prior
-from unveil.training.imaging_recipes import make_imaging_risk, precision
-from unveil.training.setup import possible_coarsening, signal_mean
+from unveil.training.learn import HIGHEST, open_prior
+from unveil.training.recipes import RECIPES
+from unveil.training.setup import possible_scales, signal_mean
 from unveil.training.spectrum import learn_spectrum
 
 TIMED_STEPS = 7
@@ -61,20 +65,22 @@ def main() -> None:
     if unknown := set(names) - set(METHODS):
         sys.exit(f"unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}")
     task = TASKS[options.task](options)
-    y = measure(task.problem, task.train, task.sigma_n, 10)
-    y_test = measure(task.test_problem, task.test, task.sigma_n, 20)
+    data = dataset(measure(task.operator, task.train, task.sigma_n, 10))
+    test = measure(task.test_operator, task.test, task.sigma_n, 20)
     table, pictures = {}, {}
     for name in names:
-        f = learned(name, task, y, options)
-        x_hat = reconstruct(f, y_test, task)
+        f = learned(name, task, data, options)
+        x_hat = reconstruct(f, test)
         table[name] = {"label": METHODS[name].label, **figures(x_hat, task)}
         if isinstance(f, nn.Module):
             table[name]["parameters"] = sum(p.numel() for p in f.parameters())
             if METHODS[name].recipe in ("supervised", "default"):  # the others learn nothing below sigma_n
-                table[name] |= sampled(f, learned_prior(name, task, options), y_test, x_hat, task, options)
+                table[name] |= sampled(f, learned_prior(name, task, options), test, x_hat, task, options)
         pictures[name] = x_hat
         print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)
-    for name, ratio in step_times([n for n in names if METHODS[n].recipe not in CLASSICAL], task, y, options).items():
+    for name, ratio in step_times(
+        [n for n in names if METHODS[n].recipe not in CLASSICAL], task, data, options
+    ).items():
         table[name]["step_over_supervised"] = ratio
     result = {
         "task": options.task,
@@ -82,7 +88,7 @@ def main() -> None:
         "steps": options.steps,
         "images": {"train": len(task.train), "test": len(task.test)},
         "image_shape": list(task.train.shape[1:]),
-        "measured": float(task.test_problem.at(torch.zeros(1, dtype=torch.long)).count(y_test[:1])),
+        "measured": float(test.operator.project(torch.ones_like(test.y))[0].sum()),
         "methods": table,
     }
     write(options.json, options, result)
@@ -92,14 +98,17 @@ def main() -> None:
         plot_reconstructions(task.test, pictures, {name: METHODS[name].label for name in names}, options.plot)
 
 
-def measure(problem, x: Tensor, sigma: float, key: int) -> Tensor:
+def measure(operator: Operator, x: Tensor, sigma: float, key: int) -> Measurement:
     """One noisy measurement of each image."""
-    parts = []
+    noise, parts = Gaussian(sigma), []
     for which in torch.arange(len(x)).split(64):
-        part = problem.at(which)
-        u = part.predict(x[which])
-        parts.append(u + part.project(sigma * normal(u, make_generator("cpu", key, int(which[0])))))
-    return torch.cat(parts)
+        u = operator.select(which).A(x[which])
+        parts.append(noise.sample(u, make_generator("cpu", key, int(which[0]))))
+    return Measurement(torch.cat(parts), operator, noise)
+
+
+def dataset(m: Measurement) -> Dataset:
+    return Dataset(source(m.y), m.operator, m.noise)
 
 
 def configuration(task: Task, method: Method, options) -> Config:
@@ -121,21 +130,47 @@ LOWEST = {"supervised": 0.08, "supervised-above": 1.0}
 """The lowest level that the supervised networks train at, over sigma_n: all that sampling needs, or what the others have data for."""
 
 
-def supervised_objective(task: Task, config: Config, lowest: float):
-    """Fresh noise on A x at every level from `lowest` sigma_n up, against the clean image."""
-    levels = LogUniform(lowest * task.sigma_n, config.risk.levels[1] * task.sigma_n)
-    return Each(task.problem, lambda part, _: Simulated(part, levels, precision))
+@dataclass(frozen=True)
+class Pairs:
+    """Clean images, and the operators that measure them."""
+
+    x: Tensor
+    operator: Operator
+
+    def to(self, device: str) -> "Pairs":
+        return Pairs(self.x.to(device), self.operator.to(device))
 
 
-def learned(name: str, task: Task, y: Tensor, options):
-    """The trained estimator of a method, from --work if it is there; or the name of a classical one."""
+def supervised(task: Task, config: Config, lowest: float) -> tuple[Callable, Callable]:
+    """The loss of fresh noise on A x at every level from `lowest` sigma_n up, against the clean image; and its batches."""
+    simulated, noise = Simulated(LogUniform(lowest, config.risk.levels[1])), Gaussian(task.sigma_n)
+
+    def batches(generator: torch.Generator) -> Pairs:
+        which = torch.randint(0, len(task.train), (config.training.batch,), generator=generator)
+        return Pairs(task.train[which], task.operator.select(which))
+
+    return lambda f, pairs, generator: simulated(f, pairs.x, pairs.operator, noise, generator), batches
+
+
+def unsupervised(task: Task, config: Config, data: Dataset) -> tuple[Callable, Callable]:
+    """The loss of a recipe, and its batches."""
+    batches = make_batches(data, config.training.batch, config.training.crop, scales_of(config, data), False)
+    return make_loss(config.risk, signal_mean(config)), batches
+
+
+def scales_of(config: Config, data: Dataset) -> tuple[int, ...]:
+    return possible_scales(config, data.source, data.operator) if RECIPES[config.risk.recipe].scales else (1,)
+
+
+def learned(name: str, task: Task, data: Dataset, options):
+    """The trained estimator of a method, from --work if it is there; or a classical one."""
     method = METHODS[name]
     if method.recipe in CLASSICAL:
-        return CLASSICAL[method.recipe](task, y)
+        return CLASSICAL[method.recipe](task, data)
     config = configuration(task, method, options)
     folder = folder_of(name, options)
     folder.mkdir(parents=True, exist_ok=True)
-    estimator = build_estimator(config, y.shape[1], task.problem)
+    estimator = build_estimator(config, data.source.channels, task.operator)
     start = time.monotonic()
 
     def progress(done: int, total: int, metrics: dict[str, float]) -> None:
@@ -146,21 +181,13 @@ def learned(name: str, task: Task, y: Tensor, options):
 
     if method.recipe in LOWEST:
         if estimator.prior is not None and latest_checkpoint(folder / "checkpoints") is None:
-            learn_spectrum(estimator.prior, source(y), task.problem, task.sigma_n, seed=options.seed)
-        batches = measurement_batches(source(task.train), 0.0, config.training.batch)
-        return train(
-            estimator,
-            supervised_objective(task, config, LOWEST[method.recipe]),
-            batches,
-            config.training,
-            folder,
-            seed=options.seed,
-            progress=progress,
-        )
-    held_out = source(y[:4])  # measurements too; only printed
-    return learn_imaging(
-        estimator, source(y), task.problem, held_out, task.problem.subset(range(4)), task.sigma_n, config, folder,
-        device="cpu", stages=lambda title: progress,
+            learn_spectrum(estimator.prior, data, seed=options.seed)
+        loss, batches = supervised(task, config, LOWEST[method.recipe])
+        return train(estimator, loss, batches, config.training, folder, seed=options.seed, progress=progress)
+    held_out = data.subset(range(4))  # measurements too; only printed
+    return learn(
+        estimator, data, held_out, config, folder, scales=scales_of(config, data), device="cpu",
+        stages=lambda title: progress,
     )  # fmt: skip
 
 
@@ -170,60 +197,51 @@ def folder_of(name: str, options) -> Path:
 
 def learned_prior(name: str, task: Task, options):
     """The denoiser of the images under which x is sampled, of a method with rounds; else None."""
-    config = configuration(task, METHODS[name], options)
-    return open_prior(folder_of(name, options), config, task.train.shape[1], signal_mean(config))
+    return open_prior(folder_of(name, options), configuration(task, METHODS[name], options), task.train.shape[1])
 
 
-def pseudo_inverse(y: Tensor, sigma: float, problem: Problem) -> Tensor:
-    return problem.pseudo_inverse(y)
-
-
-def total_variation(y: Tensor, sigma: float, problem: Problem, weight: float = 1.0, iterations: int = 60) -> Tensor:
+def total_variation(m: Measurement, weight: float = 1.0, iterations: int = 60) -> Tensor:
     """argmin |A x - y|^2 / 2 + weight sigma TV(x) by accelerated proximal gradients (Beck and Teboulle 2009)."""
     from deepinv.optim import TVPrior
 
-    prior, step = TVPrior(n_it_max=15), 1 / largest_singular_value(problem) ** 2
-    x = z = problem.pseudo_inverse(y)
+    prior, step = TVPrior(n_it_max=15), 1 / m.operator.spectral_norm() ** 2
+    x = z = m.operator.A_dagger(m.y)
     t = 1.0
     for _ in range(iterations):
-        moved = z - step * problem.adjoint(problem.predict(z) - y)
-        new = prior.prox(moved, gamma=step * weight * sigma)
+        moved = z - step * m.operator.A_adjoint(m.predict(z) - m.y)
+        new = prior.prox(moved, gamma=step * weight * float(m.level[0]))
         t_new = (1 + math.sqrt(1 + 4 * t**2)) / 2
         x, z, t = new, new + (t - 1) / t_new * (new - x), t_new
     return x
 
 
-def tuned_total_variation(task: Task, y: Tensor):
+def tuned_total_variation(task: Task, data: Dataset):
     """Total variation with the weight that is best for eight training images, known to it alone among the methods."""
-    which = torch.arange(min(8, len(y)))
-    part = task.problem.at(which)
+    few = data.batch(torch.arange(min(8, len(data))))
     weights = (0.1, 0.2, 0.4, 0.8)
-    errors = [
-        float((total_variation(y[which], task.sigma_n, part, w) - task.train[which]).square().mean()) for w in weights
-    ]
+    errors = [float((total_variation(few, w) - task.train[: len(few)]).square().mean()) for w in weights]
     return partial(total_variation, weight=weights[errors.index(min(errors))])
 
 
-def linear(task: Task, y: Tensor):
+def linear(task: Task, data: Dataset):
     """The best linear estimate under the spectrum that the measurements tell: what the networks start from."""
     form = task.settings.get("estimator", {})
     prior = Stationary(tuple(task.train.shape[1:]), form.get("mean", 0.5), form.get("deviation", 0.25))
-    learn_spectrum(prior, source(y), task.problem, task.sigma_n)
-    return lambda y, sigma, problem: prior.estimate(problem, y, torch.full((len(y),), sigma))
+    learn_spectrum(prior, data)
+    return prior.estimate
 
 
-CLASSICAL = {"pseudo-inverse": lambda task, y: pseudo_inverse, "linear": linear, "tv": tuned_total_variation}
+CLASSICAL = {
+    "pseudo-inverse": lambda task, data: lambda m: m.operator.A_dagger(m.y),
+    "linear": linear,
+    "tv": tuned_total_variation,
+}
 
 
 @torch.no_grad()
-def reconstruct(f, y: Tensor, task: Task) -> Tensor:
+def reconstruct(f, test: Measurement) -> Tensor:
     """x_hat of all test measurements."""
-    parts = []
-    for which in torch.arange(len(y)).split(8):
-        part = task.test_problem.at(which)
-        sigma = torch.full((len(which),), task.sigma_n)
-        parts.append(told(f, part)(y[which], sigma) if isinstance(f, nn.Module) else f(y[which], task.sigma_n, part))
-    return torch.cat(parts)
+    return torch.cat([f(test[which]) for which in torch.arange(len(test)).split(8)])
 
 
 def shown(x: Tensor) -> Tensor:
@@ -234,9 +252,10 @@ def shown(x: Tensor) -> Tensor:
 def figures(x_hat: Tensor, task: Task) -> dict[str, float]:
     """PSNR (mean over images, of complex images as such) in dB, that of what A does not see, and SSIM."""
     error = x_hat - task.test
-    part = task.test_problem.at(torch.arange(len(error)))
-    unseen = error - part.pseudo_inverse(part.predict(error))
-    dimension = error[0].numel() - float(part.count(part.predict(error)).mean())
+    A = task.test_operator
+    unseen = error - A.A_dagger(A.A(error))
+    seen = A.project(torch.ones_like(A.A(error)))
+    dimension = error[0].numel() - float(seen.flatten(1).sum(1).mean())
     result = {
         "psnr": statistics.mean(psnr(float(e)) for e in mean_square_error(x_hat, task.test)),
         "ssim": statistics.mean(ssim(a, b) for a, b in zip(shown(x_hat), shown(task.test))),
@@ -254,43 +273,37 @@ def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
     return {f"distance_{name}": frechet_distance(real, found)}
 
 
-def sampled(f: nn.Module, prior, y: Tensor, x_hat: Tensor, task: Task, options) -> dict[str, float]:
+def sampled(f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, options) -> dict[str, float]:
     """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the truth."""
-    y, x_hat, x = y[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
-    problem = task.test_problem.subset(range(len(y)))
-    samples = draw(f, prior, y, x_hat, problem, task.sigma_n, options)
-    part = problem.at(torch.arange(len(y)))
-    spread = torch.stack([part.predict(one) for one in samples]).var(0)
-    missed = part.predict(x_hat - x)
+    m, x_hat, x = test[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
+    samples = draw(f, prior, m, x_hat, options)
+    spread = torch.stack([m.predict(one) for one in samples]).var(0)
     result = {
         "psnr_sample": statistics.mean(psnr(float(e)) for e in mean_square_error(samples[0], x)),
         "spread_over_error": float(samples.var(0).mean() / mean_square_error(x_hat, x).mean()),
         "spread_over_error_measured": float(
-            part.inner(spread, torch.ones_like(spread)).mean() / part.inner(missed, missed).mean()
+            m.operator.mean(spread).mean() / m.mean_square(m.predict(x_hat - x)).mean()
         ),
     }
     return result | distance("samples", samples.flatten(0, 1), x)
 
 
-def draw(f: nn.Module, prior, y: Tensor, x_hat: Tensor, problem, sigma_n: float, options) -> Tensor:
-    """Samples (S, B, C, H, W): under the learned prior of the images, or in measurement space with a gain fitted to some y."""
-    generator, low = make_generator("cpu", options.seed, 30), 0.05 * sigma_n
-    how = {"samples": options.samples, "steps": 25, "sigma_min": low, "generator": generator}
+def draw(f: nn.Module, prior, m: Measurement, x_hat: Tensor, options) -> Tensor:
+    """Samples (S, B, C, H, W): under the learned prior of the images, or by going on, inflation fitted to some y."""
+    generator = make_generator("cpu", options.seed, 30)
     if prior is not None:
-        return samples_under_prior(prior, problem, y, sigma_n, x_hat, HIGHEST * prior.deviation, **how)
+        return samples_under_prior(prior, m, x_hat, HIGHEST * prior.std, generator, samples=options.samples)
     try:
-        few = problem.subset(range(min(FITTED, len(y))))
-        gain = fit_gain(f, y[:FITTED], sigma_n, steps=25, sigma_min=low, batch=8, problem=few)
+        inflation = fit_inflation(f, m[:FITTED], batch=8)
     except UnveilError:  # the error is too small a part of the noise to be estimated
-        gain = 0.0
-    g = f if isinstance(problem, Several) else told(f, problem)
-    return reconstruction_samples(g, problem, y, sigma_n, solver=DPM2M(gain), batch=8, **how)
+        inflation = 0.0
+    return posterior_samples(f, m, generator, samples=options.samples, inflation=inflation, batch=8)
 
 
-def step_times(names: list[str], task: Task, y: Tensor, options) -> dict[str, float]:
+def step_times(names: list[str], task: Task, data: Dataset, options) -> dict[str, float]:
     """Time of a gradient step over that of the supervised one, each pair measured together; medians."""
-    supervised = timed_step(METHODS["supervised"], task, y, options)
-    steps = {name: timed_step(METHODS[name], task, y, options) for name in names}
+    supervised = timed_step(METHODS["supervised"], task, data, options)
+    steps = {name: timed_step(METHODS[name], task, data, options) for name in names}
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(TIMED_STEPS + 1):
         for name in names:
@@ -301,24 +314,21 @@ def step_times(names: list[str], task: Task, y: Tensor, options) -> dict[str, fl
     return {name: statistics.median(values) for name, values in ratios.items()}
 
 
-def timed_step(method: Method, task: Task, y: Tensor, options):
+def timed_step(method: Method, task: Task, data: Dataset, options):
     """A function that takes one gradient step, batch included, and returns its seconds."""
     config = configuration(task, method, options)
-    f = build_estimator(config, y.shape[1], task.problem)
+    f = build_estimator(config, data.source.channels, task.operator)
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
     if method.recipe in LOWEST:
-        objective, data, level = supervised_objective(task, config, LOWEST[method.recipe]), task.train, 0.0
+        loss, batches = supervised(task, config, LOWEST[method.recipe])
     else:
-        dilation = possible_coarsening(config, task.problem)
-        objective = Each(task.problem, lambda *problems: make_imaging_risk(config.risk, *problems), dilation)
-        data, level = y, task.sigma_n
-    batches = measurement_batches(source(data), level, config.training.batch)
+        loss, batches = unsupervised(task, config, data)
 
     def step(turn: int) -> float:
         begin = time.perf_counter()
         batch = batches(make_generator("cpu", 0, turn))
         optimizer.zero_grad()
-        objective(f, *batch, make_generator("cpu", 1, turn)).mean().backward()
+        loss(f, batch, make_generator("cpu", 1, turn)).mean().backward()
         optimizer.step()
         return time.perf_counter() - begin
 

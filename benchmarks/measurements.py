@@ -13,7 +13,7 @@ import torch
 
 from incomplete import measure
 from tasks import TASKS
-from unveil.problem import Several
+from unveil.operators.cryoem import ContrastTransfer
 
 
 def main() -> None:
@@ -25,30 +25,29 @@ def main() -> None:
     options = options.parse_args()
     task = TASKS[options.task](options)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, x, problem, key in (
-        ("measurements", task.train, task.problem, 10),
-        ("heldout", task.test, task.test_problem, 20),
+    for name, x, operator, key in (
+        ("measurements", task.train, task.operator, 10),
+        ("heldout", task.test, task.test_operator, 20),
     ):
-        np.save(options.out / f"{name}.npy", measure(problem, x, task.sigma_n, key).numpy())
+        np.save(options.out / f"{name}.npy", measure(operator, x, task.sigma_n, key).y.numpy())
     np.save(options.out / "reference.npy", task.test.numpy())
-    describe(task.problem, options.out, "")
-    describe(task.test_problem, options.out, "heldout-")
+    describe(task.operator, options.out, "")
+    describe(task.test_operator, options.out, "heldout-")
     if options.task == "eht":
         shutil.copy(Path(options.train) / "EHT2017.txt", options.out / "stations.txt")
     print(f"sigma_n = {task.sigma_n:.6g}: noise.sigma of the configuration")
 
 
-def describe(problem, folder: Path, prefix: str) -> None:
+def describe(operator, folder: Path, prefix: str) -> None:
     """The mask, or the table of defoci, beside the measurements."""
-    if isinstance(problem, Several) and "defocus_u" in problem.parameters:
+    if isinstance(operator, ContrastTransfer):
         with open(folder / f"{prefix}ctf.csv", "w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["defocus_u"])
-            table.writerows([value] for value in problem.parameters["defocus_u"].tolist())
-    elif isinstance(problem, Several):
-        np.save(folder / f"{prefix}mask.npy", problem.parameters["mask"].numpy() != 0)
-    elif problem.measured is not None:
-        np.save(folder / f"{prefix}mask.npy", problem.measured[0, 0].expand(problem.measurement_shape[1:]).numpy())
+            table.writerows([value] for value in operator.parameters[:, operator.names.index("defocus_u")].tolist())
+    elif operator.measured is not None:
+        mask = operator.measured[:, 0].expand(-1, *operator.measurement_shape[1:]).numpy()
+        np.save(folder / f"{prefix}mask.npy", mask if operator.count else mask[0])
 
 
 if __name__ == "__main__":

@@ -8,11 +8,13 @@ gradient noisy, through the few units whose kink the probe crosses; one that is 
 
 import torch
 
-from below_noise import in_memory, learned, network_options
+from below_noise import in_memory, learned, network_options, noise_of
 from common import parser, write
 from unveil.data import crops
-from unveil.random import make_generator, normal
-from unveil.risks import SURE, MonteCarloDivergence, Risk, Supervised
+from unveil.losses import Loss, Stein, Supervised
+from unveil.measurement import Measurement
+from unveil.operators import Identity
+from unveil.random import make_generator
 
 STEPS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -27,12 +29,12 @@ def main() -> None:
     clean = in_memory(options.train)
     f = learned("oracle", clean, options.seed, options)
     x = crops(clean, options.batch, 32, make_generator("cpu", options.seed, 40))
-    y = x + options.sigma_n * normal(x, make_generator("cpu", options.seed, 41))
-    sigma = torch.full((len(x),), options.sigma_n)
+    noise = noise_of(options)
+    m = Measurement(noise.sample(x, make_generator("cpu", options.seed, 41)), Identity(), noise)
 
-    def gradient(risk: Risk, draw: int) -> torch.Tensor:
+    def gradient(loss: Loss, draw: int) -> torch.Tensor:
         f.zero_grad()
-        risk(f, y, sigma, make_generator("cpu", options.seed, 42, draw)).mean().backward()
+        loss(f, m, make_generator("cpu", options.seed, 42, draw)).mean().backward()
         return torch.cat([p.grad.flatten() for p in f.parameters() if p.grad is not None])
 
     supervised = gradient(Supervised(x), 0).norm().item()
@@ -41,7 +43,7 @@ def main() -> None:
         f"norm of the supervised gradient: {supervised:.4f}\n| step / sigma | noise | norm of the mean |\n|---|---|---|"
     )
     for step in STEPS:
-        draws = torch.stack([gradient(SURE(MonteCarloDivergence(step)), k) for k in range(options.draws)])
+        draws = torch.stack([gradient(Stein(step), k) for k in range(options.draws)])
         row = {"step": step, "noise": draws.std(0).norm().item(), "mean": draws.mean(0).norm().item()}
         rows.append(row)
         print(f"| {step} | {row['noise']:.4f} | {row['mean']:.4f} |")

@@ -1,4 +1,4 @@
-"""What a training step of each risk costs, as a ratio to the supervised step, with deepinv's beside ours.
+"""What a training step of each loss costs, as a ratio to the supervised step, with deepinv's beside ours.
 
     python benchmarks/step_cost.py --json OUT
 
@@ -18,13 +18,19 @@ from torch import Tensor
 
 from common import parser, write
 from unveil.config import RiskConfig
-from unveil.estimators import UNet, equivariant
+from unveil.data import MemorySource
+from unveil.dataset import Dataset
+from unveil.estimators import Preconditioned, UNet
+from unveil.losses import Loss, Normalize, Recorruption, Stein, Supervised, Weighted
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Identity
 from unveil.random import make_generator, normal
-from unveil.risks import R2R, SURE, AmbientTweedie, MonteCarloDivergence, Risk, Supervised, Weighted, renormalize
-from unveil.training import make_risk
+from unveil.training import make_loss
+from unveil.training.batches import make_batches
 
 SIGMA, BATCH, CROP = 0.1, 32, 32
-Loss = Callable[[torch.nn.Module, torch.Generator], Tensor]
+Value = Callable[[torch.nn.Module, torch.Generator], Tensor]
 
 
 def main() -> None:
@@ -58,32 +64,32 @@ def seconds(step: Callable[[int], None], turn: int) -> float:
     return time.perf_counter() - begin
 
 
-def ours(channels: int, seed: int) -> dict[str, Loss]:
-    """Our risks, on the same measurements; the default recipe's windows are larger, for its block means."""
+def ours(channels: int, seed: int) -> dict[str, Value]:
+    """Our losses on the same measurements, and the default recipe with its batches, windows of three sizes."""
     x, y = signals(channels, CROP, seed)
-    _, large = signals(channels, 4 * CROP, seed)
-    sigma = torch.full((BATCH,), SIGMA)
+    m = Measurement(y, Identity(), Gaussian(SIGMA))
+    _, large = signals(channels, 8 * CROP, seed)
+    data = Dataset(MemorySource({str(i): image for i, image in enumerate(large)}), Identity(), Gaussian(SIGMA))
+    batches = make_batches(data, BATCH, CROP, (1, 2, 4), True)
+    one = make_batches(data, BATCH, CROP, (1,), True)
+    recipe = make_loss(RiskConfig())
 
-    def loss(risk: Risk, measured: Tensor = y) -> Loss:
-        def value(f: torch.nn.Module, generator: torch.Generator) -> Tensor:
-            return risk(f, measured, sigma, generator).mean()
-
-        return value
+    def value(loss: Loss) -> Value:
+        return lambda f, generator: loss(f, m, generator).mean()
 
     return {
-        "supervised": loss(Supervised(x)),
-        "control: supervised": loss(Supervised(x)),
-        "SURE": loss(SURE()),
-        "SURE, a quarter of the batch probed": loss(SURE(MonteCarloDivergence(part=0.25))),
-        "R2R": loss(R2R()),
-        "AmbientTweedie": loss(AmbientTweedie()),
-        "N-SURE": loss(renormalize(Weighted(SURE()))),
-        "default recipe": loss(make_risk(RiskConfig()), large),
-        "mixed recipe": loss(make_risk(RiskConfig(recipe="mixed")), large),
+        "supervised": value(Supervised(x)),
+        "control: supervised": value(Supervised(x)),
+        "Stein": value(Stein()),
+        "recorruption": value(Recorruption()),
+        "N-SURE": value(Normalize(Weighted(Stein()))),
+        "default recipe": value(recipe),
+        "default recipe, batches included": lambda f, generator: recipe(f, batches(generator), generator).mean(),
+        "recorruption, batches included": lambda f, generator: Recorruption()(f, one(generator), generator).mean(),
     }
 
 
-def peers(channels: int, seed: int) -> dict[str, Loss]:
+def peers(channels: int, seed: int):
     """deepinv's losses as its documentation uses them, around the same network."""
     x, y = signals(channels, CROP, seed)
     physics = deepinv.physics.Denoising(deepinv.physics.GaussianNoise(SIGMA))
@@ -91,7 +97,7 @@ def peers(channels: int, seed: int) -> dict[str, Loss]:
     r2r = deepinv.loss.R2RLoss(noise_model=deepinv.physics.GaussianNoise(SIGMA))
 
     def supervised(f: torch.nn.Module, generator: torch.Generator) -> Tensor:
-        return (f(y, SIGMA) - x).square().mean()
+        return (Peer(f)(y, SIGMA) - x).square().mean()
 
     def sure_loss(f: torch.nn.Module, generator: torch.Generator) -> Tensor:
         model = deepinv.models.ArtifactRemoval(Peer(f))
@@ -114,7 +120,7 @@ class Peer(deepinv.models.Denoiser):
         self.f = f
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: object) -> Tensor:
-        return self.f(x, sigma)
+        return self.f(Measurement(x, Identity(), Gaussian(sigma)))
 
 
 def signals(channels: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -124,10 +130,10 @@ def signals(channels: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, x + SIGMA * normal(x, generator)
 
 
-def make_step(loss: Loss, options) -> Callable[[int], None]:
+def make_step(loss: Value, options) -> Callable[[int], None]:
     """One gradient step, its network and optimizer its own."""
     torch.manual_seed(options.seed)
-    f = equivariant(UNet(options.channels))
+    f = Preconditioned(UNet(options.channels))
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
 
     def step(turn: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from unveil.cli.examples.interferometry import sources
 from unveil.data import open_images
 from unveil.operators import (
+    Operator,
     Optics,
     cartesian_mask,
     demosaicing,
@@ -24,7 +25,6 @@ from unveil.operators import (
     uv_track,
     volume,
 )
-from unveil.problem import Problem, Several
 from unveil.random import make_generator
 
 __all__ = ["TASKS", "Task"]
@@ -32,15 +32,15 @@ __all__ = ["TASKS", "Task"]
 
 @dataclass(frozen=True)
 class Task:
-    """train, test: clean images (N, C, H, W), measured by problem and test_problem with noise of level sigma_n.
+    """train, test: clean images (N, C, H, W), measured by operator and test_operator with noise of level sigma_n.
 
-    settings: of the configuration, over its defaults. several: label and problems of the same images by several operators.
+    settings: of the configuration, over its defaults.
     """
 
     train: Tensor
     test: Tensor
-    problem: Problem | Several
-    test_problem: Problem | Several
+    operator: Operator
+    test_operator: Operator
     sigma_n: float
     settings: dict = field(default_factory=dict)
 
@@ -60,16 +60,16 @@ def windows(path: str, side: int, per_image: int, seed: int) -> Tensor:
 def missing_pixels(options) -> Task:
     """Photographs of which one mask misses 30% of the pixels."""
     train, test = windows(options.train, 64, 4, 1), windows(options.test, 64, 8, 2)
-    problem = inpainting(random_mask(64, 64, 0.7, make_generator("cpu", 5)), train.shape[1])
-    return Task(train, test, problem, problem, 0.1, {"risk": {"symmetry": ["shift"]}})
+    operator = inpainting(random_mask(64, 64, 0.7, make_generator("cpu", 5)), train.shape[1])
+    return Task(train, test, operator, operator, 0.1, {"risk": {"symmetry": ["shift"]}})
 
 
 def colour_mosaic(options) -> Task:
     """Colour photographs through a Bayer filter."""
     train, test = windows(options.train, 64, 60, 1), windows(options.test, 64, 12, 2)
-    problem = demosaicing(64, 64)
+    operator = demosaicing(64, 64)
     settings = {"risk": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}}
-    return Task(train, test, problem, problem, 0.1, settings)
+    return Task(train, test, operator, operator, 0.1, settings)
 
 
 def slices(path: str, side: int) -> Tensor:
@@ -96,13 +96,13 @@ def undersampled(acceleration: int, several: bool) -> Callable:
         def mask(number: int) -> Tensor:
             return cartesian_mask(128, 128, acceleration, center, make_generator("cpu", 5, number))
 
-        problem = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
+        operator = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
         settings = {
             "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
             "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2, "prior": "white"},
             "training": {"batch": 2},
         }
-        return Task(train, test, problem, mri(mask(0)), 0.03, settings)
+        return Task(train, test, operator, mri(mask(0)), 0.03, settings)
 
     return task
 
@@ -123,13 +123,13 @@ def horizon(options) -> Task:
     flux = np.load(folder / "grmhd_sgra.npz")["stokes_i_jy_per_pixel"]
     hole = torch.nn.functional.interpolate(torch.from_numpy(flux)[None, None].float(), size=side, mode="area")
     test = torch.cat([hole / hole.amax(), test])
-    problem, level = interferometry(coverage, side, 130.0, 0.02)
+    operator = interferometry(coverage, side, 130.0, 0.02)
     settings = {
         "risk": {"symmetry": ["rotate"]},
         "estimator": {"mean": 0.0, "deviation": 0.3, "prior": "white"},
         "training": {"batch": 16},
     }
-    return Task(train, test, problem, problem, level, settings)
+    return Task(train, test, operator, operator, operator.sigma, settings)
 
 
 def molecules(snr: float) -> Callable:
@@ -140,11 +140,11 @@ def molecules(snr: float) -> Callable:
         side, generator = len(density), make_generator("cpu", 1)
         count = 1000
         rotations = random_rotations(count + 32, generator)
-        x = torch.cat([volume(side, r).predict(density[None, None])[0] for r in rotations.split(50)])[:, None]
+        x = torch.cat([volume(side, r).A(density[None, None])[0] for r in rotations.split(50)])[:, None]
         x = 0.25 * (x - x.mean()) / x.std()
         optics = Optics(4.4, 300.0, 2.7, 0.1, 1e4 + 1.5e4 * torch.rand(count + 32, generator=generator))
-        problem = particles((side, side), optics)
-        sigma = float((problem.at(torch.arange(100)).predict(x[:100]).var() / snr).sqrt())
+        operator = particles((side, side), optics)
+        sigma = float((operator.select(torch.arange(100)).A(x[:100]).var() / snr).sqrt())
         settings = {
             "risk": {
                 "symmetry": ["rotate", "flip"],
@@ -153,8 +153,8 @@ def molecules(snr: float) -> Callable:
             "estimator": {"mean": 0.0},
             "training": {"batch": 8},
         }
-        train, test = range(count), range(count, count + 32)
-        return Task(x[:count], x[count:], problem.subset(train), problem.subset(test), sigma, settings)
+        train, test = torch.arange(count), torch.arange(count, count + 32)
+        return Task(x[:count], x[count:], operator.select(train), operator.select(test), sigma, settings)
 
     return task
 

@@ -30,7 +30,11 @@ def build_estimator(config: Config, channels: int, operator: Operator, noise: ty
     form = config.estimator
     shape = operator.image_shape
     colours = channels if shape is None else shape[0]
-    if form.form in WRAPPED and not operator.unseen:
+    if form.form in WRAPPED:
+        if operator.unseen or not noise.additive:
+            raise UnveilError(
+                f"estimator.form = {form.form} is for complete images in noise that their brightness does not change; use preconditioned"
+            )
         with _seeded(config):
             return WRAPPED[form.form](colours, form.widths, form.blocks)
     mean = signal_mean(config)
