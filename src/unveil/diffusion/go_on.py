@@ -60,6 +60,8 @@ class Same:
         self.noise = m.noise
 
     def start(self, t: Tensor, generator: torch.Generator) -> Tensor:
+        if not bool((t == 1).all()):
+            raise UnveilError(f"the first exposure is {float(t[t != 1][0]):g}, and y was measured at 1: start there")
         return self.m.y
 
     def B(self, x: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ def go_on(
     exposures: t_1 < ... < t_N, (N,) or one column per sample (N, B); t_1 = 1 where the instrument is the same.
     inflation: c >= 0, see the module. instrument: what goes on; None: the same.
     progress: called as progress(done, N - 1) after each step.
-    Raises UnveilError for c < 0, and for exposures that do not grow or have another shape.
+    Raises UnveilError for c < 0, and for exposures that do not grow, have another shape, or start elsewhere than y.
     """
     if not inflation >= 0:
         raise UnveilError(f"inflation is {inflation}: it must be >= 0; 0 is the exact sampler")
@@ -113,7 +115,11 @@ def go_on(
 
 def _columns(exposures: Tensor, m: Measurement) -> Tensor:
     """(N, B), in the precision of y, checked."""
-    if exposures.ndim not in (1, 2) or (exposures.ndim == 2 and exposures.shape[1] not in (1, len(m))):
+    if (
+        exposures.ndim not in (1, 2)
+        or (exposures.ndim == 2 and exposures.shape[1] not in (1, len(m)))
+        or not len(exposures)
+    ):
         raise UnveilError(f"the exposures have shape {tuple(exposures.shape)}: pass (N,), or (N, {len(m)})")
     times = exposures.to(m.y).reshape(len(exposures), -1).expand(-1, len(m))
     if not bool((times[1:] > times[:-1]).all() and (times[0] >= 0).all() and times[-1].isfinite().all()):

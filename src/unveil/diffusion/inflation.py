@@ -7,6 +7,7 @@ that are measured: no estimate without a reference tells of the others.
 """
 
 import math
+import sys
 
 import torch
 
@@ -63,7 +64,8 @@ def fit_inflation(
             inflation=inflation, batch=batch,
         )  # fmt: skip
         drawn = torch.stack([m.predict(sample) for sample in x])
-        return math.log(float(m.operator.mean(drawn.var(0)).mean()) / error)
+        spread = float(m.operator.mean(drawn.var(0)).mean())
+        return math.log(max(spread / error, sys.float_info.min))
 
     low, at_low = 0.0, excess(0.0)
     if at_low >= 0:

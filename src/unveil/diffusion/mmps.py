@@ -39,7 +39,7 @@ class UnderPrior:
 
     denoise: D, an estimator of images in white noise, differentiable: not wrapped in torch.no_grad.
     iterations: K >= 1 of conjugate gradients; a call costs one pass of D and K backward passes.
-    Raises UnveilError for iterations < 1, and when called, for a denoiser that cannot be differentiated.
+    Raises UnveilError for iterations < 1, and when called, for a denoiser that cannot be differentiated, and an exposure of 0.
     """
 
     denoise: Estimator
@@ -54,6 +54,8 @@ class UnderPrior:
         operator = m.operator
         if not isinstance(operator, Beside):
             raise UnveilError("under a prior x is drawn by going on with a camera: give measurements that Camera makes")
+        if not bool((operator.root > 0).all()):
+            raise UnveilError("at exposure 0 the level of the camera is infinite: start it at an exposure > 0")
         y, scaled = operator.parts(m.y)
         s = 1 / operator.root.expand(len(y))
         A, variance = operator.operator, operator.parts(m.noise.variance(m.y))[0]
