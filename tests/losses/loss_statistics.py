@@ -205,7 +205,7 @@ def differences(loss, case, f, repeats, key=1, target=None, judged=None):
     """(D (R, B), noise (R, B), told (R, B)): see the module; noise is |y_in - target|^2 / m / v_in, told is level^2 / v_in.
 
     f: an estimator. target: generator -> the noiseless A x' behind y_in, when it is not A x.
-    judged: m_in -> the operator on whose entries the loss estimates the error, when it is not A.
+    judged: m_in -> the operator whose predictions the loss judges, when it is not A.
     """
     rows, device = [], case.x.device
     with torch.no_grad():
@@ -216,7 +216,7 @@ def differences(loss, case, f, repeats, key=1, target=None, judged=None):
             shown = recorder.first
             clean = case.clean if target is None else target(make_generator(device, key, r, 2))
             on = case.operator if judged is None else judged(shown)
-            error = mean_over(on, (case.operator.A(f(shown)) - clean).square())
+            error = mean_over(on, (on.A(f(shown)) - clean).square())
             if value.shape != (len(m),):
                 raise Biased(f"a loss of shape {tuple(value.shape)}")
             seen = shown.operator

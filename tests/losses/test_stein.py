@@ -1,117 +1,188 @@
-"""The divergence: Monte Carlo against the exact trace, the order of its error, and parts of a batch."""
+"""The divergence that Stein's estimate needs: Monte Carlo against the exact trace; and how far it errs for counts."""
+
+import math
+from itertools import pairwise
 
 import pytest
 import torch
-from risk_statistics import ESTIMATORS, check_zero, draw, make_case, nonlinear
+from loss_statistics import ESTIMATORS, Biased, check_zero, draw, estimator, make_case, mean_over
+from scipy import stats
 
-from unveil.errors import UnveilError
-from unveil.problem import DENOISING, Problem
+from unveil.losses import Stein
+from unveil.measurement import Measurement
+from unveil.noise import NOISES, Gaussian, Poisson
+from unveil.operators import Identity
 from unveil.random import make_generator
-from unveil.risks import ExactDivergence, MonteCarloDivergence
 
 
-def estimates(divergence, case, f, repeats):
-    y, sigma = draw(case)
+def whole(v):
+    return v.flatten(1).mean(1)
+
+
+# --- against the trace
+
+
+def exact_trace(case, f, m):
+    """(B,): mean over measured entries of v_i dh_i / dy_i, h = A f, v = variance(y), from the Jacobian, column by column."""
+    rows = []
+    for i in range(len(m)):
+        one = m[i : i + 1]
+        jacobian = torch.autograd.functional.jacobian(lambda y, one=one: one.predict(f(one.at(y))).flatten(), one.y)
+        v = one.noise.variance(one.y)
+        rows.append(mean_over(one.operator, v * jacobian.reshape(v.numel(), -1).diagonal().reshape(v.shape)))
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize("g", ESTIMATORS)
+@pytest.mark.parametrize(
+    ("family", "operator"),
+    [
+        ("gaussian", "identity"),
+        ("gaussian", "masks per sample"),
+        ("gaussian", "masked binning"),
+        ("gaussian", "coils"),
+        ("poisson", "identity"),
+        ("poisson", "masks per sample"),
+        ("poisson", "masked binning"),
+        ("poisson", "blur"),
+    ],
+)
+def test_monte_carlo_has_the_mean_of_the_exact(family, operator, g, device):
+    case = make_case(operator, device, torch.float64, family, height=2, width=4, batch=6)
+    f, m = estimator(ESTIMATORS[g]), draw(case)
+    exact = exact_trace(case, f, m)
+    assert (exact / case.scale).abs().min() > 0.05, "a divergence near zero would test nothing"
+
+    def h(y):
+        return m.predict(f(m.at(y)))
+
     with torch.no_grad():
-        return torch.stack(
-            [divergence(f, y, sigma, case.problem, make_generator(y.device, 1, r))[1] for r in range(repeats)]
-        )
-
-
-def test_exact_is_the_trace_of_the_jacobian(device):
-    case = make_case("masked pooling", device, torch.float64, channels=2, height=1, width=4, batch=3)
-    f = case.estimator(nonlinear)
-    y, sigma = draw(case)
-    y_hat, value = ExactDivergence()(f, y, sigma, case.problem, None)
-    torch.testing.assert_close(y_hat, case.problem.predict(f(y, sigma)))
-    for i in range(3):
-        one = lambda v, i=i: case.problem.operator.A(f(v[None], sigma[i : i + 1]))[0].flatten()  # noqa: E731
-        jacobian = torch.autograd.functional.jacobian(one, y[i]).reshape(8, 8)
-        trace = jacobian.diagonal()[case.problem.measured[i].flatten()].mean()
-        torch.testing.assert_close(value[i].detach(), trace)
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("part", [1.0, 0.5, 0.25])
-@pytest.mark.parametrize("problem", ["identity", "masks per sample", "masked pooling", "complex"])
-def test_monte_carlo_has_the_mean_of_the_exact(problem, part, estimator, device):
-    case = make_case(problem, device, torch.float64, channels=2, height=1, width=8, batch=8)
-    f = case.estimator(ESTIMATORS[estimator])
-    exact = ExactDivergence()(f, *draw(case), case.problem, None)[1].detach()
-    assert exact.abs().min() > 0.05, "a divergence near zero would test nothing"
-    d = estimates(MonteCarloDivergence(part=part), case, f, 250) - exact
-    check_zero(d, "divergence", sensitivity=0.04)
-
-
-def test_the_first_term_is_the_prediction(device, dtype):
-    case = make_case("masked pooling", device, dtype)
-    f, (y, sigma) = case.estimator(nonlinear), draw(case)
-    for divergence in (MonteCarloDivergence(), MonteCarloDivergence(part=0.3)):
-        y_hat, _ = divergence(f, y, sigma, case.problem, make_generator(device, 1))
-        assert torch.equal(y_hat, case.problem.predict(f(y, sigma)))
+        estimates = [
+            m.noise.stein(h, m.y, h(m.y), m.operator.mean, make_generator(device, 1, r), step=1e-3) for r in range(250)
+        ]
+    check_zero((torch.stack(estimates) - exact) / case.scale, "divergence", sensitivity=0.05)
 
 
 def test_the_error_is_of_the_order_of_the_step_squared(device):
-    """Of y^3 the mean is 3 y^2 + t^2: at t = step sigma the error is t^2 to the last digit of its mean."""
-    y = 0.5 * torch.ones(20000, 16, device=device, dtype=torch.float64)
-    sigma = torch.full((20000,), 2.0, device=device, dtype=torch.float64)
+    """Of y^3 the mean is sigma^2 (3 y^2 + s^2): at s = step sigma the error is sigma^2 s^2 to the last digit of its mean."""
+    y, sigma = 0.5 * torch.ones(20000, 16, device=device, dtype=torch.float64), 2.0
+    noise = Gaussian(torch.full((20000,), sigma, device=device, dtype=torch.float64))
     for step in (0.25, 0.5, 1.0):
-        monte_carlo = MonteCarloDivergence(step)
-        _, value = monte_carlo(lambda y, s: y**3, y, sigma, DENOISING, make_generator(device, 1))
-        error, t = value - 0.75, 2.0 * step
-        assert abs(error.mean() - t**2) < 4 * error.std() / 20000**0.5
-        assert error.std() / 20000**0.5 < t**2 / 40
+        value = noise.stein(lambda y: y**3, y, y**3, whole, make_generator(device, 1), step) / sigma**2
+        error, s = value - 0.75, step * sigma
+        assert abs(error.mean() - s**2) < 4 * error.std() / 20000**0.5
+        assert error.std() / 20000**0.5 < s**2 / 40
 
 
-def test_a_part_is_drawn_anew_with_equal_odds(device):
-    y, sigma = torch.zeros(10, 3, device=device), torch.ones(10, device=device)
-    counts = torch.zeros(10)
-    for r in range(400):
-        value = MonteCarloDivergence(part=0.3)(lambda y, s: y, y, sigma, DENOISING, make_generator(device, r))[1]
-        assert sorted(value.tolist())[-3:] == pytest.approx([10 / 3] * 3, rel=1e-3)
-        assert int((value != 0).sum()) == 3
-        counts += (value != 0).cpu()
-    assert ((counts - 120) ** 2 / 84).sum() < 27.9  # chi^2 of about 9 degrees, one in a thousand
+@pytest.mark.parametrize("name", NOISES)
+def test_the_step_follows_the_noise(name, device):
+    """In levels, of each sample: c times the data, with the noise of that, give c^2 times the estimate."""
+    parameter = torch.linspace(0.01, 0.1, 8, device=device, dtype=torch.float64)
+    noise, c = NOISES[name](parameter), 1e4
+    y = noise.sample(torch.rand(8, 1, 4, 4, device=device, dtype=torch.float64), make_generator(device, 2))
+    value = noise.stein(torch.sin, y, torch.sin(y), whole, make_generator(device, 1))
+    scaled = noise.scaled(c).stein(
+        lambda y: c * torch.sin(y / c), c * y, c * torch.sin(y), whole, make_generator(device, 1)
+    )
+    torch.testing.assert_close(scaled, c**2 * value, rtol=1e-9, atol=0)
 
 
-def test_a_mask_as_long_as_the_batch_is_no_mask_of_samples(device, dtype):
-    """(H, W) with H = B: its rows are not the samples."""
-    generator = make_generator(device, 2)
-    y = torch.randn(6, 1, 6, 6, generator=generator, device=device, dtype=dtype)
-    rows = torch.zeros(6, 6, dtype=torch.bool, device=device)
-    rows[0] = True
-    short, full = Problem(None, rows), Problem(None, rows.expand(6, 1, 6, 6))
-    for part in (0.1, 0.5):
-        a, b = (
-            MonteCarloDivergence(part=part)(
-                nonlinear, y, torch.full_like(y[:, 0, 0, 0], 0.1), problem, make_generator(device, 1)
-            )[1]
-            for problem in (short, full)
-        )
-        torch.testing.assert_close(a, b)
-
-
-def test_a_batch_of_one(device, dtype):
-    y, sigma = torch.ones(1, 1, 2, 2, device=device, dtype=dtype), torch.ones(1, device=device, dtype=dtype)
-    problem = Problem(None, torch.ones(1, 1, 2, 2, dtype=torch.bool, device=device))
-    for part in (0.1, 1.0):
-        value = MonteCarloDivergence(part=part)(lambda y, s: y, y, sigma, problem, make_generator(device, 1))[1]
-        torch.testing.assert_close(value, torch.ones_like(value), rtol=1e-3, atol=0)
-
-
-@pytest.mark.parametrize("wrong", [{"step": 0.0}, {"step": -1.0}, {"part": 0.0}, {"part": 1.5}])
-def test_refusals(wrong):
-    with pytest.raises(UnveilError, match=next(iter(wrong))):
-        MonteCarloDivergence(**wrong)
-
-
-@pytest.mark.parametrize("part", [0.5, 1.0])
-def test_the_probe_moves_measured_entries_alone(part, device, dtype):
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_the_probe_moves_measured_entries_alone(family, device, dtype):
     """Moving the others too would keep the mean and only add variance."""
-    case = make_case("mask", device, dtype)
-    inputs = []
-    f = lambda y, s: (inputs.append(y), nonlinear(y, s))[1]  # noqa: E731
-    MonteCarloDivergence(part=part)(f, *draw(case), case.problem, make_generator(device, 1))
-    moved = inputs[1] != case.junk
-    assert len(inputs[1]) == part * len(case.x)
-    assert torch.equal(moved, case.problem.measured.expand_as(moved))
+    case = make_case("mask", device, dtype, family)
+    inputs, m = [], draw(case)
+
+    def f(m):
+        inputs.append(m.y)
+        return m.y
+
+    Stein()(f, m, make_generator(device, 1))
+    assert len(inputs) == 2
+    assert torch.equal(inputs[1] != inputs[0], case.operator.measured.expand_as(m.y))
+    assert torch.equal(inputs[0], m.y)
+
+
+def test_the_count_is_that_of_measured_entries(device, dtype):
+    """Of f = 0 the loss of y is |y|^2 / m - sigma^2: with n for m it is off by sigma^2 (1 - m / n)."""
+    case = make_case("masks per sample", device, dtype)
+    m = draw(case)
+    keep = case.operator.measured.expand_as(m.y)
+    squares = torch.stack([a[k].square().mean() for a, k in zip(m.y, keep)])
+    value = Stein()(lambda m: 0 * m.y, m, make_generator(device, 1))
+    torch.testing.assert_close(value, squares - case.noise.sigma**2)
+
+
+# --- counts: exact for affine f, and otherwise to the first order of the gain. No Monte Carlo: sums over the Poisson law
+
+COUNTS = [0.3, 1.0, 4.0, 30.0, 300.0]
+"""Mean photons of one pixel."""
+
+
+def bias(f, photons, gain, loss=None):
+    """E loss - E |f(y) - u|^2 of one pixel, by the law of its count. f: y -> estimate. Both signs of the probe are averaged."""
+    k = torch.arange(int(photons + 15 * photons**0.5 + 30), dtype=torch.float64)
+    law = torch.from_numpy(stats.poisson.pmf(k.numpy(), photons))
+    m = Measurement((gain * k)[:, None, None, None], Identity(), Poisson(torch.tensor(gain, dtype=torch.float64)))
+    loss = loss or Stein(step=1e-4)
+    value = torch.stack([loss(lambda m: f(m.y), m, make_generator("cpu", s)) for s in range(24)])
+    error = (f(m.y) - gain * photons).square().flatten()
+    return float((law * (value.mean(0) - error)).sum())
+
+
+@pytest.mark.parametrize("photons", COUNTS)
+def test_affine_estimators_of_counts_have_no_bias(photons):
+    for gain in (1.0, 0.05):
+        assert abs(bias(lambda y: 0.6 * y + 0.1, photons, gain)) < 1e-9 * gain**2 * photons + 1e-9
+
+
+@pytest.mark.parametrize("photons", COUNTS)
+def test_the_bias_of_curved_estimators_of_counts(photons):
+    """Hudson's identity has h(y) - h(y - gain), and its first order gain h'(y): they differ by at most gain^2 K / 2 where |h''| <= K,
+    so the loss is off by at most gain^2 K u, and by just that where h'' = K everywhere. Relative to the variance, gain u, that is
+    gain K: of shrinkage that bends on the scale of the noise, K ~ 1 / sigma, it falls as 1 / sigma in photons, photons^(-1/2)."""
+    gain = 0.05
+    u, sigma = gain * photons, gain * photons**0.5
+    for curvature in (0.7, -0.4):
+        expected = gain**2 * curvature * u
+        assert bias(lambda y, c=curvature: 0.5 * c * y**2, photons, gain) == pytest.approx(expected, rel=1e-3)
+
+    def shrink(y):  # towards u, less and less: h'' = -1.2 / s tanh sech^2
+        s = 1.5 * sigma
+        return y - 0.6 * s * torch.tanh((y - 0.5 * u) / s)
+
+    most = 0.6 / (1.5 * sigma) * 4 / (3 * math.sqrt(3))  # of 2 tanh sech^2 the maximum is 4 / 3^(3/2)
+    found = bias(shrink, photons, gain)
+    assert abs(found) < gain**2 * most * u
+    assert abs(found) < 0.31 * photons**-0.5 * gain * u, "in units of the variance"
+
+
+def test_the_bias_of_counts_is_of_the_second_order_of_the_gain():
+    """At one u, with an estimator that does not change: half the gain, a quarter of the bias."""
+    biases = [abs(bias(torch.sin, 1 / gain, gain)) for gain in (0.2, 0.1, 0.05, 0.025)]
+    for coarse, fine in pairwise(biases[1:]):
+        assert coarse / fine == pytest.approx(4, rel=0.1)
+
+
+def test_few_photons_show_the_bias_in_an_image_too(device, dtype):
+    """The check of unbiasedness sees it, so that with many photons it would see a larger one."""
+    case = make_case("identity", device, dtype, "poisson")
+    case.noise = case.noise.scaled(6.0)  # 16 photons to 1
+
+    def curved(z, sigma):
+        return 0.5 * z + 0.3 * z * z
+
+    value = [
+        (
+            Stein()(estimator(curved), m, make_generator(device, r))
+            - mean_over(m.operator, (estimator(curved)(m) - case.x) ** 2)
+        )
+        for r in range(60)
+        for m in [case.measure(make_generator(device, r, 1))]
+    ]
+    gain = case.noise.gain
+    expected = gain**2 * 0.6 * mean_over(case.operator, case.clean)
+    d = torch.stack(value).double()
+    check_zero((d - expected) / case.scale, "loss less the known bias", sensitivity=0.05)
+    with pytest.raises(Biased):
+        check_zero(d / case.scale, "loss", sensitivity=0.05)

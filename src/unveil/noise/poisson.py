@@ -7,7 +7,7 @@ Tachella 2025, https://arxiv.org/abs/2412.04648). Hudson's identity (1978, https
 
     E[(y_i - u_i) h_i(y)] = E[y_i (h_i(y) - h_i(y - gain e_i))]  ~  E[gain y_i dh_i / dy_i]
 
-is what `stein` takes, in the first order of gain.
+is what `stein` takes, in the first order of gain: exact for affine h, and off by gain^2 u K / 2 at most where |d^2 h_i / dy_i^2| <= K.
 """
 
 from dataclasses import dataclass
