@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from unveil.cli.processes import is_first, started
+from unveil.processes import is_first, started
 
 __all__ = ["app"]
 

@@ -21,11 +21,10 @@ from unveil.identify import (
     look,
     mixed_types,
     outliers,
-    scale_invariance,
 )
 from unveil.identify.channels import dependent_channels
-from unveil.identify.look import middle, spread
-from unveil.noise import Gaussian, Noise, estimate_common_sigma
+from unveil.identify.own_scale import own_scale
+from unveil.noise import Gaussian, estimate_common_sigma
 from unveil.training.create import noise_level, stated_noise
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import any_shape, open_source
@@ -74,8 +73,11 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
         if not sigma > 0:
             raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
         noise = Gaussian(sigma)
-    warning = None
-    if "dilation" not in values.get("risk", {}) and (warning := own_scale(config, source, smallest, noise)) is not None:
+    warning, scales = None, config.risk.dilation if RECIPES[config.risk.recipe].scales else (1,)
+    if (
+        "dilation" not in values.get("risk", {})
+        and (warning := own_scale(source, noise, scales, config.training.crop)) is not None
+    ):
         config = parse_config(override(values, ["risk.dilation=[1]"]), data)
     text = to_yaml(config, out.parent)
     if stated is None:
@@ -113,21 +115,6 @@ def check_images(source: ImageSource, images: Mapping[str, Tensor], data: str) -
     pair = dependent_channels(images.values())
     if pair is not None and pair.copies:
         raise UnveilError(f"{data}: {copied_channels(list(images.values()))}")
-
-
-def own_scale(config: Config, source: ImageSource, smallest: int, noise: Noise) -> str | None:
-    """Why these images should not be dilated; None where they may be, or where the configuration would not anyway.
-
-    smallest: the shortest side of an image, pixels.
-    """
-    scales = config.risk.dilation if RECIPES[config.risk.recipe].scales else (1,)
-    if not any(1 < k <= smallest / config.training.crop for k in scales):
-        return None
-    parts = [source.read(i, middle(source.shape(i))) for i in spread(len(source))]
-    # of counts the mean over the images' variances: the energies of noise add up
-    level = sum(float(noise.level(part[None], lambda y: y.flatten(1).mean(1))) ** 2 for part in parts) / len(parts)
-    check = scale_invariance(parts, level**0.5)
-    return check.explanation if check.verdict == "own scale" else None
 
 
 def unusual_range(config: Config) -> tuple[float, float] | None:

@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from unveil.cli.processes import is_first
 from unveil.errors import Elsewhere, UnveilError, UnveilWarning, plain
+from unveil.processes import is_first
 
 __all__ = ["main"]
 

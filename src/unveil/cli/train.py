@@ -1,20 +1,20 @@
 """unveil train: start a run, or go on with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
 
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
-from unveil.cli.screen import Bar, progress_bars, say
+from unveil.cli.screen import say
 from unveil.config import Config, load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError, warn
 from unveil.identify import contradictions, look, mixed_types
+from unveil.progress import progress_bars, staged
 from unveil.training import (
     Interrupted,
     Run,
-    Stages,
     build_estimator,
     create_run,
     latest_checkpoint,
@@ -23,7 +23,6 @@ from unveil.training import (
 )
 from unveil.training.create import stated_noise
 from unveil.training.device import join
-from unveil.training.loop import Progress
 from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.room import check_room
 from unveil.training.setup import any_shape, open_measurements, open_source, split
@@ -108,29 +107,3 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
             if not is_first():
                 raise Elsewhere(str(stop), code=stop.code) from None
             raise Interrupted(f"{stop}; resume with unveil train {run.folder}", stop.signum) from None
-
-
-def staged(start: Callable[[str], Bar]) -> Stages:
-    """A bar for each stage, with what a validation finds beside it."""
-
-    def stage(name: str) -> Progress:
-        bar = start(name)
-
-        def show(done: int, total: int, metrics: dict[str, float]) -> None:
-            bar(done, total, validated(metrics))
-
-        return show
-
-    return stage
-
-
-def validated(metrics: dict[str, float]) -> str:
-    """What a validation found, in words; nothing after a step without one."""
-    if "risk" not in metrics:
-        return ""
-    incomplete = "risk_hidden" in metrics
-    what = "held-out PSNR est. of A x" if incomplete else "held-out PSNR est."
-    words = [f"{what} {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else f"no {what} yet"]
-    if "psnr_hidden" in metrics:
-        words.append(f"of hidden entries {metrics['psnr_hidden']:.2f} dB")
-    return ", ".join(words)

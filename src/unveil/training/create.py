@@ -3,6 +3,7 @@
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import unveil
 from unveil.config import Config, located, to_yaml
@@ -21,9 +23,11 @@ from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.records import SEAL, read_json, sealed
+from unveil.training.checkpoint import save_weights
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import read_contents, write_contents
 from unveil.training.folder import writing
+from unveil.training.inflation import write_gain
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss
 from unveil.training.record import FORMAT, difference
@@ -32,7 +36,7 @@ from unveil.training.run import Run, check_name, open_run
 from unveil.training.setup import WITHOUT_ESTIMATE, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
-__all__ = ["create_run", "find_noise", "noise_level", "recorded", "stated_noise"]
+__all__ = ["create_run", "find_noise", "noise_level", "recorded", "save_run", "stated_noise"]
 
 IMAGES_FOR_SIGMA = 64
 CHOOSE = "choose a new folder with --out"
@@ -62,19 +66,10 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     dilation = possible_scales(config, source, operator)
     contents = read_contents(source, config, reading(stages))
     record = {
-        "format": FORMAT,
-        "unveil": unveil.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "seed": config.seed,
-        "noise": recorded(noise),
-        "channels": source.channels,
-        "dilation": list(dilation),
+        **_record(config, noise, source.channels, dilation),
         "images": len(source),
         "data": contents.fingerprint,
         "seen": see(source, look(source))._asdict(),
-        "config": located(config).model_dump(mode="json"),
-        "versions": _versions(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +83,49 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         _write(folder / "config.yaml", to_yaml(config, folder))
         _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
     return open_run(folder)
+
+
+def save_run(folder: Path, f: nn.Module, config: Config, operator: Operator, noise: Noise, inflation: float) -> Path:
+    """Write a run folder of an estimator that was trained on data in memory, and return it.
+
+    Raises UnveilError where the folder exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UnveilError(f"{folder}: holds files already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = f.state_dict()
+    channels = operator.measurement_shape[0] if operator.measurement_shape else out_channels(f)
+    record = {
+        **_record(config, noise, channels, config.risk.dilation), "images": 0, "data": "", "given": not isinstance(operator, Identity)
+    }  # fmt: skip
+    with writing(folder):
+        atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))
+        how = config.sampling
+        write_gain(folder, inflation, steps=how.steps, schedule=how.schedule, lowest=how.lowest)
+        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
+    return folder
+
+
+def out_channels(f: nn.Module) -> int:
+    """Return C of the images (C, H, W) that f estimates: as many as its last convolution has."""
+    convolutions = [m for m in f.modules() if isinstance(m, nn.Conv2d)]
+    return convolutions[-1].out_channels
+
+
+def _record(config: Config, noise: Noise, channels: int, scales: Sequence[int]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "unveil": unveil.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": config.seed,
+        "noise": recorded(noise),
+        "channels": channels,
+        "dilation": list(scales),
+        "config": located(config).model_dump(mode="json"),
+        "versions": _versions(),
+    }
 
 
 def _open_same(folder: Path, config: Config) -> Run:

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, Field
@@ -15,7 +16,7 @@ from unveil.errors import UnveilError
 from unveil.measurement import Measurement
 from unveil.records import read_record, sealed
 
-__all__ = ["fit_to_images", "read_gain"]
+__all__ = ["fit_to_images", "read_gain", "write_gain"]
 
 FILE = "sampler.json"
 MOST_IMAGES = 16
@@ -55,9 +56,7 @@ def fit_to_images(
         )
     except UnveilError:  # too few pixels to estimate the error: the exact sampler needs no fit
         gain = 0.0
-    record.mkdir(parents=True, exist_ok=True)
-    values = {"gain": gain, "steps": steps, "schedule": schedule, "lowest": lowest}
-    atomic_write(record / FILE, lambda path: path.write_text(json.dumps(sealed(values)) + "\n"))
+    write_gain(record, gain, steps=steps, schedule=schedule, lowest=lowest)
     return gain
 
 
@@ -73,6 +72,13 @@ def _some(data: Dataset) -> Measurement:
         _, height, width = data.source.shape(i)
         centres.append(data.source.read(i, ((height - side) // 2, (width - side) // 2, side, side)))
     return Measurement(torch.stack(centres), operator, data.noise)
+
+
+def write_gain(folder: Path, gain: float, **how: Any) -> None:
+    """Record the inflation in folder/sampler.json, and of which sampler it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(sealed({"gain": gain, **how})) + "\n"
+    atomic_write(folder / FILE, lambda path: path.write_text(text))
 
 
 def read_gain(folder: Path) -> float:

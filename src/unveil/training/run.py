@@ -26,6 +26,7 @@ from unveil.estimators import Preconditioned
 from unveil.identify import Seen
 from unveil.noise.base import Noise
 from unveil.operators.base import Operator
+from unveil.operators.identity import Identity
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import check_contents, numbers_then, open_contents, write_contents
@@ -34,7 +35,7 @@ from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
 from unveil.training.recipes import RECIPES
 from unveil.training.record import open_record
-from unveil.training.setup import build_estimator, indices, open_operator, open_source, split
+from unveil.training.setup import any_shape, build_estimator, indices, open_operator, open_source, split
 from unveil.training.stages import Stages, reading
 
 __all__ = ["Run", "check_name", "open_run"]
@@ -142,6 +143,13 @@ class Run:
         load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 
+    def operator(self) -> Operator:
+        """Return the operator that the configuration describes. Raises UnveilError where its data, whose shape it needs, are gone."""
+        if any_shape(self.config):
+            return Identity()
+        self.check_data("pass operator")
+        return open_operator(self.config, open_source(self.config))
+
     def prior(self, operator: Operator) -> Preconditioned | None:
         """Return D, of the images in noise, on the CPU, where rounds learned one from measurements by `operator`; else None."""
         if operator.image_shape is None or not self.config.refine.rounds:
@@ -149,11 +157,19 @@ class Run:
         return open_prior(self.folder, self.config, operator.image_shape[0])
 
 
-def open_run(folder: str | os.PathLike[str]) -> Run:
-    """The run in `folder`. Raises UnveilError when there is none, it is damaged or changed, or another version wrote it."""
+def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
+    """Return the run in `folder`.
+
+    given: whether the operator of its measurements is known. Raises UnveilError when it is not and the run's configuration does
+    not tell it, when there is no run, it is damaged or changed, or another version wrote it.
+    """
     folder = Path(folder)
     check_name(folder)
     record, config = open_record(folder)
+    if record.given and not given:
+        raise UnveilError(
+            f"{folder}: its operator was given in Python; open it there, unveil.open_run(folder, operator)"
+        )
     return Run(folder, config, record.noise.noise(), record.channels, record.dilation, record.seen)
 
 

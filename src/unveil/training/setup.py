@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unveil.config import Config
 from unveil.data import ImageSource, Measured, Subset, open_images
@@ -22,15 +22,19 @@ __all__ = [
 ]  # fmt: skip
 
 
-def build_estimator(config: Config, channels: int, operator: Operator, noise: type[Noise] = Gaussian) -> nn.Module:
+def build_estimator(
+    config: Config, channels: int, operator: Operator, noise: type[Noise] = Gaussian, backbone: nn.Module | None = None
+) -> nn.Module:
     """Return f(m) with weights drawn from the configuration's seed alone.
 
     channels: of the measurements; those of the images where the operator does not tell. noise: its family.
+    backbone: g in place of the UNet; its weights stay as they are.
+    Raises UnveilError for a form that does not fit, and for a backbone that takes or gives other channels.
     """
     form = config.estimator
     shape = operator.image_shape
     colours = channels if shape is None else shape[0]
-    if form.form in WRAPPED:
+    if form.form in WRAPPED and backbone is None:
         if operator.unseen or not noise.additive:
             raise UnveilError(
                 f"estimator.form = {form.form} is for complete images in noise that their brightness does not change; use preconditioned"
@@ -42,7 +46,10 @@ def build_estimator(config: Config, channels: int, operator: Operator, noise: ty
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.deviation)
     views = inputs(operator, noise.additive, prior is not None)
     with _seeded(config):
-        backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
+        if backbone is None:
+            backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
+        else:
+            check_backbone(backbone, views * colours, colours)
         return Preconditioned(
             backbone,
             mean,
@@ -51,6 +58,24 @@ def build_estimator(config: Config, channels: int, operator: Operator, noise: ty
             views=views,
             iterations=form.iterations,
             prior=prior,
+        )
+
+
+@torch.no_grad()
+def check_backbone(backbone: nn.Module, channels: int, colours: int) -> None:
+    """Raise UnveilError unless g takes (B, channels, H, W) and (B,), and gives (B, colours, H, W)."""
+    given = f"u of {channels} channels and c, one number a sample"
+    try:
+        out = backbone(torch.zeros(2, channels, 64, 64), torch.zeros(2))
+    except Exception as error:  # whatever a network of the user's raises
+        reason = " ".join(str(error).split())[:160]
+        raise UnveilError(
+            f"the backbone {type(backbone).__name__} cannot be called as g(u, c), {given}: {reason}"
+        ) from None
+    if not isinstance(out, Tensor) or out.shape != (2, colours, 64, 64):
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise UnveilError(
+            f"the backbone {type(backbone).__name__} makes {shape} of {given}, 2 x 64 x 64 pixels: it must be (2, {colours}, 64, 64)"
         )
 
 

@@ -1,0 +1,238 @@
+"""The front door: measurements in, a model out. No folder and no YAML.
+
+y = torch.rand(30, 1, 128, 128)
+model = unveil.learn(y)
+x_hat, samples = model(y[:1]), model.sample(y[:1], 8)
+model.save("runs/mine")
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unveil.config import Config, parse_config
+from unveil.data import ImageSource, MemorySource, open_images
+from unveil.dataset import Dataset
+from unveil.errors import UnveilError, warn
+from unveil.evaluation import Evaluation, draw_samples, evaluate
+from unveil.identify import contradictions, look
+from unveil.identify.own_scale import own_scale
+from unveil.measurement import Measurement
+from unveil.noise import Noise
+from unveil.operators.base import Operator
+from unveil.operators.identity import Identity
+from unveil.operators.physics import Physics
+from unveil.random import make_generator
+from unveil.training import build_estimator
+from unveil.training import learn as train
+from unveil.training.create import find_noise, recorded, save_run
+from unveil.training.inflation import fit_to_images
+from unveil.training.recipes import RECIPES
+from unveil.training.run import open_run as open_folder
+from unveil.training.setup import indices, possible_scales, split
+
+__all__ = ["Measurements", "Model", "learn", "open_run"]
+
+Measurements = Tensor | np.ndarray | str | os.PathLike[str]
+"""(N, *measurement), real, or complex with its channels doubled: real parts, then imaginary ones; or a path to images."""
+
+
+class Model:
+    """A trained estimator of images, and the sampler of what the measurements leave open.
+
+    f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on. config: how. inflation: of its sampler.
+    """
+
+    def __init__(self, f: nn.Module, operator: Operator, noise: Noise, config: Config, inflation: float = 0.0) -> None:
+        self.f = f.eval()
+        self.operator = operator
+        self.noise = noise
+        self.config = config
+        self.inflation = inflation
+
+    def __repr__(self) -> str:
+        kind = type(self.operator).__name__.lower()
+        parameters = sum(p.numel() for p in self.f.parameters())
+        return f"Model({kind}, {type(self.noise).__name__.lower()} noise, {self.noise}; {parameters:,} parameters)"
+
+    @torch.no_grad()
+    def __call__(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Tensor:
+        """Return E[x | y] (B, *image) of measurements y (B, *measurement), on the device of the model.
+
+        noise: of these measurements; None: that of the training.
+        """
+        x_hat: Tensor = self.f(self.measurement(y, noise))
+        return x_hat
+
+    def sample(
+        self,
+        y: Tensor | np.ndarray | Measurement,
+        n: int = 8,
+        *,
+        steps: int = 25,
+        seed: int = 0,
+        noise: Noise | None = None,
+    ) -> Tensor:
+        """Draw n posterior samples (n, B, *image) of each measurement y (B, *measurement); steps: evaluations of f for each."""
+        m = self.measurement(y, noise)
+        sampling = self.config.sampling.model_copy(update={"samples": n, "steps": steps, "gain": self.inflation})
+        return draw_samples(self.f, m, sampling, make_generator(m.y.device, seed))
+
+    def evaluate(
+        self, y: Measurements, reference: Measurements | None = None, *, sampled: int = 3, seed: int = 0
+    ) -> list[Evaluation]:
+        """Return the error without a reference, against one where there is one, and the calibration of samples, of each measurement.
+
+        reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
+        """
+        data = Dataset(_source(y), self.operator, self.noise)
+        clean = None if reference is None else _source(reference)
+        sampling = self.config.sampling.model_copy(update={"gain": self.inflation})
+        device = next(self.f.parameters()).device
+        return [*evaluate(self.f, data, sampling, reference=clean, sampled=sampled, seed=seed, device=device)]
+
+    def measurement(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Measurement:
+        """Return y (B, *measurement) as a measurement by the model's operator."""
+        device = next(self.f.parameters()).device
+        if isinstance(y, Measurement):
+            return y.to(device)
+        return Measurement(_tensor(y), self.operator, noise or self.noise).to(device)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the network to `device`, and return the model."""
+        self.f.to(device)
+        return self
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write a run folder, which `open_run` opens, and, where A is the identity, every command. Raises UnveilError if it exists."""
+        return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation)
+
+
+def learn(
+    y: Measurements,
+    *,
+    operator: Operator | Any = None,
+    noise: Noise | Literal["estimate"] = "estimate",
+    steps: int = 2000,
+    backbone: nn.Module | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> Model:
+    """Learn to image from the measurements y alone.
+
+    y: at least some, of one instrument. operator: A; None: y are images with noise. A deepinv `LinearPhysics` will do, with
+        `image_shape` (C, H, W). noise: its family and parameters (`unveil.noise`), or estimate: white and Gaussian, of a level that is
+        found in y where A is the identity.
+    steps: of the training. backbone: a network of your own in place of the UNet, g(u, c) -> (B, C, H, W) from u (B, k C, H, W) and c
+        (B,), the log noise-to-signal ratio; k is `unveil.estimators.inputs`. settings: of a configuration, by section, e.g.
+        {"training": {"batch": 16}, "risk": {"symmetry": ["rotate"]}}.
+    out: keeps checkpoints and metrics: the same call goes on where it stopped; None: nothing is kept.
+    progress: shown in a terminal, a notebook or a log.
+    Warns where the measurements contradict what is said of them. Raises UnveilError when they cannot be learned from.
+    """
+    source = _source(y)
+    operator = _operator(operator, image_shape)
+    config = _configuration(source, settings, noise, steps, seed)
+    if isinstance(noise, str):
+        noise = find_noise(config, source, operator)
+    if not operator.unseen:
+        for line in contradictions(look(source), noise):
+            warn(line)
+    crop = config.training.crop
+    scales = possible_scales(config, source, operator) if RECIPES[config.risk.recipe].scales else (1,)
+    stated = "dilation" in (settings or {}).get("risk", {})
+    if not (operator.unseen or stated) and (why := own_scale(source, noise, scales, crop)) is not None:
+        warn(f'{why}: they are learned from at one scale; settings={{"risk": {{"dilation": [1, 2, 4]}}}} overrides')
+        scales = (1,)
+    f = build_estimator(config, source.channels, operator, type(noise), backbone)
+    data = Dataset(source, operator, noise)
+    training, held_out = (data.subset(part) for part in _split(source, config))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
+        stages = None
+        if progress:
+            from unveil.progress import stage_bars  # rich loads late
+
+            stages = stack.enter_context(stage_bars())
+        f = train(f, training, held_out, config, folder, scales=scales, device=device, stages=stages)
+        inflation = 0.0
+        if config.sampling.gain == "fit":
+            inflation = fit_to_images(
+                f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
+                lowest=config.sampling.lowest,
+            )  # fmt: skip
+    return Model(f, operator, noise, config, inflation)
+
+
+def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -> Model:
+    """Open the model in a run folder that `unveil train` or `Model.save` wrote.
+
+    operator: of the measurements it will be given; None: as the run's configuration describes it.
+    """
+    run = open_folder(folder, given=operator is not None)
+    if operator is None:
+        operator = run.operator()
+    return Model(run.estimator(operator), operator, run.noise, run.config, run.gain)
+
+
+def _source(y: Measurements) -> ImageSource:
+    if isinstance(y, str | os.PathLike):
+        return open_images(y)
+    values = _tensor(y)
+    return MemorySource({f"{i:05d}": image for i, image in enumerate(values)})
+
+
+def _tensor(y: Tensor | np.ndarray) -> Tensor:
+    values = torch.as_tensor(y)
+    if values.ndim != 4:
+        raise UnveilError(
+            f"y has shape {tuple(values.shape)}: pass (N, C, H, W); one image is y[None], grey ones y[:, None]"
+        )
+    if values.is_complex():
+        values = torch.cat([values.real, values.imag], 1)
+    if not values.is_floating_point():
+        raise UnveilError(f"y holds {values.dtype}: pass floating point, e.g. y.float() / 255 of bytes")
+    return values.float()
+
+
+def _operator(operator: Any, image_shape: tuple[int, ...] | None) -> Operator:
+    if operator is None:
+        return Identity()
+    if isinstance(operator, Operator):
+        return operator
+    if image_shape is None:
+        raise UnveilError("a deepinv physics does not tell the shape of its images: pass image_shape=(C, H, W)")
+    return Physics(operator, image_shape)
+
+
+def _configuration(
+    source: ImageSource, settings: Mapping[str, Any] | None, noise: Noise | str, steps: int, seed: int
+) -> Config:
+    """The configuration, as `unveil train` would have it."""
+    values = {name: dict(section) for name, section in (settings or {}).items()}
+    values.setdefault("data", {}).setdefault("path", "given in Python")
+    training = values.setdefault("training", {})
+    training.setdefault("steps", steps)
+    training.setdefault("warmup", min(100, training["steps"] // 10))
+    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    if smallest < 32:
+        training.setdefault("crop", max(4, smallest // 4 * 4))
+    if isinstance(noise, Noise):
+        values["noise"] = recorded(noise)
+    return parse_config({"seed": seed, **values}, "settings")
+
+
+def _split(source: ImageSource, config: Config) -> tuple[list[int], list[int]]:
+    training, held_out = split(source, config)
+    return indices(training), indices(held_out)

@@ -1,0 +1,179 @@
+"""The front door: tensors, arrays or paths in, a model out."""
+
+import subprocess
+import sys
+
+import deepinv
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unveil
+from unveil.errors import UnveilError, UnveilWarning
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian, Poisson
+from unveil.operators import Identity, inpainting
+from unveil.operators.physics import Physics
+from unveil.random import make_generator, normal
+
+SMALL = {"estimator": {"widths": [8, 12]}, "training": {"batch": 4, "crop": 16}, "sampling": {"steps": 3}}
+
+
+def images(count=6, side=32, channels=1):
+    """Smooth images in [0, 1]."""
+    x = torch.rand(count, channels, 5, 5, generator=make_generator("cpu", 3))
+    return torch.nn.functional.interpolate(x, size=(side, side), mode="bicubic", align_corners=True).clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    x = images()
+    return x + 0.1 * normal(x, make_generator("cpu", 4))
+
+
+@pytest.fixture(scope="module")
+def model(noisy):
+    return unveil.learn(noisy, noise=Gaussian(0.1), steps=4, settings=SMALL, progress=False)
+
+
+def test_a_model_estimates_and_samples(model, noisy):
+    x_hat, samples = model(noisy[:2]), model.sample(noisy[:2], 3, steps=4)
+    assert x_hat.shape == (2, 1, 32, 32)
+    assert samples.shape == (3, 2, 1, 32, 32)
+    assert torch.equal(samples, model.sample(noisy[:2], 3, steps=4))
+    assert not torch.equal(samples, model.sample(noisy[:2], 3, steps=4, seed=1))
+
+
+def test_a_model_is_evaluated_without_a_reference_and_with_one(model, noisy):
+    alone = model.evaluate(noisy[:2], sampled=1)
+    assert [e.reference for e in alone] == [None, None]
+    assert alone[0].figures.spread_over_error is not None
+    assert model.evaluate(noisy[:1], images()[:1])[0].figures.psnr_mmse is not None
+
+
+def test_a_saved_model_is_the_same_model_and_a_run(model, noisy, tmp_path):
+    folder = model.save(tmp_path / "mine")
+    again = unveil.open_run(folder)
+    assert torch.equal(again(noisy), model(noisy))
+    assert str(again.noise) == "sigma 0.1"
+    assert again.inflation == model.inflation
+    from unveil.training import open_run
+
+    assert open_run(folder).channels == 1
+    with pytest.raises(UnveilError, match="holds files already"):
+        model.save(folder)
+
+
+def test_the_level_of_noise_is_found_and_other_noise_can_be_given(noisy, model):
+    found = unveil.learn(noisy, steps=1, settings=SMALL, progress=False)
+    assert float(found.noise.sigma) == pytest.approx(0.1, rel=0.15)
+    weaker = model(noisy, noise=Gaussian(0.02))
+    assert (weaker - noisy).square().mean() < (model(noisy) - noisy).square().mean()
+
+
+def test_counts_are_learned_from():
+    gain = 0.05
+    y = Poisson(gain).sample(images(), make_generator("cpu", 5))
+    model = unveil.learn(y, noise=Poisson(gain), steps=2, settings=SMALL, progress=False)
+    assert model(y).shape == y.shape
+    assert model.sample(y[:1], 2).shape == (2, 1, 1, 32, 32)
+
+
+def test_arrays_complex_ones_and_paths_are_measurements(noisy, tmp_path):
+    array = noisy.numpy()
+    np.save(tmp_path / "y.npy", array)
+    by_path = unveil.learn(tmp_path / "y.npy", noise=Gaussian(0.1), steps=2, settings=SMALL, progress=False)
+    by_array = unveil.learn(array, noise=Gaussian(0.1), steps=2, settings=SMALL, progress=False)
+    assert torch.equal(by_path(noisy), by_array(noisy))
+    complex_ = unveil.learn(array[:4] + 1j * array[2:], noise=Gaussian(0.1), steps=1, settings=SMALL, progress=False)
+    assert complex_(array[:1] + 1j * array[:1]).shape == (1, 2, 32, 32)
+
+
+def test_incomplete_measurements_keep_their_operator(noisy, tmp_path):
+    mask = torch.rand(32, 32, generator=make_generator("cpu", 6)) < 0.7
+    operator = inpainting(mask)
+    settings = {**SMALL, "risk": {"dilation": [1]}, "estimator": {"widths": [8, 12], "prior": "white"}}
+    model = unveil.learn(
+        operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=2, settings=settings, progress=False
+    )
+    folder = model.save(tmp_path / "masked")
+    with pytest.raises(UnveilError, match="given in Python"):
+        unveil.open_run(folder)
+    again = unveil.open_run(folder, operator)
+    assert torch.equal(again(noisy), model(noisy))
+
+
+def test_a_physics_of_deepinv_is_an_operator(noisy):
+    physics = deepinv.physics.Inpainting((1, 32, 32), mask=0.6, rng=torch.Generator().manual_seed(0))
+    operator = Physics(physics, (1, 32, 32))
+    x = images(1)
+    assert torch.equal(operator.A(x), physics.A(x))
+    assert float(operator.mean(torch.ones_like(x))) == 1  # of the measured entries alone
+    assert 0 < int(operator.measured.sum()) < x.numel()
+    with pytest.raises(UnveilError, match="image_shape"):
+        unveil.learn(noisy, operator=physics, noise=Gaussian(0.1))
+    with pytest.raises(UnveilError, match="pass an unveil operator or a deepinv LinearPhysics"):
+        unveil.learn(noisy, operator=3, noise=Gaussian(0.1), image_shape=(1, 32, 32))
+
+
+def test_a_model_is_a_denoiser_of_deepinv(model, noisy):
+    denoiser = unveil.as_deepinv(model)
+    assert isinstance(denoiser, deepinv.models.Denoiser)
+    with torch.no_grad():
+        assert torch.equal(denoiser(noisy, 0.1), model(noisy))
+        assert torch.equal(denoiser(noisy, torch.full((6,), 0.1)), model(noisy))
+
+
+class Backbone(nn.Module):
+    """g(u, c), one convolution."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, u, c):
+        return self.conv(u) * c[:, None, None, None]
+
+
+def test_a_network_of_ones_own_is_checked(noisy):
+    own = Backbone(1, 1)
+    model = unveil.learn(noisy, noise=Gaussian(0.1), backbone=own, steps=1, settings=SMALL, progress=False)
+    assert isinstance(model.f.backbone, Backbone)
+    with pytest.raises(UnveilError, match="cannot be called as g.u, c., u of 1 channels"):
+        unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backbone(2, 1), steps=1, settings=SMALL, progress=False)
+    with pytest.raises(UnveilError, match=r"it must be \(2, 1, 64, 64\)"):
+        unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backbone(1, 3), steps=1, settings=SMALL, progress=False)
+
+
+def test_wrong_measurements_are_refused_in_one_line(noisy):
+    for y, line in ((noisy[:, 0], r"pass \(N, C, H, W\)"), ((255 * noisy).byte(), "pass floating point")):
+        with pytest.raises(UnveilError, match=line):
+            unveil.learn(y, noise=Gaussian(0.1))
+
+
+def test_what_the_data_contradict_is_said(noisy):
+    with pytest.warns(UnveilWarning, match="noise level found in the images"):
+        unveil.learn(noisy, noise=Gaussian(0.9), steps=1, settings=SMALL, progress=False)
+
+
+def test_a_training_that_is_kept_goes_on(noisy, tmp_path):
+    how = {"noise": Gaussian(0.1), "settings": SMALL, "progress": False, "out": tmp_path / "run"}
+    once = unveil.learn(noisy, steps=2, **how)
+    again = unveil.learn(noisy, steps=2, **how)  # nothing is left to do
+    assert torch.equal(once(noisy), again(noisy))
+
+
+def test_progress_is_written_to_a_log(noisy, capsys):
+    unveil.learn(noisy, noise=Gaussian(0.1), steps=2, settings=SMALL)
+    assert "training 2/2" in capsys.readouterr().out
+
+
+def test_a_measurement_travels_with_its_own_operator_and_noise(model, noisy):
+    m = Measurement(noisy, Identity(), Gaussian(0.1))
+    assert torch.equal(model(m), model(noisy))
+
+
+def test_importing_unveil_loads_no_torch():
+    code = "import sys, unveil; assert 'torch' not in sys.modules; assert 'learn' in dir(unveil)"
+    subprocess.run([sys.executable, "-c", code], check=True)
