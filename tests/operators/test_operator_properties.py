@@ -8,6 +8,7 @@ import torch
 from cases import CASES, chosen, draw, some_hidden
 
 from unveil.errors import UnveilError
+from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Operator, Optics
 from unveil.operators.build import BUILDERS
@@ -115,6 +116,20 @@ def test_a_selection_of_a_selection(name, device):
         mixed, alike = whole.select(which), x[:1].expand_as(x)
         for out in (mixed.A(alike), mixed.A_adjoint(v[:1].expand_as(v))):
             assert float((out[0] - out[1]).norm()) > 0.01 * float(out[0].norm())
+
+
+@EVERY
+def test_a_slice_of_a_measurement_is_measured_by_its_operators(name, device):
+    """m[rows] takes data and operators together, and so does a slice of the slice."""
+    operator, x, v = draw(name, device)
+    m = Measurement(operator.A(x) + 0.1 * v, operator, Gaussian(torch.tensor([0.1, 0.2, 0.3]).to(x)))
+    rows = torch.tensor([2, 0, 2], device=device)
+    part = m[rows]
+    assert torch.equal(part.y, m.y[rows])
+    close(part.predict(x[rows]), m.predict(x)[rows])
+    close(part.operator.A_adjoint(part.y), m.operator.A_adjoint(m.y)[rows])
+    close(part[1:].predict(x[:2]), m[torch.tensor([0, 2], device=device)].predict(x[:2]))
+    torch.testing.assert_close(part.mean_square(part.y), m.mean_square(m.y)[rows])
 
 
 # --- precision, device, gradients
