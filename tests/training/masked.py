@@ -44,6 +44,7 @@ def configure(folder, **sections):
         "system": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
         "noise": {"sigma": SIGMA},
         "estimator": {"widths": [4]},
+        "sampling": {"gain": 0.0},
         **sections,
         "training": {**training, **sections.get("training", {})},
     }

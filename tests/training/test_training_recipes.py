@@ -200,6 +200,7 @@ def test_every_recipe_goes_through_a_run(recipe, kind, tmp_path):
         config = configure(measure(tmp_path / "data", count=2), noise={"sigma": SIGMA}, **sections)
     else:
         masked.write(tmp_path / "data", count=4)
+        sections["sampling"] = {"gain": "fit", "steps": 3}
         config = masked.configure(tmp_path / "data", estimator={"widths": [4], "iterations": 2}, **sections)
     run = create_run(tmp_path / "run", config)
     before = build_estimator(config, 1, run.measurements()[0].operator)
@@ -207,3 +208,4 @@ def test_every_recipe_goes_through_a_run(recipe, kind, tmp_path):
     (loss,) = losses(run.folder)
     assert math.isfinite(loss)
     assert not same(before, after)
+    assert (run.folder / "sampler.json").is_file() == run.learns_below, "fitted where samples can be drawn"

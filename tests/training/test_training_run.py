@@ -1,6 +1,7 @@
 """The run folder: made once, opened again, refused when it is another's."""
 
 import json
+import math
 import shutil
 import signal
 from dataclasses import replace
@@ -8,6 +9,7 @@ from dataclasses import replace
 import masked
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -18,6 +20,7 @@ from unveil.config import parse_config
 from unveil.data import MemorySource, save_image
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.estimators import AffineUNet, NormalizationEquivariant, Preconditioned
+from unveil.noise import Poisson
 from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.records import sealed
@@ -221,14 +224,62 @@ def test_estimator_of_incomplete_measurements_is_what_training_returned(masked_d
     assert (record["channels"], record["images"]) == (1, 12)
 
 
-@pytest.mark.parametrize(("kind", "stage"), [("images", "training"), ("masked", "spectrum"), ("masked", "training")])
+GAIN = 40
+"""Numbers in the files for each photon."""
+
+
+def counted(folder, **sections):
+    """The configuration of uint16 counts of at most 25 photons, stretched to [0, 1]."""
+    folder.mkdir()
+    for i in range(4):
+        photons = torch.poisson(20 * clean(32, 1, i), generator=make_generator("cpu", i)).clamp(max=25)
+        tifffile.imwrite(folder / f"m{i}.tif", (GAIN * photons[0]).numpy().astype(np.uint16))
+    sections = {"noise": {"kind": "poisson", "gain": GAIN}, **sections}
+    config = configure(folder, **sections)
+    return config.model_copy(update={"data": config.data.model_copy(update={"value_range": (0, 1000)})})
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
+    """The gain is in the numbers of the files; the noise, the network's map of it, batches, rounds and validation follow."""
+    config = counted(tmp_path / "data", refine={"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2})
+    run = create_run(tmp_path / "run", config)
+    assert str(run.noise) == "gain 0.04"
+    assert isinstance(run.noise, Poisson)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["noise"] == {"kind": "poisson", "gain": pytest.approx(GAIN / 1000)}
+    trained = train_run(run, device="cpu")
+    assert trained.views == 2
+    data = run.measurements()[0]
+    photons = data[0].y / 0.04
+    torch.testing.assert_close(photons, photons.round(), rtol=0, atol=1e-4)
+    loaded = open_run(run.folder).estimator(Identity())
+    with torch.no_grad():
+        assert torch.equal(loaded(data[0]), trained(data[0]))
+    assert all(math.isfinite(loss) for loss in losses(run.folder))
+    assert alike(open_run(run.folder), run)
+
+
+def test_counts_that_do_not_begin_at_no_photons_are_refused(tmp_path):
+    config = counted(tmp_path / "data")
+    wrong = config.model_copy(update={"data": config.data.model_copy(update={"value_range": (10, 1000)})})
+    assert "data.value_range starts at 10: no photons are 0" in refused(create_run, tmp_path / "run", wrong)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage"), [("images", "training"), ("counts", "training"), ("masked", "spectrum"), ("masked", "training")]
+)
 def test_interrupted_run_resumes_exactly(kind, stage, data, masked_data, tmp_path):
     def interrupt(done, total, metrics):
         if done == 3:
             signal.raise_signal(signal.SIGINT)
 
     options = {"training": {"steps": 6}, "estimator": {"widths": [4], "iterations": 2}}
-    config = configure(data) if kind == "images" else masked.configure(masked_data, **options)
+    if kind == "masked":
+        config = masked.configure(masked_data, **options)
+    else:
+        config = configure(data) if kind == "images" else counted(tmp_path / "counts")
     whole, parts = create_run(tmp_path / "whole", config), create_run(tmp_path / "parts", config)
     expected = train_run(whole, device="cpu")
     with pytest.raises(Interrupted):
