@@ -140,7 +140,7 @@ def test_a_network_of_ones_own_is_checked(noisy):
     own = Backbone(1, 1)
     model = unveil.learn(noisy, noise=Gaussian(0.1), backbone=own, steps=1, settings=SMALL, progress=False)
     assert isinstance(model.f.backbone, Backbone)
-    with pytest.raises(UnveilError, match="cannot be called as g.u, c., u of 1 channels"):
+    with pytest.raises(UnveilError, match=r"cannot be called as g\(u, c\), u of 1 channels"):
         unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backbone(2, 1), steps=1, settings=SMALL, progress=False)
     with pytest.raises(UnveilError, match=r"it must be \(2, 1, 64, 64\)"):
         unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backbone(1, 3), steps=1, settings=SMALL, progress=False)
