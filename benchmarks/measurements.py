@@ -13,7 +13,7 @@ import torch
 
 from incomplete import measure
 from tasks import TASKS
-from unveil.operators.cryoem import ContrastTransfer
+from unveil.instruments.cryoem.operator import ContrastTransfer
 
 
 def main() -> None:

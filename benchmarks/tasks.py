@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.cli.examples.interferometry import sources
 from unveil.data import open_images
+from unveil.instruments.interferometry.example import sources
 from unveil.operators import (
     Operator,
     Optics,

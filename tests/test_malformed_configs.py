@@ -14,10 +14,10 @@ from malformed import one_line_or_result
 from unveil.config import Config, load_config, override, parse_config, to_yaml
 from unveil.data import save_image
 from unveil.errors import UnveilError
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators import build_problem
 from unveil.paths import path_keys
 from unveil.report.record import read_evaluation
-from unveil.systems import systems
 from unveil.training import create_run, open_run, read_gain, read_metrics
 
 pytestmark = [
@@ -99,7 +99,7 @@ def accepted_or_refused(read, where):
 
 
 def test_there_is_a_configuration_of_every_system():
-    assert set(SYSTEMS) == set(systems())
+    assert set(SYSTEMS) == set({kind: found.section for kind, found in INSTRUMENTS.items()})
     assert {place for _, place in PLACES} >= path_keys(Config)
 
 

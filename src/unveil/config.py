@@ -14,9 +14,11 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from unveil.config_errors import one_line
 from unveil.errors import UnveilError, warn
+from unveil.instruments.identity import Identity
+from unveil.instruments.registry import System
 from unveil.noises import GaussianNoise, NoiseSection
 from unveil.paths import FilePath, from_folder, moved, to_folder
-from unveil.systems import Identity, Section, System
+from unveil.sections import Section
 from unveil.yamls import MOST_BYTES, read_yaml
 
 __all__ = ["Config", "load_config", "located", "override", "parse_config", "to_yaml"]

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.noises import families
-from unveil.systems import systems
 
 __all__ = ["one_line"]
 
@@ -39,7 +39,10 @@ LIMITS = {
 
 UNIONS = (("noise", "gaussian", "sigma"), ("sampling", "gain"), ("system", "tomography", "axis"))
 """Where a key may be a number or a name."""
-KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {("system",): systems, ("noise",): families}
+KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {
+    ("system",): lambda: {kind: found.section for kind, found in INSTRUMENTS.items()},
+    ("noise",): families,
+}
 """Sections of which there are several kinds."""
 
 

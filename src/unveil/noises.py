@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from unveil.systems import Section
+from unveil.sections import Section
 
 __all__ = ["LEAST_SIGMA", "MOST_SIGMA", "GaussianNoise", "NoiseSection", "PoissonNoise", "families"]
 

@@ -9,11 +9,11 @@ from closed_forms import Matrix, bimodal, check_law, gaussian, noisy, one_gamma,
 from scipy.stats import gamma, kstest
 
 from unveil.diffusion import Camera, geometric, go_on, karras, posterior_samples
+from unveil.instruments.inpainting.operator import Inpainting
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian, Poisson
 from unveil.operators.beside import Beside
 from unveil.operators.identity import Identity
-from unveil.operators.inpainting import Inpainting
 from unveil.random import make_generator
 
 N, ALLOWANCE = 4, 0.02

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from unveil.problem import DENOISING
+from unveil.risks import LogUniform, Martingale
 
 from unveil.diffusion import Ancestral
 from unveil.errors import UnveilError
-from unveil.problem import DENOISING
 from unveil.random import make_generator, normal
-from unveil.risks import LogUniform, Martingale
 
 V, SIGMA, STEP = 0.3**2, 0.1, 0.7
 

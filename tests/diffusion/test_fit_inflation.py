@@ -6,11 +6,11 @@ from closed_forms import noisy, one_gamma
 
 from unveil.diffusion import fit_inflation, geometric, go_on, posterior_samples
 from unveil.errors import UnveilError
+from unveil.instruments.inpainting.operator import inpainting
 from unveil.losses import Stein
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian, Poisson
 from unveil.operators.identity import Identity
-from unveil.operators.inpainting import inpainting
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
 

@@ -5,9 +5,9 @@ import torch
 from closed_forms import Matrix, Mixture, check_law, matrix, repeated, signal
 
 from unveil.diffusion import go_on, karras, posterior_samples
+from unveil.instruments.inpainting.operator import Inpainting
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
-from unveil.operators.inpainting import Inpainting
 from unveil.random import make_generator
 
 N = 6

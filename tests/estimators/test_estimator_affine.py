@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from unveil.risks import LogUniform, Oracle
 
 from unveil.errors import UnveilError
 from unveil.estimators import AffineUNet, Tiled
 from unveil.estimators.affine import AffineConv2d, AffineSum, SortPool
 from unveil.estimators.affine_unet import AffineBlock
 from unveil.random import make_generator, normal, uniform
-from unveil.risks import LogUniform, Oracle
 
 PRECISIONS = [(torch.float32, 5e-5), (torch.float64, 1e-10)]
 """Rounding of float32, in an order of the processor's: at most 2.4e-5 over 60 draws of the weights, with AVX and without. A bias

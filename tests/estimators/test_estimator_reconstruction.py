@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from unveil.estimators.conjugate_gradients import conjugate_gradients
+from unveil.estimators.reconstruction import largest_singular_value, regularised_inverse
+from unveil.problem import DENOISING, Problem, Several
 
 from unveil.errors import UnveilError
 from unveil.estimators import PreconditionedDenoiser, Reconstruction, UNet
-from unveil.estimators.conjugate_gradients import conjugate_gradients
-from unveil.estimators.reconstruction import largest_singular_value, regularised_inverse
 from unveil.operators import Coverage, cartesian_mask, inpainting, interferometry, mri, random_mask
-from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.shapes import expand
 

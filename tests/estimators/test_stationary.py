@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from unveil.problem import DENOISING
 
 from unveil.data import MemorySource
 from unveil.errors import UnveilError
 from unveil.estimators import Stationary
 from unveil.operators import demosaicing, inpainting, random_mask
-from unveil.problem import DENOISING
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
 from unveil.training.spectrum import learn_spectrum

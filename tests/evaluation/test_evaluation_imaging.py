@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from unveil.problem import DENOISING, Problem
 
 from unveil.config import SamplingConfig
 from unveil.data import MemorySource
@@ -9,7 +10,6 @@ from unveil.errors import UnveilError
 from unveil.estimators import Reconstruction
 from unveil.evaluation import draw_samples, estimate_error, estimate_hidden_error, evaluate, mean_square_error, psnr
 from unveil.operators import inpainting
-from unveil.problem import DENOISING, Problem
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from unveil.problem import DENOISING
 
 from unveil.data import MemorySource
 from unveil.errors import UnveilError
 from unveil.evaluation import check_reference, pair_by_name, reference_contradiction
 from unveil.operators import inpainting
-from unveil.problem import DENOISING
 from unveil.random import make_generator, normal
 
 SIGMA = 0.1

@@ -3,10 +3,10 @@
 import math
 
 import torch
-
-from unveil.operators import Coverage, Optics, interferometry, particles
-from unveil.operators.interferometry import MICROARCSECOND
 from unveil.problem import Problem, Several
+
+from unveil.instruments.interferometry.operator import MICROARCSECOND
+from unveil.operators import Coverage, Optics, interferometry, particles
 
 
 class Multiplier:

@@ -14,12 +14,12 @@ from problems import (
     telescope,
     turned,
 )
+from unveil.problem import DENOISING, Problem, Several
 
 from unveil.errors import UnveilError
 from unveil.identify import TOLERANCE, check_problem, commutes, equivariance_gap, hidden_frequencies, name_hidden
+from unveil.instruments.cryoem.ctf import Optics
 from unveil.operators import cartesian_mask, ctf, inpainting, mri, random_mask, tomography
-from unveil.operators.ctf import Optics
-from unveil.problem import DENOISING, Problem, Several
 from unveil.random import make_generator
 from unveil.symmetry import Rotate, make_symmetry
 

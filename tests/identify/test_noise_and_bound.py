@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from unveil.problem import DENOISING
 
 from unveil.errors import UnveilError
 from unveil.identify.bound import least_measurements, measured_entries
 from unveil.identify.noise import FAMILIES, first_zero, noise_family
 from unveil.operators import inpainting
-from unveil.problem import DENOISING
 from unveil.random import make_generator, normal
 
 N = 400_000

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 from problems import columns, microscope, mirrored, multiplier, numbers_of, radius, wave
+from unveil.identify.lanczos import lanczos
+from unveil.problem import Several
 
 from unveil.identify import commutes, equivariance_gap, find_spectrum, hidden_frequencies, name_hidden
 from unveil.identify.average import Average
-from unveil.identify.lanczos import lanczos
 from unveil.identify.spectrum import Spectrum
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask
-from unveil.problem import Several
 from unveil.random import make_generator, normal
 from unveil.symmetry import Amplitude, Dilation, Flip, Product, Quarter, Rotate, Shift, make_symmetry
 

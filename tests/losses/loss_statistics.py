@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import torch
 
+from unveil.instruments.inpainting.operator import Inpainting
 from unveil.losses import LogUniform, Loss, Recorruption, Stein, Supervised
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian, Noise, Poisson
 from unveil.operators import Operator, birdcage_coils, blur, demosaicing, mri
 from unveil.operators.identity import Identity
-from unveil.operators.inpainting import Inpainting
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
 

@@ -12,11 +12,7 @@ from risk_statistics import (
     mean_square,
     nonlinear,
 )
-
-from unveil.errors import UnveilError
-from unveil.operators import cartesian_mask, inpainting, mri
 from unveil.problem import DENOISING, Problem, Several
-from unveil.random import make_generator, normal
 from unveil.risks import (
     R2R,
     SURE,
@@ -32,6 +28,10 @@ from unveil.risks import (
     hidden_axes,
     told,
 )
+
+from unveil.errors import UnveilError
+from unveil.operators import cartesian_mask, inpainting, mri
+from unveil.random import make_generator, normal
 from unveil.shapes import expand
 from unveil.symmetry import Flip, Shift, make_symmetry
 

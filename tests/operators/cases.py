@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from unveil.instruments.interferometry.operator import Visibilities
 from unveil.operators import (
     Identity,
     Operator,
@@ -26,7 +27,6 @@ from unveil.operators import (
     uv_track,
 )
 from unveil.operators.beside import Beside
-from unveil.operators.interferometry import Visibilities
 from unveil.random import make_generator, normal
 from unveil.symmetry import Flip, Rotate, Shift, Symmetry
 

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
+from unveil.operators.build import build_operator
 
 from unveil.errors import UnveilError
+from unveil.instruments.files import read_array
+from unveil.instruments.registry import System
 from unveil.operators import (
     blur,
     demosaicing,
@@ -17,10 +20,7 @@ from unveil.operators import (
     super_resolution,
     tomography,
 )
-from unveil.operators.build import build_operator
-from unveil.operators.files import read_array
 from unveil.random import make_generator
-from unveil.systems import System
 
 ones, nan, inf = torch.ones, float("nan"), float("inf")
 angles = torch.arange(0, 180, 30.0)

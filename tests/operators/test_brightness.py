@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from unveil.instruments.interferometry.brightness import peak_brightness
+from unveil.instruments.interferometry.operator import MICROARCSECOND
 from unveil.operators import Coverage, interferometry
-from unveil.operators.brightness import peak_brightness
-from unveil.operators.interferometry import MICROARCSECOND
 from unveil.random import make_generator, normal
 
 PIXELS, FIELD = 32, 160.0

@@ -7,12 +7,12 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from skimage.transform import iradon, radon
+from unveil.operators.build import build_operator
 
 from unveil.errors import UnveilWarning
+from unveil.instruments.registry import System
 from unveil.operators import blur, demosaicing, gaussian_kernel, inpainting, missing_box, super_resolution, tomography
-from unveil.operators.build import build_operator
 from unveil.random import make_generator
-from unveil.systems import System
 
 DOUBLE = torch.float64
 

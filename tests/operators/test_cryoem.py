@@ -4,15 +4,15 @@ import math
 
 import pytest
 import torch
+from unveil.operators.build import build_operator
 
 from unveil.config import parse_config
 from unveil.errors import UnveilError
+from unveil.instruments.cryoem import CryoEMSystem
+from unveil.instruments.cryoem.ctf_table import read_ctf_table
+from unveil.instruments.cryoem.operator import CUTOFF
 from unveil.operators import Optics, ctf, particles
-from unveil.operators.build import build_operator
-from unveil.operators.cryoem import CUTOFF
-from unveil.operators.ctf_table import read_ctf_table
 from unveil.random import make_generator, normal
-from unveil.systems import CryoEMSystem
 
 KRIOS = {"pixel_size": 4.0, "voltage": 300.0, "cs": 2.7, "amplitude_contrast": 0.1}
 ASTIGMATIC = Optics(**KRIOS, defocus_u=15e3, defocus_v=12e3, defocus_angle=30.0)

@@ -6,9 +6,9 @@ import pytest
 
 from unveil.data.hdf5 import mask_inside
 from unveil.errors import UnveilError
-from unveil.operators.files import read_array, read_real
-from unveil.operators.mri_coils import read_coils
-from unveil.operators.mri_masks import read_mask
+from unveil.instruments.files import read_array, read_real
+from unveil.instruments.mri.coils import read_coils
+from unveil.instruments.mri.masks import read_mask
 
 RNG = np.random.default_rng(0)
 MASK = np.array([0, 1, 1, 1, 0, 1, 0], bool)

@@ -8,11 +8,11 @@ import torch
 
 from unveil.data import open_images
 from unveil.errors import UnveilError
+from unveil.instruments.interferometry import InterferometrySystem, UVTrack
+from unveil.instruments.interferometry.operator import CUTOFF, MICROARCSECOND
+from unveil.instruments.interferometry.uvtrack import LIGHT, thermal_noise
 from unveil.operators import Coverage, Station, build_operator, interferometry, read_stations, uv_track, whiten
-from unveil.operators.interferometry import CUTOFF, MICROARCSECOND
-from unveil.operators.uvtrack import LIGHT, thermal_noise
 from unveil.random import make_generator, normal
-from unveil.systems import InterferometrySystem, UVTrack
 
 FREQUENCY = 230e9
 LONGEST = 8e9

@@ -8,11 +8,12 @@ from pydantic import TypeAdapter
 
 from unveil.data import open_images
 from unveil.errors import UnveilError
+from unveil.instruments.mri import MRISystem
+from unveil.instruments.mri.operator import KSpace
+from unveil.instruments.registry import System
 from unveil.noise import Gaussian
 from unveil.operators import birdcage_coils, build_operator, cartesian_mask, magnitude, mri, normalize_coils
-from unveil.operators.mri import KSpace
 from unveil.random import make_generator
-from unveil.systems import MRISystem, System
 
 SIZES = [(8, 10), (7, 9), (6, 11)]
 

@@ -8,13 +8,12 @@ import torch
 from cases import CASES, chosen, draw, some_hidden
 
 from unveil.errors import UnveilError
+from unveil.instruments.cryoem.volume import Projections
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Operator, Optics
-from unveil.operators.build import BUILDERS
-from unveil.operators.volume import Projections
 from unveil.random import make_generator
-from unveil.systems import System
 
 DOUBLE = torch.float64
 EVERY = pytest.mark.parametrize("name", CASES)

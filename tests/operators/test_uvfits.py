@@ -10,9 +10,9 @@ from astropy.io import fits
 from unveil.config import parse_config
 from unveil.data import open_images
 from unveil.errors import UnveilError
+from unveil.instruments.interferometry import InterferometrySystem
+from unveil.instruments.interferometry.operator import MICROARCSECOND
 from unveil.operators import build_operator, interferometry, read_uvfits, whiten
-from unveil.operators.interferometry import MICROARCSECOND
-from unveil.systems import InterferometrySystem
 from unveil.training.create import find_noise
 from unveil.training.setup import open_operator
 

@@ -149,7 +149,7 @@ def test_the_adjoint_is_exact(size, batch, poses, monkeypatch):
     operator.check_adjoint(y, generator, 1e-10)
     back = operator.A_adjoint(y)
     assert back.shape == (batch, 1, size, size, size)
-    monkeypatch.setattr(sys.modules["unveil.operators.volume"], "POINTS", 50)  # one projection at a time
+    monkeypatch.setattr(sys.modules["unveil.instruments.cryoem.volume"], "POINTS", 50)  # one projection at a time
     torch.testing.assert_close(operator.A_adjoint(y), back, rtol=0, atol=1e-10)
     x = normal(back, generator)
     image = operator.A(x)

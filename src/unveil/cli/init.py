@@ -27,7 +27,7 @@ from unveil.identify.own_scale import own_scale
 from unveil.noise import Gaussian, estimate_common_sigma
 from unveil.training.create import noise_level, stated_noise
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import any_shape, open_source
+from unveil.training.setup import instrument, open_source
 
 __all__ = ["run_init"]
 
@@ -39,7 +39,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     check_free(out, force)
     values = override({"data": {"path": data}}, sets)
     config = parse_config(values, "--set")
-    if not any_shape(config):  # its measurements need not look like images: they are not rescaled
+    if not instrument(config).any_shape:  # its measurements need not look like images: they are not rescaled
         init_measurements(config.system.kind, data, out, sets, force)
         return
     if not Path(config.data.path).exists():

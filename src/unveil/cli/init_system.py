@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,59 +12,25 @@ from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
 from unveil.config import Config, override, parse_config, to_yaml
 from unveil.data import ImageSource, atomic_write
-from unveil.data.hdf5 import mask_inside
 from unveil.errors import UnveilError, warn
 from unveil.identify.instrument import instrument_contradictions
+from unveil.instruments.example import HELDOUT, Example
+from unveil.instruments.instrument import USUAL, Scale, load
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Gaussian
 from unveil.noises import GaussianNoise
 from unveil.operators.base import Operator
 from unveil.random import make_generator
-from unveil.systems import InterferometrySystem, systems
 from unveil.training.create import find_noise, noise_level
 from unveil.training.setup import open_measurements, open_operator
 
-if TYPE_CHECKING:
-    from unveil.cli.examples import Example
-
 __all__ = ["KINDS", "init_measurements", "run_init_system"]
 
-KINDS = tuple(kind for kind in systems() if kind != "identity")
-"""The imaging systems that init knows."""
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "inpainting": {"risk": {"symmetry": ["shift"]}},
-    "demosaicing": {"risk": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}},
-    "mri": {
-        "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "dilation": [1]},
-        "estimator": {"iterations": 3},
-    },
-    "interferometry": {
-        "risk": {"symmetry": ["rotate"], "dilation": [1]},
-        "estimator": {"deviation": 0.3},
-    },
-    "cryoem": {
-        "risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0, "equivariance": 0.0, "hidden": 0.0},
-        "estimator": {"iterations": 2},
-    },
-    "tomography": {"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
-    "blur": {"risk": {"symmetry": ["rotate", "dilation"]}},
-    "super_resolution": {"risk": {"symmetry": ["rotate", "dilation"]}},
-}
-"""A symmetry teaches where it does not commute with A. Missing pixels are seen in shifted images. Shifts commute with all that
-acts on each frequency by itself, but turns do not where the frequencies that are seen, the rays, the pixels or the kernel have
-directions. What a round blur or coarse pixels remove is seen in smaller images of the same kind, whose details are as fine
-(Scanvic et al., Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232). `unveil check` tells how much is learned.
-
-Of what an accelerated scan or a colour filter leaves out only what other turns or shifts saw is taught, and of a scan f is
-shown all columns. Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized; and their
-background, which the CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything without it.
-See docs/incomplete.md."""
+KINDS = tuple(kind for kind, found in INSTRUMENTS.items() if found.example is not None)
+"""The instruments that init knows by name."""
 
 PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
-USUAL_DEVIATION = (0.02, 3.0)
-"""Of the images' values. The estimator and the losses suppose about 0.25."""
-
 EXAMPLE_TRAINING = {"steps": 500, "warmup": 50, "ema": 0.99}
 EXAMPLE_PIXELS = 16 * 32**2
 """Enough to see it learn, in some minutes on two cores."""
@@ -84,10 +50,11 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
     """Write the configuration for measurements by the system, whose values are never rescaled."""
     check_free(out, force)
     values = override({"data": {"path": data}, "system": {"kind": kind}, **settings(kind)}, sets)
-    system = values["system"]
-    if kind == "mri" and isinstance(system, dict) and "mask" not in system and (mask := mask_inside(data)) is not None:
-        system["mask"] = mask
-        say(f"system.mask is {mask}, in the file of the measurements")
+    system, instrument = values["system"], INSTRUMENTS[kind]
+    if instrument.complete is not None and isinstance(system, dict):
+        for key, (value, line) in load(instrument.complete)(system, data).items():
+            system[key] = value
+            say(line)
     config = parse_config(values, "--set")
     if config.system.kind != kind:
         raise UnveilError(
@@ -95,17 +62,16 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         )
     source, operator = open_measurements(config)
     keep_inputs(source_files(source, config), [out])
-    found = brightness(config, source)
-    if found is not None and "brightness" not in values["system"]:
-        values = override(values, [f"system.brightness={found:.2g}"])
-        operator = open_operator(parse_config(values, "--set"), source)
+    found = find_scale(config, source)
+    if found is not None and found.key not in values["system"]:
+        values = override(values, [f"system.{found.key}={found.value:.2g}"])
+        config = parse_config(values, "--set")
+        operator, found = open_operator(config, source), find_scale(config, source)
     config = with_batch(values, operator, PIXELS_A_STEP, data)
     text = to_yaml(config, out.parent)
     if found is not None:
-        text = text.replace(
-            "  # jansky per pixel",
-            f"  # the sources' peaks are at about {found:.2g}, to within a factor of two; jansky per pixel",
-        )
+        meaning = type(config.system).model_fields[found.key].description or ""
+        text = text.replace(f"  # {meaning}", f"  # {found.comment} {meaning}")
     noise = find_noise(config, source, operator)
     if isinstance(config.noise, GaussianNoise) and isinstance(config.noise.sigma, str):
         text = text.replace(
@@ -128,9 +94,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     folder = out.parent / f"example-{kind}"
     check_free(out, force)
     check_free(folder, force)
-    from unveil.cli.examples import EXAMPLES  # deepinv loads late
-
-    example = EXAMPLES[kind](folder)
+    example = load(str(INSTRUMENTS[kind].example))(folder)
     values = {
         "data": {"path": str(folder / "measurements.npy")},
         "system": {"kind": kind, **example.system},
@@ -162,8 +126,8 @@ def measured(config: Config) -> tuple[Any, ...]:
 
 
 def settings(kind: str) -> dict[str, Any]:
-    """A copy of SETTINGS, for `override` to change."""
-    return {section: dict(keys) for section, keys in SETTINGS[kind].items()}
+    """A copy of the instrument's settings, for `override` to change."""
+    return {section: dict(keys) for section, keys in INSTRUMENTS[kind].settings.items()}
 
 
 def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: str) -> Config:
@@ -174,23 +138,24 @@ def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: s
     return parse_config(values, where)
 
 
-def scale_line(config: Config, source: ImageSource, operator: Operator, brightness: float | None) -> str | None:
-    """What to do where the images' values are far from those that training supposes; None where they are not, or not known.
+def find_scale(config: Config, source: ImageSource) -> Scale | None:
+    """What measurements tell of a key of the section that scales the images; None of other instruments, or where they do not."""
+    find = INSTRUMENTS[config.system.kind].scale
+    if find is None or config.data.value_range is not None:
+        return None
+    scale: Scale | None = load(find)(config.system, first_measurements(source)[1])
+    return scale
 
-    brightness: as found in the measurements of an interferometer.
-    """
+
+def scale_line(config: Config, source: ImageSource, operator: Operator, scale: Scale | None) -> str | None:
+    """What to do where the images' values are far from those that training supposes; None where they are not, or not known."""
     if config.data.value_range is not None:
         return None
-    low, high = USUAL_DEVIATION
-    if isinstance(config.system, InterferometrySystem):
-        if brightness is None or low < brightness / config.system.brightness / 4 < high:
-            return None
-        return (
-            f"the sources' peaks seem to be at {brightness:.2g} jansky per pixel, and system.brightness is "
-            f"{config.system.brightness:.2g}: training supposes values of about 0 to 1; leave it out, or "
-            f"--set system.brightness={brightness:.2g}"
-        )
-    found = deviation(config.system.kind, operator, source)
+    if INSTRUMENTS[config.system.kind].scale is not None:
+        return None if scale is None else scale.unusual
+    which, y = first_measurements(source)
+    found = float(operator.select(which).rough_image(y).std())
+    low, high = USUAL
     if found == 0 or low <= found <= high:
         return None
     return (
@@ -200,37 +165,14 @@ def scale_line(config: Config, source: ImageSource, operator: Operator, brightne
     )
 
 
-def brightness(config: Config, source: ImageSource) -> float | None:
-    """Jansky per pixel at the peaks of the sources that an interferometer saw; None of other systems, or where the noise hides it."""
-    if not isinstance(config.system, InterferometrySystem) or config.data.value_range is not None:
-        return None
-    from unveil.operators import find_brightness  # deepinv loads late
-
-    return find_brightness(config.system, first_measurements(source)[1])
-
-
-def deviation(kind: str, operator: Operator, source: ImageSource) -> float:
-    """The order of magnitude of the images' deviation from their mean.
-
-    That of A^+ y where it does not enhance the noise much; else that of A^T y, over A's largest singular value squared.
-    """
-    which, y = first_measurements(source)
-    part = operator.select(which)
-    if kind == "tomography":
-        return float(part.A_dagger(y).std())
-    return float(part.A_adjoint(y).std()) / operator.spectral_norm() ** 2
-
-
 def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
     """Numbers (B,) and values (B, C, H, W) of some measurements."""
     which = torch.arange(min(4, len(source)))
     return which, torch.stack([source.read(int(i)) for i in which])
 
 
-def write_example(folder: Path, example: "Example") -> None:
+def write_example(folder: Path, example: Example) -> None:
     """measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy, and the system's files."""
-    from unveil.cli.examples import HELDOUT
-
     x = example.images
     A = example.operator
     y = A.project(Gaussian(example.sigma).sample(A.A(x), make_generator("cpu", 0)))
@@ -252,7 +194,7 @@ def write(path: Path, content: np.ndarray | str) -> None:
         atomic_write(path, lambda partial: np.save(partial, content))
 
 
-def heading(kind: str, folder: Path, out: Path, example: "Example") -> str:
+def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
     """Comments for the top of the configuration."""
     return f"""\
 # SIMULATED DATA, so that this file runs as it stands: {example.about}.
@@ -268,14 +210,5 @@ def heading(kind: str, folder: Path, out: Path, example: "Example") -> str:
 
 def own_keys(kind: str) -> str:
     """The --set options of the keys that have no default, or that say most about the system."""
-    keys = {
-        "inpainting": ["mask"],
-        "demosaicing": ["pattern"],
-        "mri": ["mask"],
-        "interferometry": ["pixels", "field_of_view", "uvfits"],
-        "cryoem": ["table"],
-        "tomography": ["angles"],
-        "blur": ["kernel"],
-        "super_resolution": ["factor"],
-    }
-    return "".join(f" --set system.{key}=..." for key in keys[kind])
+    keys = INSTRUMENTS[kind].keys
+    return "".join(f" --set system.{key}=..." for key in keys)

@@ -25,7 +25,7 @@ from unveil.training.create import stated_noise
 from unveil.training.device import join
 from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.room import check_room
-from unveil.training.setup import any_shape, open_measurements, open_source, split
+from unveil.training.setup import instrument, open_measurements, open_source, split
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -56,7 +56,7 @@ def run_train(
 
 def warn_of_contradictions(config: Config) -> None:
     """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is spent."""
-    if not any_shape(config):
+    if not instrument(config).any_shape:
         return
     source = open_source(config)
     mixed = mixed_types(source)
@@ -98,7 +98,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
         say(f"resuming {run.folder}, which has reached {newest.name}")
-    if any_shape(run.config) and run.dilation != run.config.risk.dilation:
+    if instrument(run.config).any_shape and run.dilation != run.config.risk.dilation:
         say(f"the images are small: block means of sides {list(run.dilation)} only")
     with progress_bars() as start:
         try:

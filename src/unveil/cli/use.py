@@ -21,7 +21,7 @@ from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
 from unveil.training import Run, open_run
 from unveil.training.create import find_noise, noise_level, recorded
-from unveil.training.setup import open_measurements
+from unveil.training.setup import instrument, open_measurements
 
 __all__ = [
     "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
@@ -115,12 +115,9 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
     return config
 
 
-SAME_GRID = ("identity", "inpainting", "demosaicing", "blur", "cryoem")
-"""Systems whose images have the pixels of their measurements, and so their size and units."""
-
-
 def is_same_grid(run: Run) -> bool:
-    return run.config.system.kind in SAME_GRID
+    """Whether images have the pixels of their measurements, and so their size and units."""
+    return instrument(run.config).same_grid
 
 
 def pictured(data: Dataset) -> bool:

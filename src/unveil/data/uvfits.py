@@ -33,8 +33,8 @@ def observations(source: ImageSource) -> list[Path]:
 
 
 def _load(path: Path) -> Any:
-    from unveil.operators.coverage import whiten  # they load late
-    from unveil.operators.uvfits import read_uvfits
+    from unveil.instruments.interferometry.coverage import whiten  # they load late
+    from unveil.instruments.interferometry.uvfits import read_uvfits
 
     coverage, visibilities = read_uvfits(path)
     real, imaginary = whiten(visibilities, coverage).numpy()

@@ -1,14 +1,14 @@
 """What measurements contradict of the description of the instrument that made them, a line for each contradiction.
 
-Each check is a file beside this one. A line says what was found, and what to do.
+Instruments that have checks of their own name them in their folder. A line says what was found, and what to do.
 """
 
 import torch
 
 from unveil.data import ImageSource
-from unveil.identify.kspace import centre_line, level_line
 from unveil.identify.masks import mask_line
-from unveil.identify.sinograms import axes_line
+from unveil.instruments.instrument import load
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators.base import Operator
 
 __all__ = ["instrument_contradictions"]
@@ -28,9 +28,6 @@ def instrument_contradictions(
     which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
     y = torch.stack([source.read(int(i)) for i in which])
     part = operator.select(which)
-    lines = [mask_line(y, part.measured, centred=kind == "mri")]
-    if kind == "mri":
-        lines += [centre_line(y), level_line(y, part.measured, sigma)]
-    if kind == "tomography":
-        lines += [axes_line(y)]
+    own = INSTRUMENTS[kind].doubts
+    lines = [mask_line(y, part.measured, centred=False)] if own is None else load(own)(y, part, sigma)
     return [line for line in lines if line is not None]

@@ -85,6 +85,10 @@ class Operator(ABC):
         """
         return self.A_adjoint(y)
 
+    def rough_image(self, y: Tensor) -> Tensor:
+        """Return an image (B, *image) of about the right scale, with little of the noise: A^T y over A's largest singular value squared."""
+        return self.A_adjoint(y) / self.spectral_norm() ** 2
+
     def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
         """Return function(A^T A) x (B, *image) where the eigenvalues of A^T A are known, else None.
 

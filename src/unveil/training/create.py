@@ -33,7 +33,7 @@ from unveil.training.recipes import make_loss
 from unveil.training.record import FORMAT, difference
 from unveil.training.room import check_room
 from unveil.training.run import Run, check_name, open_run
-from unveil.training.setup import WITHOUT_ESTIMATE, open_measurements, possible_scales
+from unveil.training.setup import instrument, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
 __all__ = ["create_run", "find_noise", "noise_level", "recorded", "save_run", "stated_noise"]
@@ -159,7 +159,7 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
     if operator.sigma is not None:
         low, high = config.data.value_range or (0.0, 1.0)
         return Gaussian(operator.sigma / (high - low))
-    if config.system.kind in WITHOUT_ESTIMATE:
+    if not instrument(config).level_shows:
         raise UnveilError(
             f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "
             "the scale of the measurements"

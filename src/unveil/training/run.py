@@ -35,7 +35,7 @@ from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
 from unveil.training.recipes import RECIPES
 from unveil.training.record import open_record
-from unveil.training.setup import any_shape, build_estimator, indices, open_operator, open_source, split
+from unveil.training.setup import build_estimator, indices, instrument, open_operator, open_source, split
 from unveil.training.stages import Stages, reading
 
 __all__ = ["Run", "check_name", "open_run"]
@@ -145,7 +145,7 @@ class Run:
 
     def operator(self) -> Operator:
         """Return the operator that the configuration describes. Raises UnveilError where its data, whose shape it needs, are gone."""
-        if any_shape(self.config):
+        if instrument(self.config).any_shape:
             return Identity()
         self.check_data("pass operator")
         return open_operator(self.config, open_source(self.config))

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from unveil.config import Config
 from unveil.data import ImageSource, Measured, Subset, open_images
-from unveil.data.uvfits import observations
 from unveil.errors import UnveilError
 from unveil.estimators import WRAPPED, Preconditioned, Stationary, UNet, inputs
+from unveil.instruments.instrument import Instrument, load
+from unveil.instruments.registry import INSTRUMENTS, build_operator
 from unveil.noise import Gaussian, Noise
-from unveil.operators import build_operator, check_observations
 from unveil.operators.base import Operator
 from unveil.random import make_generator
 
 __all__ = [
-    "WITHOUT_ESTIMATE", "build_estimator", "indices", "open_measurements", "open_operator", "open_source", "possible_scales",
+    "build_estimator", "indices", "instrument", "open_measurements", "open_operator", "open_source", "possible_scales",
     "signal_mean", "split",
 ]  # fmt: skip
 
@@ -42,7 +42,7 @@ def build_estimator(
         with _seeded(config):
             return WRAPPED[form.form](colours, form.widths, form.blocks)
     mean = signal_mean(config)
-    chosen = form.prior or ("white" if config.system.kind in WHITE else "stationary")
+    chosen = form.prior or instrument(config).prior
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.deviation)
     views = inputs(operator, noise.additive, prior is not None)
     with _seeded(config):
@@ -87,20 +87,15 @@ def _seeded(config: Config) -> Iterator[None]:
         yield
 
 
+def instrument(config: Config) -> Instrument:
+    """Return what is known of the instrument that the configuration names."""
+    return INSTRUMENTS[config.system.kind]
+
+
 def signal_mean(config: Config) -> float:
     """m, of the images: as stated, or the usual one of the system's."""
     stated = config.estimator.mean
-    return MEANS.get(config.system.kind, 0.5) if stated is None else stated
-
-
-MEANS = {"mri": 0.0, "interferometry": 0.0, "cryoem": 0.0}
-"""Of images whose zero is their background."""
-
-WHITE = ("mri", "interferometry", "tomography")
-"""Systems that measure Fourier coefficients, of which a stationary prior cannot tell one from another, or that are slow to apply."""
-
-WITHOUT_ESTIMATE = ("inpainting", "demosaicing", "mri", "interferometry")
-"""Systems whose measurements do not look like images with noise: their level cannot be estimated from them."""
+    return instrument(config).mean if stated is None else stated
 
 
 SMALLEST_DILATED = 16
@@ -140,23 +135,15 @@ def open_operator(config: Config, source: ImageSource, count: int | None = None)
     count: of the measurements that the system's files describe, where some of them are gone.
     Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
     """
-    if not any_shape(config):
+    if not instrument(config).any_shape:
         check_one_shape(source)
     shape = source.shape(0)
-    if config.system.kind == "interferometry":
-        check_observations(config.system, observations(source))
+    if (check := instrument(config).check) is not None:
+        load(check)(config.system, source)
     operator = build_operator(config.system, shape, count or len(source))
     first = operator.select(torch.zeros(1, dtype=torch.long))
     first.check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
     return operator
-
-
-def any_shape(config: Config) -> bool:
-    """Whether the system's measurements may have shapes of their own."""
-    return config.system.kind in ANY_SHAPE
-
-
-ANY_SHAPE = ("identity",)
 
 
 def check_one_shape(source: ImageSource) -> None:

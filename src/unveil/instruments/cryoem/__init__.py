@@ -1,0 +1,52 @@
+"""Cryo-electron microscopy. What the configuration says of them, and what the library knows."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from unveil.instruments.instrument import Instrument
+from unveil.paths import FilePath
+from unveil.sections import Section
+
+__all__ = ["INSTRUMENT", "CryoEMSystem"]
+
+
+class CryoEMSystem(Section):
+    """Particles seen through the contrast transfer function. What the table has a column for is left out here."""
+
+    kind: Literal["cryoem"] = Field("cryoem", description="the imaging system; another kind has other keys")
+    pixel_size: float | None = Field(None, ge=1e-3, description="of the images, angstrom; null: in the table")
+    voltage: float | None = Field(None, ge=1e-3, description="of the electrons, kilovolt; null: in the table")
+    cs: float | None = Field(None, description="spherical aberration, millimetre; null: in the table")
+    amplitude_contrast: float | None = Field(None, ge=0, le=1, description="a fraction; null: in the table")
+    defocus_u: float | None = Field(
+        None, description="of all images, angstrom, positive under focus; null: in the table"
+    )
+    defocus_v: float | None = Field(None, description="the other principal defocus, angstrom; null: none but defocus_u")
+    defocus_angle: float | None = Field(None, description="from the x axis to defocus_u, degrees; null: 0")
+    phase_shift: float | None = Field(None, description="of a phase plate, degrees; null: 0")
+    table: FilePath | None = Field(
+        None, description="RELION .star, or .csv with these names, one row per measurement and in their order"
+    )
+
+    @model_validator(mode="after")
+    def _defocus(self) -> "CryoEMSystem":
+        if self.defocus_u is None and self.table is None:
+            raise ValueError("give defocus_u, or a table with the defocus of each measurement")
+        return self
+
+
+INSTRUMENT = Instrument(
+    section=CryoEMSystem,
+    build="unveil.instruments.cryoem.operator:build_cryoem",
+    example="unveil.instruments.cryoem.example:cryoem",
+    settings={
+        "risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0, "equivariance": 0.0, "hidden": 0.0},
+        "estimator": {"iterations": 2},
+    },
+    keys=("table",),
+    mean=0.0,
+    same_grid=True,
+)
+"""Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized; and their background, which the
+CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything without it."""

@@ -1,0 +1,74 @@
+"""What the library knows of a kind of instrument: the one place where kinds differ. No heavy imports."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from unveil.sections import Section
+
+__all__ = ["USUAL", "Instrument", "Scale", "load"]
+
+USUAL = (0.02, 3.0)
+"""Of the deviation of images' values. The estimator and the losses suppose about 0.25."""
+
+Name = str
+"""module:function, loaded when it is used."""
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One kind of instrument.
+
+    section:  what the configuration says of it; `kind` is its name.
+    build:    (section, shape (C, H, W) of a measurement, how many) -> its `Operator`. Raises UnveilError, naming the key, when a file is
+              missing or does not fit the measurements.
+    example:  (folder that its files will be in) -> a simulated `Example`.
+    settings: of the configuration, that `init` writes: the symmetries that teach what it leaves out, weights, the network.
+    keys:     of the section, that have no default or say most, for the head of the example.
+    mean:     of its images; 0 where that is their background.
+    prior:    stationary, or white where that cannot tell what it measures one from another, or is slow to apply.
+    level_shows: whether the noise level can be estimated from the measurements, which look like images with noise.
+    same_grid: whether its images have the pixels of their measurements, and so their size and units.
+    any_shape: whether its measurements may have shapes of their own.
+    complete: (keys of the section as given, the data's path) -> keys found in the data: name -> (value, a line to say).
+    scale:    (section, first measurements (B, C, H, W)) -> what they tell of the section's scale, a `Scale`; None where nothing.
+    check:    (section, source): raises UnveilError where files of measurements are not of this instrument.
+    doubts:   (measurements (B, C, H, W), their operators, the noise level or None) -> lines where they contradict the description.
+    """
+
+    section: type[Section]
+    build: Name
+    example: Name | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    mean: float = 0.5
+    prior: str = "stationary"
+    level_shows: bool = True
+    same_grid: bool = False
+    any_shape: bool = False
+    complete: Name | None = None
+    scale: Name | None = None
+    check: Name | None = None
+    doubts: Name | None = None
+
+    @property
+    def kind(self) -> str:
+        return str(self.section.model_fields["kind"].default)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What measurements tell of a key that scales the images: its name, its value, a comment, and a line where the section differs."""
+
+    key: str
+    value: float
+    comment: str
+    unusual: str | None
+
+
+def load(name: Name) -> Callable[..., Any]:
+    """Return the function that is called so."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found

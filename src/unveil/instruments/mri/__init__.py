@@ -1,0 +1,44 @@
+"""Accelerated magnetic resonance imaging. What the configuration says of them, and what the library knows."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from unveil.instruments.instrument import Instrument
+from unveil.paths import FilePath
+from unveil.sections import Section
+
+__all__ = ["INSTRUMENT", "MRISystem"]
+
+
+class MRISystem(Section):
+    """Accelerated Cartesian MRI: complex k-space on a centred grid, of one coil or several."""
+
+    kind: Literal["mri"] = Field("mri", description="the imaging system; another kind has other keys")
+    mask: FilePath = Field(
+        description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W), columns (W,), or one mask per measurement (N, H, W); 1 (white) "
+        "where k-space is measured, 0 elsewhere"
+    )
+    coils: FilePath | None = Field(
+        None,
+        description=".npy or HDF5 (FILE.h5:DATASET) of the coils' sensitivities, complex, without unit, (coils, H, W) or one set per measurement "
+        "(N, coils, H, W); null for a single coil",
+    )
+
+
+INSTRUMENT = Instrument(
+    section=MRISystem,
+    build="unveil.instruments.mri.operator:build_mri",
+    example="unveil.instruments.mri.example:k_space",
+    settings={
+        "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "dilation": [1]},
+        "estimator": {"iterations": 3},
+    },
+    keys=("mask",),
+    mean=0.0,
+    prior="white",
+    level_shows=False,
+    complete="unveil.instruments.mri.inside:complete",
+    doubts="unveil.instruments.mri.kspace:doubts",
+)
+"""Of what an accelerated scan leaves out only what other turns saw is taught, and f is shown all columns."""

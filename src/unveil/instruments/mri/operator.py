@@ -1,0 +1,145 @@
+"""Accelerated Cartesian MRI: the Fourier transform of a complex image on some columns of k-space, seen by one coil or several.
+
+    y_c = M (F S_c x + n_c),   c = 1 .. coils
+
+F is the centred Fourier transform, unitary; M the mask; S_c a coil's sensitivity, 1 for a single coil
+(Pruessmann et al. 1999, SENSE, https://pubmed.ncbi.nlm.nih.gov/10542355/).
+
+F being unitary, white noise of level sigma on the real and on the imaginary part of k-space is, with every frequency
+measured and sum_c |S_c|^2 = 1, white noise of that level in the image A^T y. Coils whose noise has the covariance
+Psi = L L^H are whitened first: L^-1 on the coils of y and of S.
+"""
+
+import torch
+from torch import Tensor
+from torch.fft import fft2, fftshift, ifft2, ifftshift
+
+from unveil.errors import UnveilError
+from unveil.instruments.mri import MRISystem
+from unveil.instruments.mri.coils import check_coils, read_coils
+from unveil.instruments.mri.masks import check_mask, read_mask
+from unveil.operators.base import Coarser, Operator
+
+__all__ = ["KSpace", "build_mri", "magnitude", "mri"]
+
+
+def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = None) -> "KSpace":
+    """Return the operator of images x (2, H, W), real and imaginary part, measured in k-space on `mask`.
+
+    mask: (H, W) boolean or 0 and 1, 1 where k-space is measured (the zero frequency at H // 2, W // 2); (W,), its columns;
+        or (N, H, W), one mask for each of N measurements.
+    sensitivities: S (coils, H, W) complex, without unit, or (N, coils, H, W); None for a single coil. x has the units of
+        y / S, which are those of y where S is normalized (`normalize_coils`).
+    height: H; needed for a mask of columns and a single coil, not otherwise.
+    y: (2, H, W), real and imaginary part, of a single coil; (2 coils, H, W), the real parts of all coils, then their
+        imaginary parts, of several.
+    Raises UnveilError for a mask or sensitivities of another shape or kind, and for a mask that measures nothing.
+    """
+    if mask.ndim == 1:
+        height = height if sensitivities is None else sensitivities.shape[-2]
+        if height is None:
+            raise UnveilError("a mask of columns (W,) does not tell the number of rows: pass height, or a mask (H, W)")
+        mask = mask.expand(height, -1)
+    check_mask(mask)
+    if sensitivities is not None:
+        check_coils(sensitivities, mask)
+        sensitivities = sensitivities if sensitivities.ndim == 4 else sensitivities[None]
+        if mask.ndim == 3 and len({len(mask), len(sensitivities), 1}) > 2:
+            raise UnveilError(
+                f"there are {len(mask)} masks and {len(sensitivities)} sets of sensitivities: give one of each per measurement"
+            )
+    return KSpace((mask if mask.ndim == 3 else mask[None])[:, None] != 0, sensitivities)
+
+
+def build_mri(system: MRISystem, shape: tuple[int, int, int], count: int) -> "KSpace":
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (2 coils, H, W).
+
+    Raises UnveilError when the measurements are not complex k-space, or when mask or sensitivities do not fit them.
+    """
+    channels, height, width = shape
+    if channels % 2:
+        raise UnveilError(
+            f"the measurements have {channels} channel(s), an odd number: system.kind mri needs complex k-space, in complex "
+            "arrays, or as channels, the real parts of all coils and then their imaginary parts"
+        )
+    if system.coils is None and channels != 2:
+        raise UnveilError(
+            f"system.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy of complex "
+            f"numbers ({channels // 2}, {height}, {width})"
+        )
+    mask = read_mask(system.mask, height, width, count)
+    coils = None if system.coils is None else read_coils(system.coils, channels // 2, height, width, count)
+    return mri(mask, coils, height)
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """|x| (..., 1, H, W) of complex images x (..., 2, H, W), in the units of x."""
+    return torch.linalg.vector_norm(x, dim=-3, keepdim=True)
+
+
+class KSpace(Operator):
+    """Images (2, H, W) seen on `measured` (1 or N, 1, H, W) by one coil, or by coils of given sensitivities.
+
+    sensitivities: (1 or N, coils, H, W), complex; None: one coil.
+    """
+
+    rows = ("measured", "mask", "sensitivities")
+
+    def __init__(self, measured: Tensor, sensitivities: Tensor | None = None) -> None:
+        coils = 1 if sensitivities is None else sensitivities.shape[1]
+        self.image_shape, self.measurement_shape = (2, *measured.shape[-2:]), (2 * coils, *measured.shape[-2:])
+        self.mask = self.measured = measured
+        self.sensitivities = sensitivities
+        self.projects = sensitivities is None
+
+    def _apply(self, x: Tensor) -> Tensor:
+        seen = torch.complex(x[:, :1], x[:, 1:])
+        if self.sensitivities is not None:
+            seen = seen * self.sensitivities.to(seen)
+        y = fftshift(fft2(ifftshift(seen, dim=PLANE), norm="ortho"), dim=PLANE)
+        return torch.cat([y.real, y.imag], 1)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        real, imaginary = y.chunk(2, 1)
+        seen = fftshift(ifft2(ifftshift(torch.complex(real, imaginary), dim=PLANE), norm="ortho"), dim=PLANE)
+        if self.sensitivities is not None:
+            seen = (seen * self.sensitivities.to(seen).conj()).sum(1, keepdim=True)
+        return torch.cat([seen.real, seen.imag], 1)
+
+    def A_dagger(self, y: Tensor) -> Tensor:
+        """Return A^T y / sum_c |S_c|^2 (B, 2, H, W), zero where no coil sees: what is not measured counts as zero.
+
+        The least-squares image where every frequency is measured. Where not, that of several coils needs hundreds of iterations and
+        enhances noise without bound (Pruessmann et al. 1999), and this is the zero-filled image of a single coil instead.
+        """
+        x = self.A_adjoint(y)
+        if self.sensitivities is None:
+            return x
+        power = self.sensitivities.abs().square().sum(1, keepdim=True).to(x.dtype)
+        return x / torch.where(power > 0, power, 1)
+
+    def coarser(self, k: int) -> Coarser:
+        """The middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
+        height, width = self.mask.shape[-2:]
+        if height % k or width % k:
+            raise UnveilError(
+                f"an image of {height}x{width} pixels cannot be dilated by {k}: use a factor of its sides"
+            )
+        middle, coarse = (
+            _middle(self.mask, k),
+            None if self.sensitivities is None else self.sensitivities[..., ::k, ::k],
+        )
+        if not bool(middle.flatten(-2).any(-1).all()):
+            raise UnveilError(f"a mask misses all of the middle 1 / {k} of k-space: leave {k} out of the dilation")
+        # F is unitary: of an image with k^2 times fewer pixels of the same values each coefficient is k times smaller
+        return KSpace(middle, coarse), lambda y: _middle(y, k) / k
+
+
+PLANE = (-2, -1)
+
+
+def _middle(kspace: Tensor, k: int) -> Tensor:
+    """(..., H, W) -> (..., H / k, W / k), the zero frequency at H // 2, W // 2 before and at half the sides afterwards."""
+    height, width = (side // k for side in kspace.shape[-2:])
+    top, left = kspace.shape[-2] // 2 - height // 2, kspace.shape[-1] // 2 - width // 2
+    return kspace[..., top : top + height, left : left + width]

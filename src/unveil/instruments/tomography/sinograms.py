@@ -1,0 +1,35 @@
+"""Which axis of a sinogram is that of the detectors? The sum over the detectors is the mass of the slice at every angle."""
+
+import torch
+from torch import Tensor
+
+from unveil.operators.base import Operator
+
+__all__ = ["axes_line"]
+
+CONSTANT = 0.1
+"""The largest relative deviation of sums that are one mass, truncated rays and noise included."""
+TIMES = 3.0
+"""How many times more than those the other sums deviate at least."""
+
+
+def axes_line(y: Tensor) -> str | None:
+    """Where sinograms y (B, C, detectors, angles) seem to have their axes exchanged."""
+    over_detectors, over_angles = (deviation(y.double().sum(axis)) for axis in (-2, -1))
+    if not (over_angles < CONSTANT and over_detectors > max(CONSTANT, TIMES * over_angles)):
+        return None
+    return (
+        f"the sinograms' axes seem to be exchanged: sums over the detectors, the mass of a slice, should be the same at every angle "
+        f"and deviate by {over_detectors:.1%}, and sums over the angles by {over_angles:.1%}; if they are (angles, detectors), "
+        "exchange H and W in data.axes, e.g. --set data.axes=NWH, or save them transposed"
+    )
+
+
+def deviation(sums: Tensor) -> float:
+    """Of sums (B, C, K) along K, relative to their mean: the median of the B C."""
+    return float((sums.std(-1) / sums.mean(-1).abs().clamp_min(torch.finfo(sums.dtype).tiny)).median())
+
+
+def doubts(y: Tensor, operator: Operator, sigma: float | None) -> list[str | None]:
+    """Return what sinograms y (B, C, detectors, angles) contradict of their description, a line each."""
+    return [axes_line(y)]
