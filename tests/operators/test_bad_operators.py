@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import torch
 from pydantic import TypeAdapter
-from unveil.operators.build import build_operator
 
 from unveil.errors import UnveilError
 from unveil.instruments.files import read_array
-from unveil.instruments.registry import System
+from unveil.instruments.registry import System, build_operator
 from unveil.operators import (
     blur,
     demosaicing,

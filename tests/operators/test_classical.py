@@ -7,10 +7,9 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from skimage.transform import iradon, radon
-from unveil.operators.build import build_operator
 
 from unveil.errors import UnveilWarning
-from unveil.instruments.registry import System
+from unveil.instruments.registry import System, build_operator
 from unveil.operators import blur, demosaicing, gaussian_kernel, inpainting, missing_box, super_resolution, tomography
 from unveil.random import make_generator
 

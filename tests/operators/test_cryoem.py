@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from unveil.operators.build import build_operator
 
 from unveil.config import parse_config
 from unveil.errors import UnveilError
 from unveil.instruments.cryoem import CryoEMSystem
 from unveil.instruments.cryoem.ctf_table import read_ctf_table
 from unveil.instruments.cryoem.operator import CUTOFF
+from unveil.instruments.registry import build_operator
 from unveil.operators import Optics, ctf, particles
 from unveil.random import make_generator, normal
 
