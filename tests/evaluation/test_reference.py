@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from unveil.problem import DENOISING
 
 from unveil.data import MemorySource
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.evaluation import check_reference, pair_by_name, reference_contradiction
-from unveil.operators import inpainting
+from unveil.noise import Gaussian
+from unveil.operators import Identity, inpainting
 from unveil.random import make_generator, normal
 
 SIGMA = 0.1
@@ -64,8 +65,8 @@ def test_some_names_of_all_are_refused():
         check_reference(named(X, "a", "b", "c"), paired)
 
 
-def contradiction(y, x, problem=DENOISING):
-    return reference_contradiction(named(y), named(x), SIGMA, problem)
+def contradiction(y, x, operator=None):
+    return reference_contradiction(Dataset(named(y), operator or Identity(), Gaussian(SIGMA)), named(x))
 
 
 @pytest.mark.parametrize("side", [16, 64])
@@ -89,8 +90,7 @@ def test_references_on_another_scale():
 @pytest.mark.parametrize("share", [0.0, 0.2])
 def test_the_measurements_are_no_references_of_themselves(share):
     y = measured(X)
-    line = reference_contradiction(named(y), named(X + (1 - share) * (y - X)), SIGMA)
-    assert "is the measurement itself, or was made from it" in line
+    assert "is the measurement itself, or was made from it" in contradiction(y, X + (1 - share) * (y - X))
 
 
 def test_references_of_something_else():
@@ -106,8 +106,8 @@ def test_references_of_something_else():
 def test_incomplete_measurements_are_compared_where_they_are_measured():
     x = images()
     keep = torch.rand(64, 64, generator=make_generator("cpu", 5)) < 0.5
-    problem = inpainting(keep)
-    y = problem.project(measured(x))
-    assert contradiction(y, x, problem) is None
-    assert "does not show" in contradiction(y, x.flip(0), problem)
-    assert "scale" in contradiction(y, 10 * x, problem)
+    operator = inpainting(keep)
+    y = operator.project(measured(x))
+    assert contradiction(y, x, operator) is None
+    assert "does not show" in contradiction(y, x.flip(0), operator)
+    assert "scale" in contradiction(y, 10 * x, operator)
