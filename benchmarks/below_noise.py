@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from common import parser, write
 from methods import METHODS, Method
 from plots import plot_below_noise
-from unveil.config import Config, load_config, parse_config, to_yaml
+from unveil.config import Config, parse_config
+from unveil.config_file import load_config, to_yaml
 from unveil.data import MemorySource, crops, open_images
 from unveil.dataset import Dataset
 from unveil.evaluation import mean_square_error, psnr

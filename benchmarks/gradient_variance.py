@@ -57,7 +57,8 @@ from torch import Tensor, nn
 
 from below_noise import in_memory, measure
 from common import parser, write
-from unveil.config import Config, load_config
+from unveil.config import Config
+from unveil.config_file import load_config
 from unveil.data import MemorySource, crops
 from unveil.dataset import Dataset
 from unveil.losses import LogUniform, Loss, Noisier, Recorruption, Stein, Supervised

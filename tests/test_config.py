@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from unveil.config import Config, Symmetry, load_config, override, parse_config, to_yaml
+from unveil.config import Config, Symmetry, parse_config
+from unveil.config_file import load_config, override, to_yaml
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.symmetry import SYMMETRIES
 

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from malformed import one_line_or_result
-from unveil.config import Config, load_config, override, parse_config, to_yaml
+from unveil.config import Config, parse_config
+from unveil.config_file import load_config, override, to_yaml
 from unveil.data import save_image
 from unveil.errors import UnveilError
 from unveil.instruments.registry import INSTRUMENTS

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from unveil.config import Config, load_config, located, parse_config, to_yaml
+from unveil.config import Config, parse_config
+from unveil.config_file import load_config, located, to_yaml
 from unveil.paths import path_keys
 
 VALUES = {

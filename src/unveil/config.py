@@ -1,15 +1,12 @@
-"""What a run is made of, as YAML: validated, with units, every key documented where it is declared.
+"""What a run is made of: validated, with units, every key documented where it is declared.
 
 A run folder keeps the configuration that made it, so this file is also its format: `version` changes whenever an old
 configuration would no longer mean the same.
 """
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from unveil.config_errors import one_line
@@ -17,11 +14,10 @@ from unveil.errors import UnveilError, warn
 from unveil.instruments.identity import Identity
 from unveil.instruments.registry import System
 from unveil.noises import GaussianNoise, NoiseSection
-from unveil.paths import FilePath, from_folder, moved, to_folder
+from unveil.paths import FilePath
 from unveil.sections import Section
-from unveil.yamls import MOST_BYTES, read_yaml
 
-__all__ = ["Config", "load_config", "located", "override", "parse_config", "to_yaml"]
+__all__ = ["Config", "parse_config"]
 
 VERSION: Literal[1] = 1
 
@@ -221,71 +217,3 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
         fits = training.model_copy(update={"warmup": training.steps})
         return config.model_copy(update={"training": fits})
     return config
-
-
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in the YAML file `path`, with `key.subkey=value` overrides (values in YAML).
-
-    Paths in the file are relative to its folder, and those in overrides to the working directory.
-    Raises UnveilError when the file is missing or not YAML, or a key or value is wrong.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnveilError(f"{path}: is not text (UTF-8); {MEND}") from None
-    except (OSError, ValueError) as error:
-        raise UnveilError(f"{path}: {getattr(error, 'strerror', None) or error}; make one with unveil init") from None
-    values = read_yaml(text, str(path), MEND)
-    if not isinstance(values, dict):
-        raise UnveilError(f"{path}: must be a mapping of keys to values; start from unveil init")
-    return parse_config(override(moved(values, Config, from_folder(path.parent)), overrides), str(path))
-
-
-MEND = "mend it, or start anew with unveil init"
-
-
-def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`values` with each `key.subkey=value` put in its place. Raises UnveilError when one is not of this form."""
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise UnveilError(f"--set {text}: write key=value, e.g. --set training.steps=500")
-        *sections, name = key.split(".")
-        place = values
-        for depth, section in enumerate(sections, 1):
-            if place.get(section) is None:
-                place[section] = {}
-            place = place[section]
-            if not isinstance(place, dict):
-                raise UnveilError(f"--set {text}: {'.'.join(sections[:depth])} has a value, not keys; leave one out")
-        place[name] = read_yaml(value, f"--set {text}", "quote it, or write it in the configuration")
-    return values
-
-
-def located(config: Config) -> Config:
-    """The configuration with absolute paths: two of the same meaning are equal, wherever each was given."""
-    return Config.model_validate(moved(config.model_dump(), Config, os.path.abspath))
-
-
-def to_yaml(config: Config, folder: Path | None = None) -> str:
-    """The configuration as YAML with each key's meaning beside it; `load_config` reads it back unchanged from `folder`.
-
-    folder: of the file that it will be, to which its paths are relative; None: the working directory.
-    """
-    lines = [f"version: {config.version}", f"seed: {config.seed}"]
-    values = config.model_dump(mode="json")
-    if folder is not None:
-        values = moved(values, Config, to_folder(folder))
-    for name in type(config).model_fields:
-        section = getattr(config, name)
-        if isinstance(section, Section):
-            lines.append(f"\n{name}:  # {(type(section).__doc__ or '').strip()}")
-            for key, field in type(section).model_fields.items():
-                text = (
-                    yaml.safe_dump(values[name][key], default_flow_style=True, width=10_000)
-                    .removesuffix("...\n")
-                    .strip()
-                )
-                lines.append(f"  {key}: {text}  # {field.description}")
-    return "\n".join(lines) + "\n"

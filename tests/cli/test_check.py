@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unveil.cli.check import run_check
-from unveil.config import load_config
+from unveil.config_file import load_config
 from unveil.errors import UnveilError
 from unveil.operators import cartesian_mask, mri
 from unveil.random import make_generator, normal

@@ -9,7 +9,7 @@ import torch
 import yaml
 from test_cli import call, refused
 
-from unveil.config import load_config
+from unveil.config_file import load_config
 from unveil.data import open_images
 from unveil.evaluation import estimate_error, psnr
 from unveil.operators import inpainting

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from unveil.cli.examples import EXAMPLES, HELDOUT
+from unveil.systems import systems
 
 from unveil.cli import main
-from unveil.cli.examples import EXAMPLES, HELDOUT
-from unveil.config import load_config
+from unveil.config_file import load_config
 from unveil.data import open_images
 from unveil.identify import Verdict
 from unveil.operators import tomography
-from unveil.systems import systems
 from unveil.training.setup import WITHOUT_ESTIMATE, open_problem, open_source
 
 TINY = ["data.validation=0.02", "training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, say
-from unveil.config import load_config, to_yaml
+from unveil.config_file import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.identify import Verdict, check_operator
 from unveil.identify.instrument import instrument_contradictions

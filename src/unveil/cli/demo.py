@@ -17,10 +17,12 @@ from unveil.cli.outputs import Results, check_free, open_results
 from unveil.cli.screen import say
 from unveil.cli.train import train_with_bar
 from unveil.cli.use import with_sets
-from unveil.config import override, parse_config, to_yaml
+from unveil.config import parse_config
+from unveil.config_file import override, to_yaml
 from unveil.data import heldout_photographs, open_images, save_image, training_photographs
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
+from unveil.idle import refuse_idle
 from unveil.noise import Gaussian
 from unveil.operators.identity import Identity
 from unveil.random import make_generator
@@ -42,7 +44,7 @@ def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bo
         "noise": {"sigma": SIGMA_N},
         "training": {"steps": STEPS},
     }
-    config = parse_config(override(defaults, sets), "--set")
+    config = refuse_idle(parse_config(override(defaults, sets), "--set"), "--set")
     call = {"command": "demo", "unveil": unveil.__version__, "config": config.model_dump(mode="json")}
     images = photographs()
     results = open_results(out, call, [name for name, _ in images], [], force=force, dry_run=dry_run)

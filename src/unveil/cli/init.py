@@ -11,7 +11,8 @@ from torch import Tensor
 from unveil.cli.init_system import KINDS, init_measurements
 from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
-from unveil.config import Config, override, parse_config, to_yaml
+from unveil.config import Config, parse_config
+from unveil.config_file import override, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.identify import (
@@ -24,6 +25,7 @@ from unveil.identify import (
 )
 from unveil.identify.channels import dependent_channels
 from unveil.identify.own_scale import own_scale
+from unveil.idle import refuse_idle
 from unveil.noise import Gaussian, estimate_common_sigma
 from unveil.training.create import noise_level, stated_noise
 from unveil.training.recipes import RECIPES
@@ -38,7 +40,7 @@ SMALLEST = 16
 def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     check_free(out, force)
     values = override({"data": {"path": data}}, sets)
-    config = parse_config(values, "--set")
+    config = refuse_idle(parse_config(values, "--set"), "--set")
     if not instrument(config).any_shape:  # its measurements need not look like images: they are not rescaled
         init_measurements(config.system.kind, data, out, sets, force)
         return

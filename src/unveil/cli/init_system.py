@@ -10,10 +10,12 @@ from torch import Tensor
 
 from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
-from unveil.config import Config, override, parse_config, to_yaml
+from unveil.config import Config, parse_config
+from unveil.config_file import override, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.identify.instrument import instrument_contradictions
+from unveil.idle import refuse_idle
 from unveil.instruments.example import HELDOUT, Example
 from unveil.instruments.instrument import USUAL, Scale, load
 from unveil.instruments.registry import INSTRUMENTS
@@ -55,7 +57,7 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         for key, (value, line) in load(instrument.complete)(system, data).items():
             system[key] = value
             say(line)
-    config = parse_config(values, "--set")
+    config = refuse_idle(parse_config(values, "--set"), "--set")
     if config.system.kind != kind:
         raise UnveilError(
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
@@ -103,7 +105,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
         "training": dict(EXAMPLE_TRAINING),
     }
     simulated = parse_config(values, kind)
-    config = parse_config(override(values, sets), "--set")
+    config = refuse_idle(parse_config(override(values, sets), "--set"), "--set")
     if measured(config) != measured(simulated):
         raise UnveilError(
             "--set: without DATA the measurements are simulated, and system, noise and data are the simulation's; give DATA, or "

@@ -8,7 +8,8 @@ from torch import nn
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
 from unveil.cli.screen import say
-from unveil.config import Config, load_config, to_yaml
+from unveil.config import Config
+from unveil.config_file import load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError, warn
 from unveil.identify import contradictions, look, mixed_types
 from unveil.progress import progress_bars, staged

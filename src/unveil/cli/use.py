@@ -10,7 +10,8 @@ import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import input_identity, source_files
-from unveil.config import Config, override, parse_config
+from unveil.config import Config, parse_config
+from unveil.config_file import override
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled

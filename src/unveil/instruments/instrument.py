@@ -31,6 +31,8 @@ class Instrument:
     level_shows: whether the noise level can be estimated from the measurements, which look like images with noise.
     same_grid: whether its images have the pixels of their measurements, and so their size and units.
     any_shape: whether its measurements may have shapes of their own.
+    sees_all: whether it leaves nothing out: its measurements are the images, of which windows can be cut.
+    scales:   whether coarser measurements are found in its measurements, `Operator.coarser`.
     complete: (keys of the section as given, the data's path) -> keys found in the data: name -> (value, a line to say).
     scale:    (section, first measurements (B, C, H, W)) -> what they tell of the section's scale, a `Scale`; None where nothing.
     check:    (section, source): raises UnveilError where files of measurements are not of this instrument.
@@ -47,6 +49,8 @@ class Instrument:
     level_shows: bool = True
     same_grid: bool = False
     any_shape: bool = False
+    sees_all: bool = False
+    scales: bool = False
     complete: Name | None = None
     scale: Name | None = None
     check: Name | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unveil.config import to_yaml
+from unveil.config_file import to_yaml
 from unveil.data import atomic_write
 from unveil.records import read_json
 from unveil.report.pictures import training_curves

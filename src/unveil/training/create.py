@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 import unveil
-from unveil.config import Config, located, to_yaml
+from unveil.config import Config
+from unveil.config_file import located, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.identify import look, see

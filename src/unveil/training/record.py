@@ -6,7 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import unveil
-from unveil.config import Config, load_config, parse_config
+from unveil.config import Config, parse_config
+from unveil.config_file import load_config
 from unveil.errors import UnveilError
 from unveil.identify import Seen
 from unveil.noise import NOISES, Noise

@@ -21,4 +21,6 @@ INSTRUMENT = Instrument(
     build="unveil.instruments.identity.build:identity",
     same_grid=True,
     any_shape=True,
+    sees_all=True,
+    scales=True,
 )

@@ -67,5 +67,6 @@ INSTRUMENT = Instrument(
     level_shows=False,
     scale="unveil.instruments.interferometry.observations:find_scale",
     check="unveil.instruments.interferometry.observations:check_source",
+    scales=True,
 )
 """Turned images are seen at other points (u, v)."""

@@ -40,5 +40,6 @@ INSTRUMENT = Instrument(
     level_shows=False,
     complete="unveil.instruments.mri.inside:complete",
     doubts="unveil.instruments.mri.kspace:doubts",
+    scales=True,
 )
 """Of what an accelerated scan leaves out only what other turns saw is taught, and f is shown all columns."""

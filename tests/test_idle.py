@@ -1,0 +1,91 @@
+"""A key that does nothing is refused with the reason, and is not written."""
+
+import pytest
+
+from unveil.config import parse_config
+from unveil.config_file import load_config, override, to_yaml
+from unveil.errors import UnveilError
+from unveil.idle import RULES, idle_keys, refuse_idle
+from unveil.instruments.registry import INSTRUMENTS
+
+SYSTEMS = {
+    "identity": {},
+    "inpainting": {"mask": "mask.npy"},
+    "mri": {"mask": "mask.npy"},
+}
+
+
+def config(kind="identity", *sets, noise=None):
+    values = {"data": {"path": "y"}, "system": {"kind": kind, **SYSTEMS[kind]}, "noise": noise or {"sigma": 0.1}}
+    return parse_config(override(values, sets), "test")
+
+
+IDLE = [
+    ("identity", ("risk.symmetry=[rotate]",), "identity leaves nothing out"),
+    ("identity", ("risk.equivariance=1",), "identity leaves nothing out"),
+    ("identity", ("risk.seen=true",), "identity leaves nothing out"),
+    ("identity", ("risk.hidden=0.4",), "identity leaves nothing out"),
+    ("identity", ("risk.recipe=sure", "risk.near=0.1"), "risk.recipe = sure does not read it; default does"),
+    ("identity", ("risk.recipe=sure", "risk.renormalized=0.1"), "risk.recipe = sure does not read it; default does"),
+    ("identity", ("risk.recipe=sure", "risk.dilation=[1,2]"), "default, ambient do"),
+    ("identity", ("risk.recipe=consistency", "risk.levels=[1,2]"), "risk.recipe = consistency does not read it"),
+    ("inpainting", ("risk.dilation=[1,2]",), "measurements by inpainting have no coarser ones"),
+    ("inpainting", ("risk.equivariance=0", "risk.seen=true"), "risk.equivariance is 0"),
+    ("inpainting", ("risk.recipe=measured", "risk.hidden=0.4"), "risk.recipe = measured does not read it"),
+    ("inpainting", ("training.crop=16",), "learned from whole"),
+    ("inpainting", ("training.augment=false",), "learned from whole"),
+    ("identity", ("estimator.prior=stationary",), "leaves nothing out that a spectrum could tell"),
+    ("identity", ("estimator.form=affine", "estimator.mean=0.2"), "estimator.form = affine has no such number"),
+    ("identity", ("estimator.form=affine", "estimator.deviation=0.2"), "estimator.form = affine has no such number"),
+    ("identity", ("estimator.form=equivariant", "estimator.iterations=2"), "has no such number"),
+    ("identity", ("refine.steps=5",), "refine.rounds is 0"),
+    ("identity", ("refine.images=5",), "refine.rounds is 0"),
+    ("identity", ("refine.draw_steps=5",), "refine.rounds is 0"),
+    ("identity", ("refine.delta=0.5",), "refine.rounds is 0"),
+    ("inpainting", ("refine.rounds=1", "refine.delta=0.5"), "rounds for inpainting draw whole images"),
+    ("inpainting", ("refine.rounds=1", "sampling.gain=0.2"), "under the prior that rounds learn"),
+    ("identity", ("sampling.steps=2", "sampling.gain=0.2"), "fewer than three steps"),
+]
+
+
+@pytest.mark.parametrize(("kind", "sets", "reason"), IDLE)
+def test_a_key_that_does_nothing_is_refused_with_the_reason(kind, sets, reason):
+    key, _, value = sets[-1].partition("=")
+    with pytest.raises(UnveilError) as error:
+        refuse_idle(config(kind, *sets), "unveil.yaml")
+    text = str(error.value)
+    assert text.startswith(f"unveil.yaml: {key} = ")
+    assert "does nothing" in text
+    assert reason in text
+    assert "\n" not in text
+    without = config(kind, *sets[:-1])
+    assert refuse_idle(without, "unveil.yaml") == without
+
+
+def test_every_rule_has_a_case():
+    assert {sets[-1].partition("=")[0] for _, sets, _ in IDLE} == set(RULES)
+
+
+@pytest.mark.parametrize("kind", INSTRUMENTS)
+def test_the_settings_of_every_instrument_are_accepted(kind):
+    """Also those that another recipe does not read: nobody chose them."""
+    settings = {section: dict(keys) for section, keys in INSTRUMENTS[kind].settings.items()}
+    for recipe in ("default", "measured", "ambient"):
+        given = {**settings, "risk": {**settings.get("risk", {}), "recipe": recipe}}
+        section = INSTRUMENTS[kind].section.model_construct(kind=kind)
+        values = parse_config({"data": {"path": "y"}, "noise": {"sigma": 0.1}, **given}, "test")
+        refuse_idle(values.model_copy(update={"system": section}), "test")
+
+
+@pytest.mark.parametrize("kind", SYSTEMS)
+def test_what_does_nothing_is_not_written_and_what_is_written_reads_the_same(kind, tmp_path):
+    chosen = config(kind)
+    text = to_yaml(chosen, tmp_path)
+    for key in idle_keys(chosen):
+        section, name = key.split(".")
+        below = text.split(f"\n{section}:")[1].split("\n\n")[0]
+        assert f"\n  {name}: " not in below
+    (tmp_path / "unveil.yaml").write_text(text)
+    assert load_config(tmp_path / "unveil.yaml").model_dump(exclude={"data", "system"}) == chosen.model_dump(
+        exclude={"data", "system"}
+    )
