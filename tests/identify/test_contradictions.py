@@ -14,6 +14,7 @@ from unveil.identify.blocks import HIGH, MID, coefficients, median_variance
 from unveil.identify.brightness import noise_growth
 from unveil.identify.channels import dependent_channels
 from unveil.identify.look import look
+from unveil.noise import Gaussian, Poisson
 from unveil.random import make_generator, normal
 
 NAMES = ("camera", "coins", "moon", "grass")
@@ -56,7 +57,7 @@ def test_photographs_in_white_noise_contradict_nothing(sigma, colour, eight_bits
     images = noisy(sigma, 1, colour)
     if eight_bits:
         images = {name: (255 * y.clamp(0, 1)).round() / 255 for name, y in images.items()}
-    assert contradictions(images, sigma) == []
+    assert contradictions(images, Gaussian(sigma)) == []
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,19 @@ def test_the_levels_are_those_of_the_counts():
         assert level == pytest.approx((m * 4095) ** 0.5 / 4095, rel=0.15)
 
 
+@pytest.mark.parametrize("peak", [20, 200])
+def test_counts_of_a_gain(peak):
+    """What was counted contradicts nothing; another gain, an offset taken off twice and read noise are told."""
+    gain = 1 / 4095
+    assert contradictions(counts(peak), Poisson(gain)) == []
+    (line,) = contradictions({name: 4 * y for name, y in counts(peak).items()}, Poisson(gain))
+    assert "photons of this noise.gain would have" in line
+    (line, *_) = contradictions(counts(peak, offset=-peak // 2), Poisson(gain))
+    assert "of the values are negative" in line
+    (line, *_) = contradictions({name: y + 0.4 * gain for name, y in counts(peak).items()}, Poisson(gain))
+    assert "no whole number of photons" in line
+
+
 def test_noise_of_different_levels():
     (line,) = contradictions(noisy([0.05, 0.05, 0.2, 0.05]))
     assert "levels differ" in line
@@ -87,8 +101,8 @@ def test_noise_of_different_levels():
 
 def test_a_level_that_is_not_the_stated_one():
     images = noisy(0.1)
-    assert contradictions(images, 0.12) == []
-    (line,) = contradictions(images, 0.3)
+    assert contradictions(images, Gaussian(0.12)) == []
+    (line,) = contradictions(images, Gaussian(0.3))
     assert "0.1, and 0.3 is what is stated" in line
 
 

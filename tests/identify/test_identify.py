@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from problems import (
+from known import (
     columns,
     microscope,
     mirrored,
@@ -14,19 +14,18 @@ from problems import (
     telescope,
     turned,
 )
-from unveil.problem import DENOISING, Problem, Several
 
 from unveil.errors import UnveilError
-from unveil.identify import TOLERANCE, check_problem, commutes, equivariance_gap, hidden_frequencies, name_hidden
+from unveil.identify import TOLERANCE, check_operator, commutes, equivariance_gap, hidden_frequencies, name_hidden
 from unveil.instruments.cryoem.ctf import Optics
-from unveil.operators import cartesian_mask, ctf, inpainting, mri, random_mask, tomography
+from unveil.operators import Identity, Operator, cartesian_mask, ctf, inpainting, mri, random_mask, tomography
 from unveil.random import make_generator
 from unveil.symmetry import Rotate, make_symmetry
 
 
-def judge(problem, *symmetries, **options):
+def judge(operator, *symmetries, **options):
     symmetry = make_symmetry(symmetries) if symmetries else None
-    return check_problem(problem, symmetry, generator=make_generator("cpu", 0), **options)
+    return check_operator(operator, symmetry, generator=make_generator("cpu", 0), **options)
 
 
 def hidden_set(verdict):
@@ -43,18 +42,18 @@ def holes(request):
 
 
 def test_inpainting_alone(holes):
-    mask, problem = holes
-    verdict = judge(problem)
+    mask, operator = holes
+    verdict = judge(operator)
     missing = int((~mask).sum())
     assert not verdict.learnable
-    assert verdict.seen.hidden == missing * problem.image_shape[0]
+    assert verdict.seen.hidden == missing * operator.image_shape[0]
     assert torch.equal(verdict.seen.pixels > 0.5, ~mask)
     assert name_hidden(verdict.seen) == f"{missing} of 64 pixels"
     assert f"never seen: {missing} of 64 pixels" in verdict.reasons
     assert verdict.text.startswith("cannot: ")
     assert "add shift or" in verdict.what_to_change[0]
-    assert verdict.measured == int(mask.sum()) * problem.image_shape[0]
-    assert verdict.needed == 64 * problem.image_shape[0]
+    assert verdict.measured == int(mask.sum()) * operator.image_shape[0]
+    assert verdict.needed == 64 * operator.image_shape[0]
     assert any("are less than" in reason for reason in verdict.reasons)
 
 
@@ -256,7 +255,7 @@ def test_exchangeable_pixels():
 
 @pytest.mark.parametrize("symmetries", [(), ("shift",), ("rotate",)])
 def test_denoising(symmetries):
-    verdict = judge(DENOISING, *symmetries, image_shape=(1, 8, 8))
+    verdict = judge(Identity(), *symmetries, image_shape=(1, 8, 8))
     assert verdict.learnable
     assert "A alone sees 64 of 64" in verdict.text
 
@@ -283,22 +282,24 @@ def test_the_mean_of_complex_images():
 
 @pytest.mark.parametrize("noise", ["uniform", "two-valued"])
 def test_noise_that_cannot_be_undone(noise):
-    verdict = judge(DENOISING, image_shape=(1, 8, 8), noise=noise)
+    verdict = judge(Identity(), image_shape=(1, 8, 8), noise=noise)
     assert not verdict.learnable
     assert verdict.text.startswith(f"cannot: {noise} noise hides")
     assert "Gaussian or Poisson" in verdict.what_to_change[0]
-    assert judge(DENOISING, image_shape=(1, 8, 8), noise="poisson").learnable
+    assert judge(Identity(), image_shape=(1, 8, 8), noise="poisson").learnable
 
 
 def test_a_wrong_adjoint_ends_the_check():
-    class Wrong:
-        def A(self, x):
+    class Wrong(Operator):
+        image_shape = measurement_shape = (1, 8, 8)
+
+        def _apply(self, x):
             return x
 
-        def A_adjoint(self, y):
+        def _adjoint(self, y):
             return 2 * y
 
-    verdict = judge(Problem(Wrong(), None, (1, 8, 8), (1, 8, 8)), "shift")
+    verdict = judge(Wrong(), "shift")
     assert not verdict.learnable
     assert "adjoint is wrong" in verdict.text
     assert verdict.seen is None
@@ -306,11 +307,11 @@ def test_a_wrong_adjoint_ends_the_check():
 
 def test_what_cannot_be_checked():
     with pytest.raises(UnveilError, match="image_shape"):
-        judge(DENOISING)
+        judge(Identity())
     with pytest.raises(UnveilError, match="noise family"):
-        judge(DENOISING, image_shape=(1, 8, 8), noise="pink")
+        judge(Identity(), image_shape=(1, 8, 8), noise="pink")
     with pytest.raises(UnveilError, match="square"):
-        judge(DENOISING, "quarter", image_shape=(1, 8, 9))
+        judge(Identity(), "quarter", image_shape=(1, 8, 9))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e4])
@@ -322,8 +323,8 @@ def test_units_do_not_matter(scale):
 
 def test_the_verdict_is_that_of_the_generator_and_draws_nothing_else():
     state = torch.get_rng_state()
-    problem = multiplier(columns(16, -1, 0, 1, 4))
-    first, again = judge(problem, "rotate"), judge(problem, "rotate")
+    operator = multiplier(columns(16, -1, 0, 1, 4))
+    first, again = judge(operator, "rotate"), judge(operator, "rotate")
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first.seen.eigenvalues, again.seen.eigenvalues)
     assert first.gaps == again.gaps
@@ -341,9 +342,16 @@ def test_figures_are_json():
 # --- the noise level
 
 
-def noisy(problem, x, sigma):
-    u = problem.predict(x)
-    return u + problem.project(sigma * torch.randn(u.shape, generator=make_generator("cpu", 7)))
+def noisy(operator, x, sigma):
+    u = operator.A(x)
+    return u + operator.project(sigma * torch.randn(u.shape, generator=make_generator("cpu", 7)))
+
+
+def every_frequency(side):
+    """A Fourier transform without a mask."""
+    operator = multiplier(torch.ones(side, side))
+    operator.measured = None
+    return operator
 
 
 def smooth(channels=1, side=64):
@@ -352,9 +360,9 @@ def smooth(channels=1, side=64):
 
 
 @pytest.mark.parametrize("declared", [0.1, 0.05, 0.2])
-@pytest.mark.parametrize("problem", [DENOISING, microscope(64, 5e3)])
-def test_the_declared_level_is_compared_with_the_data(problem, declared):
-    verdict = judge(problem, y=noisy(problem, smooth(), 0.1), sigma=declared)
+@pytest.mark.parametrize("operator", [Identity(), microscope(64, 5e3)])
+def test_the_declared_level_is_compared_with_the_data(operator, declared):
+    verdict = judge(operator, y=noisy(operator, smooth(), 0.1), sigma=declared)
     assert verdict.sigma_found == pytest.approx(0.1, rel=0.06)
     wrong = any("not" in reason and "declared" in reason for reason in verdict.reasons)
     assert wrong == (declared != 0.1)
@@ -362,16 +370,16 @@ def test_the_declared_level_is_compared_with_the_data(problem, declared):
 
 
 @pytest.mark.parametrize(
-    ("problem", "why"),
+    ("operator", "why"),
     [
         (inpainting(random_mask(32, 32, 0.5, make_generator("cpu", 1))), "entries are missing"),
         (telescope(16, (4, 0), (0, 2)), "smaller than 16 x 16"),
-        (Problem(multiplier(torch.ones(32, 32)).operator, None, (1, 32, 32), (2, 32, 32)), "do not look like images"),
+        (every_frequency(32), "do not look like images"),
     ],
 )
-def test_the_level_is_not_looked_for_where_it_cannot_be_found(problem, why):
-    y = noisy(problem, torch.rand(4, *problem.image_shape, generator=make_generator("cpu", 1)), 0.1)
-    verdict = judge(problem, y=y, sigma=0.1)
+def test_the_level_is_not_looked_for_where_it_cannot_be_found(operator, why):
+    y = noisy(operator, torch.rand(4, *operator.image_shape, generator=make_generator("cpu", 1)), 0.1)
+    verdict = judge(operator, y=y, sigma=0.1)
     assert verdict.sigma_found is None
     assert any(why in reason for reason in verdict.reasons)
 
@@ -381,6 +389,6 @@ def test_several_operators_need_no_list_of_all_pairs():
     h = torch.ones(3000, 8, 8)
     h[::2, :, 4] = 0
     h[1::2, :, 3] = 0
-    problem = multiplier(h)
-    assert isinstance(problem, Several)
-    assert judge(problem).learnable
+    operator = multiplier(h)
+    assert operator.count == 3000
+    assert judge(operator).learnable

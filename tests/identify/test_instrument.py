@@ -24,9 +24,9 @@ def images(count=4, side=SIDE):
     return (0.5 + smooth / smooth.std() / 6).clamp(0, 1) * body
 
 
-def lines(kind, y, problem, sigma=SIGMA):
+def lines(kind, y, operator, sigma=SIGMA):
     source = MemorySource({str(i): one for i, one in enumerate(y)})
-    return instrument_contradictions(kind, source, problem, sigma)
+    return instrument_contradictions(kind, source, operator, sigma)
 
 
 def noisy(clean, sigma=SIGMA):
@@ -43,7 +43,7 @@ def k_space():
     """Fully sampled, of one coil, with a little phase."""
     x = images()
     full = mri(torch.ones(SIDE, SIDE, dtype=torch.bool))
-    return noisy(full.predict(torch.cat([x, 0.1 * x], 1)))
+    return noisy(full.A(torch.cat([x, 0.1 * x], 1)))
 
 
 # --- masks
@@ -126,8 +126,8 @@ def test_nan_where_the_mask_says_measured():
 def test_where_the_zero_frequency_is(axes, said, masked):
     y = torch.fft.ifftshift(k_space(), dim=axes) if axes else k_space()
     mask = torch.fft.ifftshift(COLUMNS, dim=axes) if axes else COLUMNS
-    problem = mri(mask if masked else COLUMNS)
-    found = [line for line in lines("mri", y * mask if masked else y, problem) if "zero frequency in the" in line]
+    operator = mri(mask if masked else COLUMNS)
+    found = [line for line in lines("mri", y * mask if masked else y, operator) if "zero frequency in the" in line]
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
 
@@ -144,8 +144,8 @@ def test_a_level_ten_times_wrong_shows_in_the_corners(times, said):
 def test_images_that_reach_the_corners_hide_the_level():
     full = mri(torch.ones(SIDE, SIDE, dtype=torch.bool))
     x = images()
-    assert lines("mri", noisy(full.predict(torch.cat([x, x], 1)), 1e-3), full, 1e-3) == []
-    white = full.predict(torch.randn(4, 2, SIDE, SIDE, generator=make_generator("cpu", 7)))
+    assert lines("mri", noisy(full.A(torch.cat([x, x], 1)), 1e-3), full, 1e-3) == []
+    white = full.A(torch.randn(4, 2, SIDE, SIDE, generator=make_generator("cpu", 7)))
     assert lines("mri", white, full, 0.1) == []
 
 
@@ -154,14 +154,14 @@ def test_images_that_reach_the_corners_hide_the_level():
 
 @pytest.mark.parametrize("angles", [12, 48, 100])
 def test_exchanged_axes_of_sinograms(angles):
-    problem = tomography(torch.arange(angles) * 180 / angles, SIDE, SIDE)
-    y = noisy(problem.predict(images()))
-    assert lines("tomography", y, problem) == []
+    operator = tomography(torch.arange(angles) * 180 / angles, SIDE, SIDE)
+    y = noisy(operator.A(images()))
+    assert lines("tomography", y, operator) == []
     (line,) = lines("tomography", y.mT, tomography(torch.arange(SIDE) * 180 / SIDE, angles))
     assert "axes seem to be exchanged" in line
     assert "--set data.axes=NWH" in line
 
 
 def test_sinograms_of_noise_have_no_axes():
-    problem = tomography(torch.arange(12.0), SIDE, SIDE)
-    assert lines("tomography", noisy(torch.zeros(4, 1, SIDE, 12)), problem) == []
+    operator = tomography(torch.arange(12.0), SIDE, SIDE)
+    assert lines("tomography", noisy(torch.zeros(4, 1, SIDE, 12)), operator) == []

@@ -4,12 +4,11 @@ import math
 
 import pytest
 import torch
-from unveil.problem import DENOISING
 
 from unveil.errors import UnveilError
 from unveil.identify.bound import least_measurements, measured_entries
 from unveil.identify.noise import FAMILIES, first_zero, noise_family
-from unveil.operators import inpainting
+from unveil.operators import Identity, inpainting
 from unveil.random import make_generator, normal
 
 N = 400_000
@@ -79,4 +78,4 @@ def test_measured_entries():
     mask[0, 0] = mask[1, :2] = mask[2, 0, 0] = 1
     assert measured_entries(inpainting(mask[0], 2), (2, 4, 5)) == 10
     assert measured_entries(inpainting(mask), (1, 4, 5)) == 10
-    assert measured_entries(DENOISING, (3, 4, 5)) == 60
+    assert measured_entries(Identity(), (3, 4, 5)) == 60

@@ -27,6 +27,7 @@ from unveil.operators import (
     uv_track,
 )
 from unveil.operators.beside import Beside
+from unveil.operators.physics import Physics
 from unveil.random import make_generator, normal
 from unveil.symmetry import Flip, Rotate, Shift, Symmetry
 
@@ -46,6 +47,13 @@ PARTICLES = Optics(4.0, 300.0, 2.7, 0.1, torch.linspace(9e3, 24e3, 5), defocus_v
 def masks(height: int, width: int) -> torch.Tensor:
     """(5, height, width)."""
     return torch.rand(5, height, width, generator=make_generator("cpu", 2)) < 0.7
+
+
+def physics() -> Physics:
+    import deepinv
+
+    mask = random_mask(8, 10, 0.7, make_generator("cpu", 7)).float()
+    return Physics(deepinv.physics.Inpainting((2, 8, 10), mask=mask), (2, 8, 10))
 
 
 def turned(operator: Operator, symmetry: Symmetry, count: int) -> Turned:
@@ -92,6 +100,7 @@ CASES: dict[str, Callable[[], Operator]] = {
     "interferometry, more pixels than its vectors": lambda: without_vectors(
         interferometry(uv_track(STATIONS, **TRACK), 8, 80.0)
     ),
+    "deepinv's physics": physics,
     "turned, one turn": lambda: turned(blur(gaussian_kernel(1.0), 9, 9), Rotate(), 1),
     "turned, a turn and a mask per image": lambda: turned(inpainting(masks(8, 10)), Flip(), 5),
     "turned, one turn and a defocus per image": lambda: turned(particles((9, 9), PARTICLES), Shift(), 1),

@@ -13,7 +13,7 @@ HIDDEN = pytest.mark.parametrize("hidden", [False, True])
 GAMMA = [(1.0, 10.0, 1e4), (100.0, 1e4, 1.0)]
 """Of three samples, in units in which the largest singular value is 1."""
 
-WITHOUT_EIGENVALUES = ("tomography", "mri, several coils", "beside", "interferometry, more pixels")
+WITHOUT_EIGENVALUES = ("tomography", "mri, several coils", "beside", "interferometry, more pixels", "deepinv")
 PROJECTING = ("identity", "inpainting", "demosaicing", "mri, one", "turned, a turn and a mask")
 """A^T M A has known eigenvalues whichever entries M hides. Those of an interferometer are not, but its inverse is."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unveil.errors import UnveilError
 from unveil.linalg import solve, spectral_norm
@@ -216,5 +216,7 @@ class Operator(ABC):
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """`value` on the device, if it has one."""
+    """`value` on the device, if it has one. A module, which would move itself, stays where others have it."""
+    if isinstance(value, nn.Module) and any(t.to(device) is not t for t in value.state_dict(keep_vars=True).values()):
+        return copy.deepcopy(value).to(device)
     return value.to(device) if isinstance(value, Tensor | Operator) else value

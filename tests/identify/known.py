@@ -1,38 +1,34 @@
-"""Small problems whose answer is known by reasoning."""
+"""Small operators whose answer is known by reasoning."""
 
 import math
 
 import torch
-from unveil.problem import Problem, Several
 
 from unveil.instruments.interferometry.operator import MICROARCSECOND
-from unveil.operators import Coverage, Optics, interferometry, particles
+from unveil.operators import Coverage, Operator, Optics, interferometry, particles
 
 
-class Multiplier:
-    """y = h F x as two channels, F the unitary Fourier transform of real images (B, 1, N, N), h (1 or B, N, N) real."""
+class Multiplier(Operator):
+    """y = h F x as two channels, F the unitary Fourier transform of real images (B, 1, N, N), h (1 or K, N, N) real."""
+
+    rows = ("measured", "h")
 
     def __init__(self, h):
-        self.h = h
+        side = h.shape[-1]
+        self.h, self.measured = h, (h != 0)[:, None]
+        self.image_shape, self.measurement_shape = (1, side, side), (2, side, side)
 
-    def A(self, x):
+    def _apply(self, x):
         f = torch.fft.fft2(x[:, 0], norm="ortho") * self.h.to(x)
         return torch.stack([f.real, f.imag], 1)
 
-    def A_adjoint(self, y):
+    def _adjoint(self, y):
         return torch.fft.ifft2(torch.complex(y[:, 0], y[:, 1]) * self.h.to(y), norm="ortho").real[:, None]
 
 
 def multiplier(h):
-    """The problem of one multiplier (N, N), or of several (K, N, N)."""
-    if h.ndim == 3:
-        return Several({"h": h}, lambda h: _multiplier(h))
-    return _multiplier(h[None])
-
-
-def _multiplier(h):
-    side = h.shape[-1]
-    return Problem(Multiplier(h), (h != 0)[:, None], (1, side, side), (2, side, side))
+    """The operator of one multiplier (N, N), or of several (K, N, N)."""
+    return Multiplier(h if h.ndim == 3 else h[None])
 
 
 def wave_numbers(side):
@@ -54,7 +50,7 @@ def columns(side, *chosen):
 def telescope(side, *points):
     """An interferometer that samples the points (u, v), in cycles per image of `side` pixels."""
     u, v = torch.tensor(points, dtype=torch.float64).T
-    return interferometry(Coverage(u, v, torch.ones(len(u))), side, 1 / MICROARCSECOND)[0]
+    return interferometry(Coverage(u, v, torch.ones(len(u))), side, 1 / MICROARCSECOND)
 
 
 def microscope(side, *defoci):
