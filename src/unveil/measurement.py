@@ -25,6 +25,17 @@ class Measurement:
     y:        (B, *measurement), floating point; what is not measured becomes zero.
     operator: A, of all or of each of the B measurements. noise: of its measured entries, the same.
     m[rows] slices all three together.
+
+    >>> from unveil.noise import Poisson
+    >>> from unveil.operators import Identity
+    >>> y = torch.tensor([[3.0, 0.0, 5.0], [2.0, 8.0, 2.0]])  # photons
+    >>> m = Measurement(y, Identity(), Poisson(1.0))
+    >>> view, rest = m.recorrupt(torch.tensor([0.5, 0.5]), torch.Generator().manual_seed(0))
+    >>> (view.y + rest.y) / 2  # two halves of the exposure, independent of one another
+    tensor([[3., 0., 5.],
+            [2., 8., 2.]])
+    >>> str(view.noise), len(m[:1])
+    ('gain 2', 1)
     """
 
     y: Tensor

@@ -26,7 +26,11 @@ RHO = 7.0
 
 
 def geometric(lowest: float, steps: int) -> Tensor:
-    """Return exposures (N,) in geometric progression, from 1 to lowest^-2."""
+    """Return exposures (N,) in geometric progression, from 1 to lowest^-2.
+
+    >>> geometric(0.1, 3)
+    tensor([  1.0000,  10.0000, 100.0000], dtype=torch.float64)
+    """
     return _checked(lowest, steps, lambda share: lowest**share)
 
 
