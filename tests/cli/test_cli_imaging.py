@@ -12,10 +12,12 @@ from test_cli import call, refused
 from unveil.config_file import load_config
 from unveil.data import open_images
 from unveil.evaluation import estimate_error, psnr
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
 from unveil.operators import inpainting
 from unveil.random import make_generator
 from unveil.training import open_run
-from unveil.training.setup import indices, open_problem, open_source, split
+from unveil.training.setup import indices, open_source, split
 
 SIDE, COUNT, SIGMA = 16, 3, 0.05
 SAMPLING = ("--set", "sampling.samples=2", "--set", "sampling.steps=3")
@@ -69,7 +71,7 @@ def test_the_run_folder_holds_the_system(workspace):
     assert run.config == load_config(workspace / "c.yaml")
     text = (workspace / "run" / "config.yaml").read_text()
     assert f"  mask: {workspace / 'mask.npy'}  # " in text
-    assert run.sigma_n == SIGMA
+    assert run.noise.sigma == SIGMA
 
 
 def test_dry_runs_write_nothing(workspace, tmp_path):
@@ -87,8 +89,8 @@ def test_dry_runs_write_nothing(workspace, tmp_path):
 
 def test_denoise_writes_the_estimate_through_each_measurements_own_mask(workspace, tmp_path):
     assert call("denoise", workspace / "run", workspace / "y.npy", "--out", tmp_path)[0] == 0
-    problem = inpainting(torch.from_numpy(np.load(workspace / "mask.npy")))
-    f, source = open_run(workspace / "run").estimator(problem), open_images(workspace / "y.npy")
+    operator = inpainting(torch.from_numpy(np.load(workspace / "mask.npy")))
+    f, source = open_run(workspace / "run").estimator(operator), open_images(workspace / "y.npy")
     names = ["unveil-output.json", "y.npy", *(f"y_{i:04d}.png" for i in range(COUNT))]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     estimates = torch.from_numpy(np.load(tmp_path / "y.npy"))[:, None]
@@ -96,7 +98,8 @@ def test_denoise_writes_the_estimate_through_each_measurements_own_mask(workspac
         estimate = estimates[i]
         with torch.no_grad():
             right, wrong = (
-                f(source.read(i)[None], SIGMA, problem.at(torch.tensor([k])))[0] for k in (i, (i + 1) % COUNT)
+                f(Measurement(source.read(i)[None], operator.select(torch.tensor([k])), Gaussian(SIGMA)))[0]
+                for k in (i, (i + 1) % COUNT)
             )
         torch.testing.assert_close(estimate, right, rtol=0, atol=1e-5)
         assert (estimate - wrong).abs().max() > 0.05
@@ -132,12 +135,9 @@ def test_evaluate_and_report_on_the_held_out_measurement(workspace):
     record = json.loads((run.folder / "evaluation.json").read_text())
     ((i,), (row,)) = indices(split(open_source(run.config), run.config)[1]), record["images"]
     assert i > 0, "not the first, or its mask could be another's unseen"
-    source = open_source(run.config)
-    assert row["name"] == source.name(i)
-    part = open_problem(run.config, source).at(torch.tensor([i]))
-    estimated = estimate_error(
-        run.estimator(part), source.read(i)[None], SIGMA, make_generator("cpu", 0, 0), problem=part
-    )
+    held_out = run.measurements()[1]
+    assert row["name"] == held_out.source.name(0) == open_source(run.config).name(i)
+    estimated = estimate_error(run.estimator(held_out.operator), held_out[0], make_generator("cpu", 0, 0))
     assert row["psnr_estimate"] == pytest.approx(psnr(float(estimated)), abs=0.05), "through its own mask"
     assert row["psnr_hidden"] is None or math.isfinite(row["psnr_hidden"])
     assert row["psnr_mmse"] is None
@@ -222,7 +222,7 @@ def test_unknown_kinds_and_keys(workspace, tmp_path):
 
 def test_settings_that_do_not_suit_the_system(workspace, tmp_path):
     assert "noise.sigma" in train_refused(workspace, tmp_path, "noise.sigma=estimate")
-    assert "risk.recipe = nsure" in train_refused(workspace, tmp_path, "risk.recipe=nsure")
+    assert "preconditioned" in train_refused(workspace, tmp_path, "estimator.form=equivariant")
     assert "'turn'" in train_refused(workspace, tmp_path, "risk.symmetry=[turn]")
 
 

@@ -112,7 +112,8 @@ def test_measurements_that_are_gone_take_their_masks_along(tmp_path):
     masks = torch.rand(5, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.3
     np.save(tmp_path / "masks.npy", masks.numpy())
     system = {"kind": "inpainting", "mask": str(tmp_path / "masks.npy")}
-    run = create_run(tmp_path / "run", configure(data, system=system, noise={"sigma": SIGMA}))
+    config = configure(data, system=system, noise={"sigma": SIGMA}, training={"crop": 32})
+    run = create_run(tmp_path / "run", config)
     (data / "m1.tif").unlink()
     with pytest.warns(UnveilWarning, match=r"m1\.tif"):
         parts = run.measurements()

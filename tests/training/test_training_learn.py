@@ -149,7 +149,7 @@ def test_rounds_draw_at_most_as_many_images_as_they_should_with_their_masks(imag
 
     monkeypatch.setattr(LEARN, "train", lambda estimator, *arguments, **options: estimator)
     monkeypatch.setattr(LEARN, "draw_images_of", capture)
-    config = masked.configure(data, refine={"rounds": 1, "images": images, "draw_steps": 2})
+    config = masked.configure(data, refine={"rounds": 1, "images": images, "draw_steps": 2}, sampling={"gain": "fit"})
     with pytest.raises(Stop):
         train_run(create_run(tmp_path / "run", config), device="cpu")
     (measurements,) = given

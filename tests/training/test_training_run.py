@@ -105,6 +105,24 @@ def test_create_run_estimates_sigma_and_records_what_it_was_made_of(tmp_path):
     assert sorted(p.name for p in run.folder.iterdir()) == [".lock", "config.yaml", "data.json", "run.json"]
 
 
+def test_what_does_nothing_and_what_does_not_fit_is_refused_before_there_is_a_folder(data, masked_data, tmp_path):
+    counts = counted(tmp_path / "counts", estimator={"form": "affine"})
+    for config, words in [
+        (
+            masked.configure(masked_data, training={"crop": 8}),
+            "training.crop = 8 does nothing: measurements by inpainting",
+        ),
+        (configure(data, refine={"steps": 7}), "refine.steps = 7 does nothing: refine.rounds is 0; leave it out"),
+        (
+            masked.configure(masked_data, estimator={"form": "equivariant"}),
+            "estimator.form = equivariant is for complete",
+        ),
+        (counts, "estimator.form = affine is for complete"),
+    ]:
+        assert words in refused(create_run, tmp_path / "run", config)
+        assert not (tmp_path / "run").exists()
+
+
 def test_stated_sigma_is_kept(data, tmp_path):
     run = create_run(tmp_path / "run", configure(data, noise={"sigma": 0.2}))
     assert run.noise.sigma == 0.2
@@ -242,7 +260,8 @@ def counted(folder, **sections):
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
     """The gain is in the numbers of the files; the noise, the network's map of it, batches, rounds and validation follow."""
-    config = counted(tmp_path / "data", refine={"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2})
+    refine = {"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2} if rounds else {}
+    config = counted(tmp_path / "data", refine=refine)
     run = create_run(tmp_path / "run", config)
     assert str(run.noise) == "gain 0.04"
     assert isinstance(run.noise, Poisson)

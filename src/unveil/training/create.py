@@ -20,6 +20,7 @@ from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.identify import look, see
 from unveil.identify.instrument import instrument_contradictions
+from unveil.idle import refuse_idle
 from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
@@ -34,7 +35,7 @@ from unveil.training.recipes import make_loss
 from unveil.training.record import FORMAT, difference
 from unveil.training.room import check_room
 from unveil.training.run import Run, check_name, open_run
-from unveil.training.setup import instrument, open_measurements, possible_scales
+from unveil.training.setup import check_form, instrument, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
 __all__ = ["create_run", "find_noise", "noise_level", "recorded", "save_run", "stated_noise"]
@@ -56,10 +57,13 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     if (folder / "run.json").is_file():
         return _open_same(folder, config)
     _check_free(folder, config)
+    refuse_idle(config, "the configuration")
     source, operator = open_measurements(config)
+    # what cannot be made is refused here, before there is a folder
     check_room(config, source.channels, operator.image_shape)
-    make_loss(config.risk)  # one that cannot be made is refused here, before there is a folder
+    make_loss(config.risk)
     noise = find_noise(config, source, operator)
+    check_form(config, operator, type(noise))
     if operator.unseen:
         level = noise_level(noise)
         for line in instrument_contradictions(config.system.kind, source, operator, level):

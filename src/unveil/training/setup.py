@@ -17,7 +17,7 @@ from unveil.operators.base import Operator
 from unveil.random import make_generator
 
 __all__ = [
-    "build_estimator", "indices", "instrument", "open_measurements", "open_operator", "open_source", "possible_scales",
+    "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source", "possible_scales",
     "signal_mean", "split",
 ]  # fmt: skip
 
@@ -35,10 +35,7 @@ def build_estimator(
     shape = operator.image_shape
     colours = channels if shape is None else shape[0]
     if form.form in WRAPPED and backbone is None:
-        if operator.unseen or not noise.additive:
-            raise UnveilError(
-                f"estimator.form = {form.form} is for complete images in noise that their brightness does not change; use preconditioned"
-            )
+        check_form(config, operator, noise)
         with _seeded(config):
             return WRAPPED[form.form](colours, form.widths, form.blocks)
     mean = signal_mean(config)
@@ -58,6 +55,15 @@ def build_estimator(
             views=views,
             iterations=form.iterations,
             prior=prior,
+        )
+
+
+def check_form(config: Config, operator: Operator, noise: type[Noise]) -> None:
+    """Raise UnveilError for an estimator that is not of such measurements."""
+    form = config.estimator.form
+    if form in WRAPPED and (operator.unseen or not noise.additive):
+        raise UnveilError(
+            f"estimator.form = {form} is for complete images in noise that their brightness does not change; use preconditioned"
         )
 
 
