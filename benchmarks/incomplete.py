@@ -25,7 +25,7 @@ from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
-from unveil.diffusion import fit_inflation, posterior_samples, samples_under_prior
+from unveil.diffusion import HIGHEST, fit_inflation, posterior_samples, samples_under_prior
 from unveil.errors import UnveilError
 from unveil.estimators import Stationary
 from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, ssim
@@ -37,7 +37,7 @@ from unveil.random import make_generator
 from unveil.training import build_estimator, learn, make_loss, train
 from unveil.training.batches import make_batches
 from unveil.training.checkpoint import latest_checkpoint
-from unveil.training.learn import HIGHEST, open_prior
+from unveil.training.learn import open_prior
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import possible_scales, signal_mean
 from unveil.training.spectrum import learn_spectrum

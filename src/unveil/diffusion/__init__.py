@@ -13,11 +13,12 @@ from unveil.diffusion.camera import Camera
 from unveil.diffusion.consistent import ConsistentDiffusion
 from unveil.diffusion.go_on import Instrument, Progress, Same, go_on
 from unveil.diffusion.inflation import fit_inflation
-from unveil.diffusion.mmps import UnderPrior, samples_under_prior
+from unveil.diffusion.mmps import HIGHEST, UnderPrior, samples_under_prior
 from unveil.diffusion.sample import posterior_samples
 from unveil.diffusion.schedule import SCHEDULES, Schedule, geometric, karras
 
 __all__ = [
+    "HIGHEST",
     "SCHEDULES",
     "Camera",
     "ConsistentDiffusion",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
 from unveil.dataset import Dataset
-from unveil.diffusion import SCHEDULES, posterior_samples, samples_under_prior
+from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_under_prior
 from unveil.estimators import Preconditioned, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
@@ -89,9 +89,6 @@ def draw_samples(
         progress=progress,
     )
 
-
-HIGHEST = 4.0
-"""Level at which samples under a learned prior start, in deviations of the images."""
 
 PIXELS_AT_ONCE = 2**21
 """Entries denoised at once: the small UNet needs about 400 bytes for each, under 1 GiB in all."""

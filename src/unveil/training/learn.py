@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unveil.config import Config, TrainingConfig
 from unveil.data import ImageSource, atomic_write
 from unveil.dataset import Dataset
+from unveil.diffusion import HIGHEST
 from unveil.estimators import Preconditioned, UNet
 from unveil.losses import LogUniform, Loss, Simulated
 from unveil.noise.gaussian import Gaussian
@@ -29,11 +30,9 @@ from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
 from unveil.training.validation import make_validation
 
-__all__ = ["HIGHEST", "learn", "open_prior"]
+__all__ = ["learn", "open_prior"]
 
 PRIOR = "prior.safetensors"
-HIGHEST = 4
-"""Level at which a learned prior starts, in deviations of the images."""
 LOWEST = 0.08
 """The lowest level that draws train, as a multiple of the measured one."""
 
