@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from closed_forms import Matrix, bimodal, check_law, gaussian, noisy, one_gamma, repeated, signal
+from known_laws import Matrix, bimodal, check_law, gaussian, noisy, one_gamma, repeated, signal
 from scipy.stats import gamma, kstest
 
 from unveil.diffusion import Camera, geometric, go_on, karras, posterior_samples
+from unveil.errors import UnveilError
 from unveil.instruments.inpainting.operator import Inpainting
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian, Poisson
@@ -161,3 +162,40 @@ def test_at_no_exposure_a_camera_says_nothing(device, dtype):
     assert isinstance(known.operator, Beside)
     assert known.y.dtype == dtype
     torch.testing.assert_close(prior.estimate(known), prior.estimate(m))
+
+
+# --- the probability flow
+
+
+def test_the_flow_is_of_second_order_and_a_function_of_its_start(device):
+    """Of a Gaussian x_t - E[x | y] is stretched by ((c + s'^2) / (c + s^2))^(1/2), s = t^(-1/2), exactly: no noise is added on the way."""
+    c, mean = 0.09, 0.3
+    prior = gaussian([mean], [[c]]).to(device)
+    m = Measurement(torch.zeros(5, 1, dtype=torch.float64, device=device), Identity(), Gaussian(1e6))
+    camera, steps, errors = Camera(m, torch.full_like(m.y, mean)), [20, 40, 80, 160], []
+    first, last = 1.0, 1e4
+    start = camera.start(torch.full((5,), first).to(m.y), make_generator(device, 3)) - mean
+    exact = ((c + 1 / last) / (c + 1 / first)) ** 0.5 * start
+    for n in steps:
+        times = first * karras((first / last) ** 0.5, n + 1)
+        on = go_on(prior.estimate, m, times, make_generator(device, 3), instrument=camera, flow=True)
+        errors.append(float((on.operator.parts(on.y)[1] / last**0.5 - mean - exact).abs().max()))
+    assert -np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(2, abs=0.25), errors
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_the_flow_draws_from_the_posterior(name, device):
+    """25 evaluations, from levels far above the deviations on: of a variance c the start takes the share c / (c + s^2), 1% here."""
+    prior, size = signal(N).to(device), 8000
+    m = measured(BLIND[name](), prior, device)
+    many = repeated(m, size)
+    times = exposures(25, first=0.01)
+    on = go_on(prior.estimate, many, times, make_generator(device, 1), instrument=Camera(many), flow=True)
+    check_law(prior.estimate(on), prior.posterior(m), 0.03)
+
+
+def test_flows_that_are_refused(device):
+    m = noisy(torch.zeros(2, 3, device=device), 0.1)
+    for change in ({}, {"instrument": Camera(m), "inflation": 0.1}):
+        with pytest.raises(UnveilError, match="flow is for an instrument that begins with noise of its own"):
+            go_on(lambda m: m.y, m, karras(0.1, 3), make_generator(device, 0), flow=True, **change)

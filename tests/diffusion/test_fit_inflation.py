@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closed_forms import noisy, one_gamma
+from known_laws import noisy, one_gamma
 
 from unveil.diffusion import fit_inflation, geometric, go_on, posterior_samples
 from unveil.errors import UnveilError

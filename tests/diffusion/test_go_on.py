@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closed_forms import Matrix, bimodal, noisy, repeated, two_gammas
+from known_laws import Matrix, bimodal, noisy, repeated, two_gammas
 from levels import WRONG, dpm2m, uneven
 
 from unveil.diffusion import geometric, go_on, karras

@@ -14,7 +14,7 @@ For a mixture the draws are the points of a scrambled Sobol' sequence, whose err
 import numpy as np
 import pytest
 import torch
-from closed_forms import Mixture, bimodal, gaussian, noisy, one_gamma, repeated
+from known_laws import Mixture, bimodal, gaussian, noisy, one_gamma, repeated
 from levels import WRONG, dpm2m, uneven
 from scipy.fft import idct
 from scipy.stats import norm, qmc
@@ -118,14 +118,12 @@ def test_counts_go_on_as_gaussian_noise_of_their_mean_variance(count, monkeypatc
     prior = one_gamma(2.0, 1.5)
     m = Measurement(torch.tensor([[gain * count]], dtype=torch.float64), Identity(), Poisson(gain))
     f, middle = prior.estimate, float(prior.posterior(m).mean())
-    on = go_on(
-        one_gamma(2.0, 1.5).to(device).estimate, repeated(m, size).to(device), exposures, make_generator(device, 1)
-    )
+    on = go_on(prior.to(device).estimate, repeated(m, size).to(device), exposures, make_generator(device, 1))
     as_counts = lambda g: f(Measurement(g.y, Identity(), Poisson(g.noise.variance(g.y)[:, 0] / middle)))  # noqa: E731
     mean, variance = law(monkeypatch, as_counts, number(gain * count, (gain * middle) ** 0.5), exposures)
     assert float(on.y.mean()) == pytest.approx(mean, abs=4 * (variance / size) ** 0.5)
-    # the excess kurtosis of these skewed laws is below 2
-    assert float(on.y.var()) == pytest.approx(variance, rel=4 * (4 / size) ** 0.5)
+    # the excess kurtosis of these skewed laws is at most 3
+    assert float(on.y.var()) == pytest.approx(variance, rel=4 * (5 / size) ** 0.5)
 
 
 # Relative error of the variance of y_T, from t = 1 to 400, of signals of deviation `std` in noise of level 0.1, by steps.

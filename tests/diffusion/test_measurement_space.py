@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closed_forms import Matrix, Mixture, check_law, matrix, repeated, signal
+from known_laws import Matrix, Mixture, check_law, matrix, repeated, signal
 
 from unveil.diffusion import go_on, karras, posterior_samples
 from unveil.instruments.inpainting.operator import Inpainting

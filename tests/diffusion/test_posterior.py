@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from closed_forms import bimodal, check_law, correlated, noisy, one_gamma, two_gammas
+from known_laws import bimodal, check_law, correlated, noisy, one_gamma, two_gammas
 from scipy.spatial.distance import cdist
 from scipy.stats import kstest
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closed_forms import noisy, two_gammas
+from known_laws import noisy, two_gammas
 
 from unveil.diffusion import geometric, go_on, karras, posterior_samples
 from unveil.errors import UnveilError

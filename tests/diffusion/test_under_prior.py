@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closed_forms import Matrix, check_law, noisy, signal
+from known_laws import Matrix, check_law, noisy, signal
 
 from unveil.diffusion import Camera, UnderPrior, geometric, go_on, samples_under_prior
 from unveil.errors import UnveilError

@@ -27,6 +27,8 @@ class Camera:
     narrow against t^(-1/2); None: the exposures start at 0.
     """
 
+    fresh = True
+
     def __init__(self, m: Measurement, about: Tensor | None = None) -> None:
         self.m = m
         self.about = about

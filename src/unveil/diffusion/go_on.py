@@ -19,7 +19,13 @@ inequality even where its own error is right. With inflation c > 0 each step als
 y <- y + c (D - D_), which leaves the mean alone and restores the missing spread along the network's own directions. c = 0 is
 the exact sampler; `unveil.diffusion.fit_inflation` finds the c of a trained network from measurements. (ours)
 
-The instrument that goes on need not be the one that began: see `unveil.diffusion.camera`.
+The instrument that goes on need not be the one that began: see `unveil.diffusion.camera`. One that begins with noise of its own,
+from no exposure on, has a second way with the same law of y_t at every t, without further noise: the probability flow (Song et al.
+2021, https://arxiv.org/abs/2011.13456; in steps of DPM-Solver++(2M))
+
+    y_{t+dt} = r y_t + (1 - r) D~,    r = (t / (t + dt))^(1/2)
+
+nearer where evaluations are few. From y itself, where the noise of y is part of what is known, its law would be wrong.
 """
 
 from collections.abc import Callable
@@ -41,9 +47,13 @@ Progress = Callable[[int, int], object]
 
 
 class Instrument(Protocol):
-    """What goes on measuring: its noise, y_t at the first exposure, its operator B, and all that is known at exposure t."""
+    """What goes on measuring: its noise, y_t at the first exposure, its operator B, and all that is known at exposure t.
+
+    fresh: whether the noise of y_t at the first exposure is independent of m, white and Gaussian.
+    """
 
     noise: Noise
+    fresh: bool
 
     def start(self, t: Tensor, generator: torch.Generator) -> Tensor: ...
 
@@ -54,6 +64,8 @@ class Instrument(Protocol):
 
 class Same:
     """The instrument that began: B = A."""
+
+    fresh = False
 
     def __init__(self, m: Measurement) -> None:
         self.m = m
@@ -80,20 +92,26 @@ def go_on(
     *,
     inflation: float = 0.0,
     instrument: Instrument | None = None,
+    flow: bool = False,
     progress: Progress | None = None,
 ) -> Measurement:
     """Draw what is known at the last of `exposures`, given what is known at the first.
 
     f: f(m), called once for each but the last exposure. m: (B, *measurement), at exposure 1.
     exposures: t_1 < ... < t_N, (N,) or one column per sample (N, B); t_1 = 1 where the instrument is the same.
-    inflation: c >= 0, see the module. instrument: what goes on; None: the same.
+    inflation: c >= 0, see the module. instrument: what goes on; None: the same. flow: without noise, see the module.
     progress: called as progress(done, N - 1) after each step.
-    Raises UnveilError for c < 0, and for exposures that do not grow, have another shape, or start elsewhere than y.
+    Raises UnveilError for c < 0, for exposures that do not grow, have another shape, or start elsewhere than y, and for a flow
+    from y itself or with inflation.
     """
     if not inflation >= 0:
         raise UnveilError(f"inflation is {inflation}: it must be >= 0; 0 is the exact sampler")
     times = _columns(exposures, m)
     instrument = instrument or Same(m)
+    if flow and (inflation or not instrument.fresh):
+        raise UnveilError(
+            "flow is for an instrument that begins with noise of its own, such as Camera(m), and no inflation"
+        )
     y = instrument.start(times[0], generator)
     before: tuple[Tensor, Tensor] | None = None
     for done, (t, later) in enumerate(pairwise(times), start=1):
@@ -102,8 +120,10 @@ def go_on(
         ahead = now
         if before is not None:
             ahead = now + expand(h / (2 * before[1]), now) * (now - before[0])
-        z = instrument.noise.exposed(later - t).sample(ahead, generator)
-        share = expand(t / later, y)
+        if flow and bool((t > 0).all()):
+            z, share = ahead, expand((t / later).sqrt(), y)
+        else:
+            z, share = instrument.noise.exposed(later - t).sample(ahead, generator), expand(t / later, y)
         y = share * y + (1 - share) * z
         if before is not None and inflation:
             y = y + inflation * (now - before[0])

@@ -70,8 +70,11 @@ class Mixture:
     def posterior(self, m):
         """The law of x given the one measurement m."""
         assert len(m) == 1
-        log_weights, means, factors = self._laws(m)
-        return Mixture(log_weights[0].softmax(0), means[0], factors[0])
+        log_weights, means, h = self._laws(m)
+        # H^-1 = L^-T L^-1
+        return Mixture(
+            log_weights[0].softmax(0), means[0], self.factors @ torch.linalg.inv(torch.linalg.cholesky(h[0])).mT
+        )
 
     def _laws(self, m):
         y = m.y.flatten(1).double()
@@ -92,9 +95,7 @@ class Mixture:
         z = torch.einsum("bkjm,bkm->bkj", gain, r)
         evidence = r.square().sum(2) - torch.einsum("bkm,bkmj,bkj->bk", r, g, z)
         log_weights = self.weights.log() - 0.5 * (torch.logdet(h)[which] + evidence)
-        # H^-1 = L^-T L^-1
-        root = torch.linalg.inv(torch.linalg.cholesky(h)).mT
-        return log_weights, self.means + torch.einsum("knj,bkj->bkn", self.factors, z), self.factors @ root
+        return log_weights, self.means + torch.einsum("knj,bkj->bkn", self.factors, z), h
 
     def sample(self, count, *key):
         generator = make_generator(self.weights.device, *key)

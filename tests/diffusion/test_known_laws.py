@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from closed_forms import Matrix, bimodal, noisy, two_gammas
+from known_laws import Matrix, bimodal, noisy, two_gammas
 
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian, Poisson
