@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from unveil.problem import DENOISING
 
 from unveil.data import MemorySource
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.estimators import Stationary
-from unveil.operators import demosaicing, inpainting, random_mask
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian, Poisson
+from unveil.operators import Identity, demosaicing, inpainting, random_mask
 from unveil.random import make_generator, normal
-from unveil.shapes import expand
 from unveil.training.spectrum import learn_spectrum
 
 MEAN, DEVIATION = 0.4, 0.3
@@ -49,24 +50,23 @@ def test_the_posterior_is_the_closed_form(name, device):
     shape = (3, 6, 6) if name == "mosaic" else (2, 6, 6)
     prior = make_prior(device, shape)
     if name == "mask":
-        problem = inpainting(random_mask(6, 6, 0.6, make_generator("cpu", 3)).to(device), 2)
+        operator = inpainting(random_mask(6, 6, 0.6, make_generator("cpu", 3)).to(device), 2)
     else:
-        problem = demosaicing(6, 6) if name == "mosaic" else DENOISING
+        operator = demosaicing(6, 6) if name == "mosaic" else Identity()
     count = 6_000
     x = MEAN + prior.draw(torch.zeros(1, *shape, dtype=torch.float64, device=device), make_generator(device, 4))
-    u = problem.predict(x)
-    sigma = torch.tensor([0.3], dtype=torch.float64, device=device)
-    y = problem.project(u + 0.3 * normal(u, make_generator(device, 5)))
+    u = operator.A(x)
+    noise = Gaussian(torch.tensor([0.3], dtype=torch.float64, device=device))
+    m = Measurement(u + 0.3 * normal(u, make_generator(device, 5)), operator, noise)
 
-    a, s = dense(problem.predict, shape, device), dense(prior.covariance, shape, device)
+    a, s = dense(operator.A, shape, device), dense(prior.covariance, shape, device)
     gain = s @ a.mT @ torch.linalg.inv(a @ s @ a.mT + 0.09 * torch.eye(len(a)).to(a))
-    expected = MEAN + gain @ (y.flatten() - MEAN * a.sum(1))
+    expected = MEAN + gain @ (m.y.flatten() - MEAN * a.sum(1))
     covariance = s - gain @ a @ s
 
-    torch.testing.assert_close(prior.estimate(problem, y, sigma).flatten(), expected, rtol=0, atol=1e-4)
-    draws = prior.posterior_draw(
-        problem, y.expand(count, *y.shape[1:]), sigma.expand(count), make_generator(device, 6)
-    ).flatten(1)
+    torch.testing.assert_close(prior.estimate(m).flatten(), expected, rtol=0, atol=1e-4)
+    many = Measurement(m.y.expand(count, *m.y.shape[1:]), operator, noise)
+    draws = prior.posterior_draw(many, make_generator(device, 6)).flatten(1)
     error = (draws.mean(0) - expected) / (covariance.diagonal() / count).sqrt()
     assert float(error.abs().max()) < 4
     variance = draws.var(0) / covariance.diagonal()
@@ -74,25 +74,41 @@ def test_the_posterior_is_the_closed_form(name, device):
 
 
 def test_levels_are_per_sample(device):
-    prior, problem = make_prior(device, (1, 6, 6)), DENOISING
+    prior = make_prior(device, (1, 6, 6))
     y = normal(torch.zeros(6, 1, 6, 6, dtype=torch.float64, device=device), make_generator(device, 7))
-    sigma = torch.linspace(0.05, 1.0, 6, dtype=torch.float64, device=device)
-    together = prior.estimate(problem, y, sigma)
-    alone = torch.cat([prior.estimate(problem, y[i : i + 1], sigma[i : i + 1]) for i in range(6)])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-4)
+    m = Measurement(y, Identity(), Gaussian(torch.linspace(0.05, 1.0, 6, dtype=torch.float64, device=device)))
+    alone = torch.cat([prior.estimate(m[i : i + 1]) for i in range(6)])
+    torch.testing.assert_close(prior.estimate(m), alone, rtol=0, atol=1e-4)
+
+
+def test_counts_are_weighed_by_their_own_variance(device):
+    """Of counts the best linear estimate takes each entry's variance from y; nothing was counted in some, which are not certain."""
+    prior = make_prior(device, (1, 6, 6))
+    operator = inpainting(random_mask(6, 6, 0.7, make_generator("cpu", 3)).to(device))
+    x = MEAN + prior.draw(torch.zeros(1, 1, 6, 6, dtype=torch.float64, device=device), make_generator(device, 4))
+    noise = Poisson(torch.tensor(0.2, dtype=torch.float64, device=device))
+    m = Measurement(noise.sample(operator.A(x), make_generator(device, 5)), operator, noise)
+    a, s = dense(operator.A, (1, 6, 6), device), dense(prior.covariance, (1, 6, 6), device)
+    kept = a.any(1)
+    a, y = a[kept], m.y.flatten()[kept]
+    assert (y == 0).any()
+    variance = (0.2 * y).clamp_min(1e-3 * float(m.level) ** 2)
+    gain = s @ a.mT @ torch.linalg.inv(a @ s @ a.mT + torch.diag(variance))
+    torch.testing.assert_close(prior.estimate(m).flatten(), MEAN + gain @ (y - MEAN), rtol=0, atol=1e-3)
 
 
 def learned_spectrum(device, posterior_draw=None):
     """What EM finds from 256 images behind one mask, and the spectrum that they have."""
     truth = make_prior(device, (2, 12, 12))
     x = MEAN + truth.draw(torch.zeros(256, 2, 12, 12, dtype=torch.float64, device=device), make_generator(device, 8))
-    problem = inpainting(random_mask(12, 12, 0.7, make_generator("cpu", 9)).to(device), 2)
-    u = problem.predict(x)
-    y = problem.project(u + 0.2 * normal(u, make_generator(device, 10)))
+    operator = inpainting(random_mask(12, 12, 0.7, make_generator("cpu", 9)).to(device), 2)
+    u = operator.A(x)
+    y = operator.project(u + 0.2 * normal(u, make_generator(device, 10)))
     prior = Stationary((2, 12, 12), MEAN, DEVIATION).double().to(device)
     if posterior_draw is not None:
         prior.posterior_draw = lambda *arguments: posterior_draw(prior, *arguments)
-    learn_spectrum(prior, MemorySource({str(i): part for i, part in enumerate(y)}), problem, 0.2)
+    source = MemorySource({str(i): part for i, part in enumerate(y)})
+    learn_spectrum(prior, Dataset(source, operator, Gaussian(0.2)))
     return prior.spectrum, truth
 
 
@@ -113,18 +129,17 @@ def test_em_finds_the_spectrum_behind_a_mask():
 
 
 def test_em_with_the_mean_in_the_draws_place_would_be_rejected():
-    found, truth = learned_spectrum("cpu", lambda prior, problem, y, sigma, _: prior.estimate(problem, y, sigma))
+    found, truth = learned_spectrum("cpu", lambda prior, m, _: prior.estimate(m))
     assert deviates(found, truth) > 20
 
 
 def test_em_draws_with_the_noise_forgotten_would_be_rejected():
     found, truth = learned_spectrum(
-        "cpu",
-        lambda prior, problem, y, sigma, g: Stationary.posterior_draw(prior, problem, y + expand(sigma, y) * normal(y, g), sigma, g),
-    )  # fmt: skip
+        "cpu", lambda prior, m, g: Stationary.posterior_draw(prior, m.at(m.noise.sample(m.y, g)), g)
+    )
     assert deviates(found, truth) > 20
 
 
 def test_refusals():
-    with pytest.raises(UnveilError, match="deviation must be > 0"):
+    with pytest.raises(UnveilError, match="std must be > 0"):
         Stationary((1, 8, 8), 0.5, 0.0)

@@ -12,7 +12,6 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Operator, Optics
-from unveil.operators.physics import Physics
 from unveil.random import make_generator
 
 DOUBLE = torch.float64
@@ -319,9 +318,7 @@ def kinds_of(operator):
 def test_every_operator_and_every_kind_of_the_configuration_has_a_case():
     assert {letters(kind) for kind in INSTRUMENTS} <= {letters(name.split(",")[0]) for name in CASES}
     found = {type(make()) for make in CASES.values()}
-    assert set(kinds_of(Operator)) == found | {Projections, Physics}, (
-        "densities are no images, and deepinv has one precision"
-    )
+    assert set(kinds_of(Operator)) == found | {Projections}, "densities are no images"
 
 
 def test_the_exceptions_are_cases():

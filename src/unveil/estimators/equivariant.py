@@ -7,6 +7,7 @@ of Saied and Fleuret 2026; Herbreteau et al. 2023, https://arxiv.org/abs/2306.05
 network trained at one level is then right at every level that a rescaled signal of the same family would have.
 """
 
+import torch
 from torch import Tensor, nn
 
 from unveil.estimators.precondition import signal_statistics
@@ -31,5 +32,6 @@ class NormalizationEquivariant(nn.Module):
     def forward(self, m: Measurement) -> Tensor:
         """Return x_hat (B, C, H, W) of the measurement m."""
         mean, v = signal_statistics(m, self.floor)
-        normalized: Tensor = self.denoiser(m.scaled(1 / v, -mean / v))
+        centred = m.scaled(torch.ones_like(v), -mean)  # first: of bright images y / v - mean / v has fewer digits
+        normalized: Tensor = self.denoiser(centred.scaled(1 / v, torch.zeros_like(v)))
         return expand(mean, normalized) + expand(v, normalized) * normalized

@@ -89,8 +89,9 @@ class Noise(ABC):
         return self._each(lambda value: value.to(device))
 
     def _positive(self, name: str, meaning: str) -> None:
-        """Keep the parameter `name` as a tensor. Raises UnveilError unless all of it is finite and > 0."""
+        """Keep the parameter `name` as a tensor, (B, 1, 1, 1) as (B,). Raises UnveilError unless all of it is finite and > 0."""
         value = torch.as_tensor(getattr(self, name))
+        value = value.flatten() if value.ndim > 1 and value.numel() == len(value) else value
         right = (value > 0) & value.isfinite()
         if not bool(right.all()):
             raise UnveilError(f"{name} must be finite and > 0, not {float(value[~right][0]):g}: give {meaning}")

@@ -4,12 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from unveil.risks import LogUniform, Oracle
 
 from unveil.errors import UnveilError
 from unveil.estimators import AffineUNet, Tiled
 from unveil.estimators.affine import AffineConv2d, AffineSum, SortPool
 from unveil.estimators.affine_unet import AffineBlock
+from unveil.losses import LogUniform, Simulated
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Identity
 from unveil.random import make_generator, normal, uniform
 
 PRECISIONS = [(torch.float32, 5e-5), (torch.float64, 1e-10)]
@@ -34,6 +37,11 @@ class Summed(nn.Module):
 
     def forward(self, h):
         return self.sum(*h.chunk(2, dim=1))
+
+
+def at(y, sigma):
+    """The image y in noise of level sigma."""
+    return Measurement(y, Identity(), Gaussian(sigma))
 
 
 LAYERS = {
@@ -74,7 +82,7 @@ def violation(f, dtype, device, size=(12, 13)):
     """Of f(a y + mu, a sigma) = a f(y, sigma) + mu, sigma log-uniform in .001 .. 1."""
     y, a, mu = draws(dtype, device, 32, 2, *size)
     sigma = 10 ** uniform(a, -3, 0, make_generator(device, 4))
-    return relative(f(a * y + mu, a * sigma), a * f(y, sigma) + mu)
+    return relative(f(at(a * y + mu, a * sigma)), a * f(at(y, sigma)) + mu)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -170,14 +178,14 @@ def test_affine_sum_in_closed_form(device):
 def test_any_size_and_channels(size, channels, device, dtype):
     f = randomised(AffineUNet(channels, (4, 6, 8), blocks=2)).to(device, dtype)
     y = torch.rand(2, channels, *size, generator=make_generator(device, 0), device=device, dtype=dtype)
-    x_hat = f(y, 0.1)
+    x_hat = f(at(y, 0.1))
     assert (x_hat.shape, x_hat.dtype) == (y.shape, y.dtype)
     assert x_hat.isfinite().all()
 
 
 def test_starts_as_the_identity(device):
     y = torch.rand(2, 1, 9, 8, generator=make_generator(device, 0), device=device)
-    torch.testing.assert_close(AffineUNet().to(device)(y, 0.3), y)
+    torch.testing.assert_close(AffineUNet().to(device)(at(y, 0.3)), y)
 
 
 def test_size_of_the_default():
@@ -194,10 +202,10 @@ def test_samples_do_not_depend_on_each_other(device, dtype):
     f = randomised(AffineUNet(1, (8, 8))).to(device, dtype)
     y = torch.rand(3, 1, 11, 13, generator=make_generator(device, 0), device=device, dtype=dtype)
     sigma = torch.tensor([0.1, 0.2, 0.3], device=device, dtype=dtype)
-    x_hat = f(y, sigma)
+    x_hat = f(at(y, sigma))
     y[0] *= 100
     sigma[2] = 1.0
-    moved = f(y, sigma)
+    moved = f(at(y, sigma))
     assert torch.equal(moved[1], x_hat[1])
     assert not torch.equal(moved[0], x_hat[0])
     assert not torch.equal(moved[2], x_hat[2])
@@ -207,54 +215,59 @@ def test_each_sample_has_its_own_level(device):
     f = randomised(AffineUNet(1, (8, 8))).to(device, torch.float64)
     y = torch.rand(4, 1, 4, 4, generator=make_generator(device, 0), device=device, dtype=torch.float64)
     sigma = torch.tensor([0.01, 0.1, 1.0, 10.0], device=device, dtype=torch.float64)
-    alone = torch.cat([f(y[i : i + 1], float(sigma[i])) for i in range(4)])
-    torch.testing.assert_close(f(y, sigma), alone, rtol=1e-10, atol=1e-10)
-    swapped = f(y, sigma.flip(0))
+    alone = torch.cat([f(at(y[i : i + 1], sigma[i])) for i in range(4)])
+    torch.testing.assert_close(f(at(y, sigma)), alone, rtol=1e-10, atol=1e-10)
+    swapped = f(at(y, sigma.flip(0)))
     assert ((swapped - alone).flatten(1).abs().amax(1) > 1e-2).all()
 
 
 def test_the_level_matters_continuously(device):
     f = randomised(AffineUNet(1, (8, 8))).to(device, torch.float64)
     y = torch.rand(1, 1, 16, 16, generator=make_generator(device, 0), device=device, dtype=torch.float64)
-    change = (f(y, 0.2) - f(y, 0.1)).std()
-    assert change > 0.01 * f(y, 0.1).std()
-    assert (f(y, 0.1001) - f(y, 0.1)).std() < 0.01 * change
+    change = (f(at(y, 0.2)) - f(at(y, 0.1))).std()
+    assert change > 0.01 * f(at(y, 0.1)).std()
+    assert (f(at(y, 0.1001)) - f(at(y, 0.1))).std() < 0.01 * change
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1000.3])
 def test_a_flat_image_without_noise_is_kept(value, device):
     f = randomised(AffineUNet(1, (8, 8))).to(device)
     y = torch.full((2, 1, 9, 8), value, device=device)
-    torch.testing.assert_close(f(y, 0.0), y, rtol=1e-5, atol=0)
+    torch.testing.assert_close(f(at(y, 1e-30)), y, rtol=1e-5, atol=1e-29)
 
 
 def test_a_tile_with_its_margin_is_the_whole_image(device):
     f = randomised(AffineUNet(1, (8, 8))).to(device, torch.float64)
     y = torch.rand(1, 1, 96, 80, generator=make_generator(device, 0), device=device, dtype=torch.float64)
-    torch.testing.assert_close(Tiled(f, tile=32, margin=24)(y, 0.1), f(y, 0.1), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(Tiled(f, tile=32, margin=24)(at(y, 0.1)), f(at(y, 0.1)), rtol=1e-10, atol=1e-10)
 
 
 def test_memory_format_does_not_matter(device, dtype):
     f = randomised(AffineUNet(3, (8, 8))).to(device, dtype)
     y = torch.rand(2, 3, 13, 10, generator=make_generator(device, 0), device=device, dtype=dtype)
-    expected = f(y, 0.1)
-    torch.testing.assert_close(f(y.contiguous(memory_format=torch.channels_last), 0.1), expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(f.to(memory_format=torch.contiguous_format)(y, 0.1), expected, rtol=1e-5, atol=1e-5)
+    expected = f(at(y, 0.1))
+    torch.testing.assert_close(
+        f(at(y.contiguous(memory_format=torch.channels_last), 0.1)), expected, rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(f.to(memory_format=torch.contiguous_format)(at(y, 0.1)), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_it_learns_to_denoise(device):
-    """Oracle risk of flat patches with an edge: 1 is the identity's, and training must reach far below."""
+    """The supervised loss of flat patches with an edge: 1 is the identity's, and training must reach far below."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         f = AffineUNet(1, (8, 8)).to(device)
     generator = make_generator(device, 5)
-    risk, optimizer = Oracle(LogUniform(0.05, 0.5)), torch.optim.AdamW(f.parameters(), lr=2e-3, weight_decay=0.0)
+    simulated, optimizer = (
+        Simulated(LogUniform(0.05, 0.5)),
+        torch.optim.AdamW(f.parameters(), lr=2e-3, weight_decay=0.0),
+    )
     sides = torch.arange(12, device=device)
 
     def loss():
         edge = torch.randint(2, 10, (8, 1, 1, 1), generator=generator, device=device)
         x = (sides < edge).float().expand(8, 1, 12, 12)
-        return risk(f, x, torch.zeros(8, device=device), generator).mean()
+        return simulated(f, x, Identity(), Gaussian(1.0), generator).mean()
 
     losses = []
     for _ in range(150):
