@@ -17,9 +17,9 @@ from unveil.random import make_generator, normal
 def scan(tmp_path):
     """config.yaml of six k-space measurements 16 x 16 at 2 x acceleration."""
     mask = cartesian_mask(16, 16, 2, 0.25, make_generator("cpu", 1))
-    problem = mri(mask)
+    operator = mri(mask)
     x = normal(torch.empty(6, 2, 16, 16), make_generator("cpu", 2))
-    y = problem.predict(x) + 0.1 * problem.project(normal(x, make_generator("cpu", 3)))
+    y = operator.A(x) + 0.1 * operator.project(normal(x, make_generator("cpu", 3)))
     np.save(tmp_path / "y.npy", torch.complex(y[:, 0], y[:, 1]).numpy())
     np.save(tmp_path / "mask.npy", mask.numpy())
     config = tmp_path / "config.yaml"

@@ -97,9 +97,9 @@ def test_importing_unveil_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-def test_the_library_but_for_its_operators_does_not_import_deepinv():
+def test_the_library_but_for_operators_and_as_deepinv_does_not_import_deepinv():
     script = (
-        "import unveil, sys\nfor name in set(unveil.__all__) - {'operators'}: getattr(unveil, name)\n"
+        "import unveil, sys\nfor name in set(unveil.__all__) - {'operators', 'as_deepinv'}: getattr(unveil, name)\n"
         "print([m for m in ('deepinv', 'skimage', 'matplotlib', 'h5py', 'zarr') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -131,8 +131,8 @@ def test_values_of_an_instrument_are_mapped_and_mapped_back(workspace, tmp_path)
 def test_the_run_folder_holds_what_repeats_it(workspace):
     run = workspace / "run"
     record = json.loads((run / "run.json").read_text())
-    assert {"format", "unveil", "command", "seed", "sigma_n", "data", "versions"} <= set(record)
-    assert record["sigma_n"] == pytest.approx(0.1, rel=0.1)
+    assert {"format", "unveil", "command", "seed", "noise", "data", "versions"} <= set(record)
+    assert record["noise"] == {"kind": "gaussian", "sigma": pytest.approx(0.1, rel=0.1)}
     assert call("train", run / "config.yaml", "--out", workspace / "again")[0] == 0
     first, again = ((folder / "metrics.jsonl").read_text() for folder in (run, workspace / "again"))
     assert first == again

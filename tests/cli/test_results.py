@@ -11,10 +11,11 @@ import tifffile
 import torch
 from test_cli import SETS, call, refused, write_images
 
-from unveil.cli import batch, denoise, sample
+from unveil.cli import batch, sample
 from unveil.cli.failures import Failures
 from unveil.data import open_images
 from unveil.errors import UnveilError
+from unveil.estimators import Tiled
 from unveil.random import make_generator
 
 SAMPLING = ("--set", "sampling.steps=2", "--set", "sampling.samples=2")
@@ -217,7 +218,7 @@ def interrupted_at(monkeypatch, module, name, k):
 @pytest.mark.parametrize("k", [2, 3])
 @pytest.mark.parametrize(
     ("module", "name", "command"),
-    [(denoise, "told", "denoise"), (sample, "draw_samples", "sample"), (batch, "write_like", "sample")],
+    [(Tiled, "forward", "denoise"), (sample, "draw_samples", "sample"), (batch, "write_like", "sample")],
 )
 def test_stopped_work_goes_on_to_the_same_bits(run, data, tmp_path, monkeypatch, module, name, command, k):
     np.save(data / "z.npy", np.random.default_rng(0).random((3, 32, 32), dtype=np.float32))
@@ -252,11 +253,11 @@ def test_a_stack_goes_on_within(run, tmp_path, monkeypatch):
     words = ("denoise", run, tmp_path / "stack.npy", "--out")
     assert call(*words, tmp_path / "whole")[0] == 0
     with monkeypatch.context() as patch:
-        interrupted_at(patch, denoise, "told", 3)
+        interrupted_at(patch, Tiled, "forward", 3)
         assert call(*words, tmp_path / "broken")[0] == 130
     assert not (tmp_path / "broken" / "stack.npy").exists()
     with monkeypatch.context() as patch:
-        interrupted_at(patch, denoise, "told", 3)  # two are left, and so two calls
+        interrupted_at(patch, Tiled, "forward", 3)  # two are left, and so two calls
         assert call(*words, tmp_path / "broken")[0] == 0
     assert content(tmp_path / "broken") == content(tmp_path / "whole")
 
@@ -328,12 +329,12 @@ def test_a_stack_with_a_hole_is_written_image_by_image(run, tmp_path):
 
 
 def test_an_estimate_that_is_not_finite_is_not_written(run, data, tmp_path, monkeypatch):
-    def nan_for_the_second(f, part, told=denoise.told):
+    def nan_for_the_second(f, m, forward=Tiled.forward):
         calls.append(0)
-        return (lambda y, sigma: y * torch.nan) if len(calls) == 2 else told(f, part)
+        return forward(f, m) * (torch.nan if len(calls) == 2 else 1)
 
     calls = []
-    monkeypatch.setattr(denoise, "told", nan_for_the_second)
+    monkeypatch.setattr(Tiled, "forward", nan_for_the_second)
     code, text = call("denoise", run, data, "--out", tmp_path / "out")
     assert code == 3
     assert "NaN" in text

@@ -57,11 +57,12 @@ def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], forc
         for key, (value, line) in load(instrument.complete)(system, data).items():
             system[key] = value
             say(line)
-    config = refuse_idle(parse_config(values, "--set"), "--set")
+    config = parse_config(values, "--set")
     if config.system.kind != kind:
         raise UnveilError(
             f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
         )
+    refuse_idle(config, "--set")
     source, operator = open_measurements(config)
     keep_inputs(source_files(source, config), [out])
     found = find_scale(config, source)

@@ -62,13 +62,13 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     # what cannot be made is refused here, before there is a folder
     check_room(config, source.channels, operator.image_shape)
     make_loss(config.risk)
+    dilation = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
     check_form(config, operator, type(noise))
     if operator.unseen:
         level = noise_level(noise)
         for line in instrument_contradictions(config.system.kind, source, operator, level):
             warn(line)
-    dilation = possible_scales(config, source, operator)
     contents = read_contents(source, config, reading(stages))
     record = {
         **_record(config, noise, source.channels, dilation),
