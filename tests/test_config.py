@@ -9,6 +9,7 @@ import yaml
 from unveil.config import Config, Symmetry, parse_config
 from unveil.config_file import load_config, override, to_yaml
 from unveil.errors import UnveilError, UnveilWarning
+from unveil.idle import idle_keys
 from unveil.symmetry import SYMMETRIES
 
 DATA = {"data": {"path": "images"}}
@@ -35,9 +36,9 @@ FULL = {
     },
     "noise": {"sigma": 1e-5},
     "estimator": {"form": "preconditioned", "widths": [4, 8], "blocks": 2},
-    "risk": {"recipe": "sure", "dilation": [1], "levels": [1.5, 4.0]},
+    "risk": {"recipe": "ambient", "dilation": [1], "levels": [1.5, 4.0]},
     "training": {"steps": 3, "warmup": 0, "learning_rate": 1e-7, "augment": False, "precision": "bf16"},
-    "sampling": {"solver": "heun", "schedule": "karras", "lowest": 0.2},
+    "sampling": {"schedule": "geometric", "lowest": 0.2},
 }
 
 
@@ -78,14 +79,23 @@ def test_any_path_survives_the_round_trip(path, tmp_path, monkeypatch):
 
 
 def test_yaml_says_what_each_key_means():
-    config = parse_config({**DATA, "system": {"kind": "inpainting", "mask": "mask.png"}}, "here")
-    lines = to_yaml(config).splitlines()
-    for name in Config.model_fields:
-        if name in ("version", "seed"):
-            continue
-        for key, field in type(getattr(config, name)).model_fields.items():
-            assert field.description, (name, key)
-            assert any(x.startswith(f"  {key}: ") and x.endswith(f"# {field.description}") for x in lines), key
+    """Of those that do something; each does for one of these."""
+    seen, known = set(), set()
+    for values in (
+        {"system": {"kind": "inpainting", "mask": "mask.png"}},
+        {"noise": {"kind": "poisson", "gain": 1}, "refine": {"rounds": 1}},
+    ):
+        config = parse_config({**DATA, **values}, "here")
+        lines, idle = to_yaml(config).splitlines(), idle_keys(config)
+        for name in set(Config.model_fields) - {"version", "seed"}:
+            for key, field in type(getattr(config, name)).model_fields.items():
+                known.add(f"{name}.{key}")
+                assert field.description, (name, key)
+                if f"{name}.{key}" not in idle:
+                    seen.add(f"{name}.{key}")
+                    line = f"  {key}: "
+                    assert any(x.startswith(line) and x.endswith(f"# {field.description}") for x in lines), key
+    assert seen == known
 
 
 def test_overrides(tmp_path):
@@ -138,7 +148,10 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"noise": {"sigma": math.inf}}, "noise.sigma = inf: "),
         ({"noise": {"sigma": "guess"}}, "noise.sigma = 'guess': "),
         ({"noise": {"sigma": None}}, "noise.sigma = None: "),
-        ({"noise": {"kind": "poisson"}}, "noise.kind = 'poisson': "),
+        ({"noise": {"kind": "poisson"}}, "noise.gain is missing; add it, or pass --set noise.gain=..."),
+        ({"noise": {"kind": "poisson", "gain": 0}}, "noise.gain = 0: must be at least 1e-09"),
+        ({"noise": {"kind": "poisson", "gain": 1, "sigma": 1}}, "unknown key noise.sigma; known here: kind, gain"),
+        ({"noise": {"kind": "speckle"}}, "noise.kind is speckle; choose one of gaussian, poisson"),
         ({"noise": None}, "noise is empty; remove the line, or give its keys"),
         ({"noise": "gaussian"}, "noise = 'gaussian': must be keys with values"),
         ({"noise": [{"sigma": 1}]}, "noise = [{'sigma': 1}]: must be keys with values"),
@@ -156,6 +169,9 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"risk": {"levels": [2.0]}}, "risk.levels.1 is missing"),
         ({"risk": {"levels": [1.5, math.inf]}}, "risk.levels.1 = inf: "),
         ({"risk": {"recipe": "magic"}}, "risk.recipe = 'magic': "),
+        ({"risk": {"recipe": "mixed"}}, "risk.recipe = 'mixed': must be 'default', 'ambient', 'measured', 'sure'"),
+        ({"risk": {"near": 1}}, "risk.near = 1: must be < 1"),
+        ({"sampling": {"solver": "heun"}}, "unknown key sampling.solver; known here: schedule, steps"),
         ({"risk": {"dilation": []}}, "risk.dilation = []: "),
         ({"risk": {"dilation": [1, 0]}}, "risk.dilation.1 = 0: must be at least 1"),
         ({"risk": {"dilation": [1.5]}}, "risk.dilation.0 = 1.5: "),

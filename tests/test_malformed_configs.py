@@ -16,7 +16,7 @@ from unveil.config_file import load_config, override, to_yaml
 from unveil.data import save_image
 from unveil.errors import UnveilError
 from unveil.instruments.registry import INSTRUMENTS
-from unveil.operators import build_problem
+from unveil.operators import build_operator
 from unveil.paths import path_keys
 from unveil.report.record import read_evaluation
 from unveil.training import create_run, open_run, read_gain, read_metrics
@@ -214,7 +214,7 @@ def described(kind, key, path):
         np.save(path.parent / "good.npy", MASK * (np.arange(8) % 2))
         own["mask"] = str(path.parent / "good.npy")
     config = parse_config({"data": {"path": "x"}, "system": {"kind": kind, **own}}, "test")
-    return build_problem(config.system, (2 if kind == "mri" else 1, 8, 8), 3)
+    return build_operator(config.system, (2 if kind == "mri" else 1, 8, 8), 3)
 
 
 @pytest.mark.parametrize(("kind", "key", "name"), WRONG)
@@ -309,7 +309,7 @@ def test_a_noise_level_that_is_none(sigma, run):
     path = run.folder / "run.json"
     content = path.read_text()
     record = {key: value for key, value in json.loads(content).items() if key != "sha256"}
-    path.write_text(json.dumps({**record, "sigma_n": sigma}))
+    path.write_text(json.dumps({**record, "noise": {"kind": "gaussian", "sigma": sigma}}))
     try:
         with pytest.raises(UnveilError, match=r"run.json: "):
             open_run(run.folder)

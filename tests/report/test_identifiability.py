@@ -22,8 +22,8 @@ CASES = {
 }
 
 
-def picture(problem, symmetry):
-    png = draw_spectrum(find_spectrum(problem, symmetry, problem.image_shape, make_generator("cpu", 0)))
+def picture(operator, symmetry):
+    png = draw_spectrum(find_spectrum(operator, symmetry, operator.image_shape, make_generator("cpu", 0)))
     assert png.startswith(b"\x89PNG")
     return imageio.imread(png)
 

@@ -9,7 +9,6 @@ import torch
 from test_training_loop import losses
 from test_training_run import same
 
-from unveil.dataset import Dataset
 from unveil.evaluation import mean_square_error, psnr
 from unveil.measurement import Measurement
 from unveil.random import make_generator
@@ -110,21 +109,6 @@ def test_masks_and_measurements_keep_together_after_the_split(data, tmp_path, mo
         assert torch.equal(patterns[3 * i + 1], mask)
         assert not (patterns[3 * i + 2] & ~mask).any()
         assert not torch.equal(patterns[3 * i + 2], mask)
-
-
-def test_a_subset_keeps_the_rows_and_their_order(data, tmp_path):
-    config = masked.configure(data)
-    source, operator = open_measurements(config)
-    whole = Dataset(source, operator, create_run(tmp_path / "run", config).noise)
-    assert len(whole) == operator.count == 12
-    part = whole.subset([7, 2, 11])
-    assert len(part) == 3
-    for k, i in enumerate([7, 2, 11]):
-        assert torch.equal(part[k].operator.measured, source.read(i)[None] != 0)
-        assert torch.equal(part[k].y, source.read(i)[None])
-    batch = part.batch(torch.tensor([2, 0]))
-    assert torch.equal(batch.y, torch.stack([source.read(i) for i in (11, 7)]))
-    assert torch.equal(batch.operator.measured, batch.y != 0)
 
 
 def test_the_masks_matter_to_training(data, tmp_path):

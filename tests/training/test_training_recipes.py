@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import masked
 import pytest
@@ -13,6 +14,7 @@ from unveil.config import RiskConfig
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
+from unveil.idle import USED_BY
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Identity, inpainting
@@ -177,6 +179,38 @@ def test_equivariant_imaging_as_published_learns_through_both_passes_and_ours_do
         loss = make_loss(RiskConfig(recipe=recipe, near=0.0, hidden=0.0))
         loss(f, with_holes(), make_generator("cpu", 0)).mean().backward()
         assert seen == [True, twice, True]
+
+
+CHOSEN = {
+    "levels": (1.5, 4.0),
+    "symmetry": ("flip",),
+    "equivariance": 0.7,
+    "seen": True,
+    "near": 0.5,
+    "hidden": 0.6,
+    "renormalized": 0.8,
+}
+
+
+@pytest.mark.parametrize("key", CHOSEN)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_reads_the_keys_that_it_is_said_to_read(recipe, key):
+    """Of those that it does not read another value is refused (`unveil.idle`)."""
+    m, uneven = with_holes(20), torch.linspace(0.5, 1, 64).reshape(8, 8)
+
+    def f(m):
+        return uneven * torch.sin(3 * m.operator.A_adjoint(m.y))
+
+    def loss(**risk):
+        return make_loss(RiskConfig(recipe=recipe, **risk))(f, m, make_generator("cpu", 1))
+
+    assert torch.equal(loss(), loss(**{key: CHOSEN[key]})) == (recipe not in USED_BY[key])
+    assert set(CHOSEN) | {"dilation"} == set(USED_BY)
+    assert (recipe in USED_BY["dilation"]) == RECIPES[recipe].scales
+
+
+def test_the_recipes_of_the_configuration_are_those_there_are():
+    assert get_args(RiskConfig.model_fields["recipe"].annotation) == tuple(RECIPES)
 
 
 def test_symmetries_that_cannot_be_used_are_refused(tmp_path):
