@@ -70,13 +70,13 @@ def without_vectors(operator: Visibilities) -> Visibilities:
 
 CASES: dict[str, Callable[[], Operator]] = {
     "identity": Identity,
-    "inpainting, random pixels": lambda: inpainting(random_mask(8, 10, 0.7, make_generator("cpu", 1)), channels=3),
+    "inpainting, random pixels": lambda: inpainting(random_mask(8, 10, 0.7, make_generator("cpu", 1)), channels=2),
     "inpainting, a box": lambda: inpainting(missing_box(8, 10, 2, 3, 4, 5)),
     "inpainting, one mask per image": lambda: inpainting(masks(8, 10)),
     "demosaicing": lambda: demosaicing(8, 10, "GRBG"),
-    "blur, a kernel without symmetry": lambda: blur(torch.rand(3, 4, generator=make_generator("cpu", 5)), 9, 12, 3),
+    "blur, a kernel without symmetry": lambda: blur(torch.rand(3, 4, generator=make_generator("cpu", 5)), 7, 10, 2),
     "blur, Gaussian": lambda: blur(gaussian_kernel(1.5), 13, 14),
-    "super-resolution, bicubic": lambda: super_resolution(2, 12, 16, channels=3),
+    "super-resolution, bicubic": lambda: super_resolution(2, 8, 12, channels=2),
     "super-resolution, a detector's pixels": lambda: super_resolution(3, 9, 12, kernel=torch.ones(3, 3)),
     "tomography, the whole square": lambda: tomography(torch.arange(0, 180, 20.0), 9),
     "tomography, the axis beside the middle": lambda: tomography(torch.arange(0, 180, 20.0), 9, 12, axis=4.2),
@@ -143,5 +143,5 @@ def some_hidden(operator: Operator, v: torch.Tensor) -> Operator:
 def matrices(operator: Operator, x: torch.Tensor) -> torch.Tensor:
     """A (B, m, n) of each sample of x (B, *image), column by column; its rows that are not measured are zero."""
     units = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape[1:])
-    each = (operator.select(torch.tensor([b])) for b in range(len(x)))
-    return torch.stack([part.A(units).flatten(1).mT for part in each])
+    each = (operator.select(torch.tensor([b])) for b in range(operator.count or 1))
+    return torch.stack([part.A(units).flatten(1).mT for part in each]).expand(len(x), -1, -1)
