@@ -120,7 +120,7 @@ def measure(clean: MemorySource, noise: Noise, seed: int) -> MemorySource:
 
 def configuration(method: Method, seed: int, options) -> Config:
     """Of one training: its stages share the steps, and its levels reach as far above the test's as the oracle's."""
-    stages = 1 if "steps" in method.refine else 1 + method.refine.get("rounds", 0)
+    stages = 1 if "steps" in method.em else 1 + method.em.get("rounds", 0)
     steps = options.steps // stages
     parameter = {"gaussian": "sigma", "poisson": "gain"}[options.noise]
     values = {
@@ -128,12 +128,12 @@ def configuration(method: Method, seed: int, options) -> Config:
         "data": {"path": options.train},
         "noise": {"kind": options.noise, parameter: options.sigma_n},
         "estimator": {"form": method.form},
-        "risk": {"levels": [1.0, ratio(highest_level(options), options)]},
+        "loss": {"levels": [1.0, ratio(highest_level(options), options)]},
         "training": {
             "steps": steps, "crop": options.crop, "batch": options.batch, "checkpoint_every": 250, "validate_every": options.steps,
             "warmup": min(100, steps), **method.training,
         },
-        "refine": {"steps": steps, "images": 100, "draw_steps": 8, **method.refine},
+        "em": {"steps": steps, "images": 100, "draw_steps": 8, **method.em},
     }  # fmt: skip
     return parse_config(values, "benchmark")
 
@@ -216,7 +216,7 @@ def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
         held_out,
         config,
         folder,
-        loss=method.loss(config.risk),
+        loss=method.loss(config.loss),
         scales=scales,
         device="cpu",
         stages=stage,
@@ -251,7 +251,7 @@ def step_times(names: list[str], clean: MemorySource, options) -> dict[str, floa
 def timed_step(method: Method, clean: MemorySource, options):
     """A function that takes one gradient step, batch included, and returns its seconds."""
     config = configuration(method, 0, options)
-    loss = oracle(options) if method.loss is None else method.loss(config.risk)
+    loss = oracle(options) if method.loss is None else method.loss(config.loss)
     batches = batches_of(method, clean, config, options)
     f = build_estimator(config, clean.channels, Identity(), NOISES[options.noise])
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)

@@ -190,11 +190,11 @@ def trained(config: Config, channels: int, folder: Path) -> nn.Module:
 def early(config: Config, clean: MemorySource, options) -> nn.Module:
     """The same estimator, trained with the same recipe on noisy images for few steps."""
     data = Dataset(measure(clean, Gaussian(options.sigma_n), options.seed), Identity(), Gaussian(options.sigma_n))
-    batches = make_batches(data, config.training.batch, config.training.crop, config.risk.dilation, True)
+    batches = make_batches(data, config.training.batch, config.training.crop, config.loss.scales, True)
     short = config.training.model_copy(update={"steps": options.early})
     with tempfile.TemporaryDirectory() as folder:
         f = build_estimator(config, clean.channels, Identity())
-        return train(f, make_loss(config.risk), batches, short, Path(folder), seed=options.seed, device="cpu")
+        return train(f, make_loss(config.loss), batches, short, Path(folder), seed=options.seed, device="cpu")
 
 
 def measured(clean: MemorySource, size: int, batch: int, draw: int, options) -> tuple[Tensor, Measurement]:

@@ -9,14 +9,14 @@ __all__ = ["METHODS", "Method"]
 class Method:
     """label: in tables. recipe: of `unveil.training.recipes`; supervised, supervised-above; or pseudo-inverse,
     linear, tv, which train no network.
-    risk, estimator, refine: settings over the task's.
+    loss, estimator, em: settings over the task's.
     """
 
     label: str
     recipe: str
-    risk: dict = field(default_factory=dict)
+    loss: dict = field(default_factory=dict)
     estimator: dict = field(default_factory=dict)
-    refine: dict = field(default_factory=dict)
+    em: dict = field(default_factory=dict)
 
 
 METHODS = {
@@ -36,6 +36,6 @@ METHODS = {
     "es": Method("equivariant splitting", "equivariant-splitting", {"hidden": 0.2}),
     "default": Method("default", "default"),
     "default-em": Method(
-        "default, then a round of EM", "default", refine={"rounds": 1, "steps": 300, "images": 100, "draw_steps": 8}
+        "default, then a round of EM", "default", em={"rounds": 1, "steps": 300, "images": 100, "draw_steps": 8}
     ),
 }

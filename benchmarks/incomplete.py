@@ -114,11 +114,11 @@ def dataset(m: Measurement) -> Dataset:
 def configuration(task: Task, method: Method, options) -> Config:
     settings = copy.deepcopy(task.settings)
     recipe = "default" if method.recipe in (*LOWEST, *CLASSICAL) else method.recipe
-    settings["risk"] = {"dilation": [1], **settings.get("risk", {}), "recipe": recipe, **method.risk}
+    settings["loss"] = {"scales": [1], **settings.get("loss", {}), "recipe": recipe, **method.loss}
     settings["estimator"] = {**settings.get("estimator", {}), **method.estimator}
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
     settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
-    values = {"seed": options.seed, "data": {"path": "simulated"}, "refine": method.refine, **settings}
+    values = {"seed": options.seed, "data": {"path": "simulated"}, "em": method.em, **settings}
     return parse_config(values, "benchmark")
 
 
@@ -143,7 +143,7 @@ class Pairs:
 
 def supervised(task: Task, config: Config, lowest: float) -> tuple[Callable, Callable]:
     """The loss of fresh noise on A x at every level from `lowest` sigma_n up, against the clean image; and its batches."""
-    simulated, noise = Simulated(LogUniform(lowest, config.risk.levels[1])), Gaussian(task.sigma_n)
+    simulated, noise = Simulated(LogUniform(lowest, config.loss.levels[1])), Gaussian(task.sigma_n)
 
     def batches(generator: torch.Generator) -> Pairs:
         which = torch.randint(0, len(task.train), (config.training.batch,), generator=generator)
@@ -155,11 +155,11 @@ def supervised(task: Task, config: Config, lowest: float) -> tuple[Callable, Cal
 def unsupervised(task: Task, config: Config, data: Dataset) -> tuple[Callable, Callable]:
     """The loss of a recipe, and its batches."""
     batches = make_batches(data, config.training.batch, config.training.crop, scales_of(config, data), False)
-    return make_loss(config.risk, signal_mean(config)), batches
+    return make_loss(config.loss, signal_mean(config)), batches
 
 
 def scales_of(config: Config, data: Dataset) -> tuple[int, ...]:
-    return possible_scales(config, data.source, data.operator) if RECIPES[config.risk.recipe].scales else (1,)
+    return possible_scales(config, data.source, data.operator) if RECIPES[config.loss.recipe].scales else (1,)
 
 
 def learned(name: str, task: Task, data: Dataset, options):

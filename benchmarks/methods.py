@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from unveil.config import RiskConfig
+from unveil.config import LossConfig
 from unveil.diffusion import ConsistentDiffusion
 from unveil.losses import (
     LogUniform,
@@ -22,22 +22,22 @@ from unveil.training.recipes import CROSSOVER, LOWEST_RATIO, RECIPES, trainable_
 
 __all__ = ["METHODS", "Method"]
 
-MakeLoss = Callable[[RiskConfig], Loss]
+MakeLoss = Callable[[LossConfig], Loss]
 
 
 @dataclass(frozen=True)
 class Method:
     """label: in tables. loss: None is the oracle, on clean images. scales: of the images that it learns from. form: of the network.
-    refine, training: in the sections of these names.
+    em, training: in the sections of these names.
 
-    Rounds share the steps: with two rounds a third of them goes to each stage. Where refine states steps, they come on top.
+    Rounds share the steps: with two rounds a third of them goes to each stage. Where em states steps, they come on top.
     """
 
     label: str
     loss: MakeLoss | None
     scales: tuple[int, ...] = (1,)
     form: str = "preconditioned"
-    refine: dict = field(default_factory=dict)
+    em: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
 
 
@@ -51,12 +51,12 @@ def nsure(law) -> MakeLoss:
     return lambda config: Noisier(Normalize(trainable_stein(), law), LogUniform(1.0, config.levels[1]))
 
 
-def ambient(config: RiskConfig) -> Loss:
+def ambient(config: LossConfig) -> Loss:
     """Recorruption alone, one pass: nothing below sigma_n."""
     return Recorruption(LogUniform(LOWEST_RATIO, config.levels[1]), inverse_target_variance)
 
 
-def consistent(config: RiskConfig) -> Loss:
+def consistent(config: LossConfig) -> Loss:
     """Consistent diffusion: Stein's estimate and recorruption from the measured level up, the martingale below."""
     near = Noisier(trainable_stein(), LogUniform(1.0, CROSSOVER))
     above = Recorruption(LogUniform(CROSSOVER, config.levels[1]), inverse_gradient_variance)
@@ -80,27 +80,27 @@ METHODS = {
     "nsure-paper": Method("N-SURE, a and mu uniform in (0, 1)", nsure(paper_law)),
     "nsure-mu0": Method("N-SURE, a log-uniform, mu = 0", nsure(NormalizationLaw(offset=(0.0, 0.0)))),
     "nsure-narrow": Method("N-SURE, a log-uniform, mu narrow", nsure(NormalizationLaw(offset=(0.4, 0.6)))),
-    "r2r": Method("renormalized R2R", recipe("r2r")),
+    "r2r": Method("normalized R2R", recipe("r2r")),
     "wrapper": Method("Ambient Tweedie, equivariant wrapper", ambient, form="equivariant"),
     "layers": Method("Ambient Tweedie, equivariant layers", ambient, form="affine"),
     "dilate": Method("block means by 1, 2, 4", ambient, SCALES),
     "dilate8": Method("block means by 1, 2, 4, 8, smaller crops", ambient, (*SCALES, 8), training=SMALL_CROPS),
     "dilate-wrapper": Method("block means + equivariant wrapper", ambient, SCALES, "equivariant"),
-    "em": Method("Ambient Tweedie, wrapper, one round of EM", ambient, form="equivariant", refine={"rounds": 1}),
+    "em": Method("Ambient Tweedie, wrapper, one round of EM", ambient, form="equivariant", em={"rounds": 1}),
     "iterated": Method(
         "Ambient Tweedie, wrapper, two rounds of delta = sigma_n / 2",
         ambient,
         form="equivariant",
-        refine={"rounds": 2, "delta": 0.5},
+        em={"rounds": 2, "delta": 0.5},
     ),
     "default": Method("default", recipe("default"), SCALES),
     "default-then-em": Method(
         "default, then one round of EM in 1,000 further steps",
         recipe("default"),
         SCALES,
-        refine={"rounds": 1, "steps": 1000, "images": 200, "draw_steps": 10},
+        em={"rounds": 1, "steps": 1000, "images": 200, "draw_steps": 10},
     ),
-    "default-em": Method("default, then one round of EM", recipe("default"), SCALES, refine={"rounds": 1}),
+    "default-em": Method("default, then one round of EM", recipe("default"), SCALES, em={"rounds": 1}),
     "default8": Method(
         "default, block means by 8 as well, smaller crops", recipe("default"), (*SCALES, 8), training=SMALL_CROPS
     ),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from common import parser, write
-from unveil.config import RiskConfig
+from unveil.config import LossConfig
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.estimators import Preconditioned, UNet
@@ -72,7 +72,7 @@ def ours(channels: int, seed: int) -> dict[str, Value]:
     data = Dataset(MemorySource({str(i): image for i, image in enumerate(large)}), Identity(), Gaussian(SIGMA))
     batches = make_batches(data, BATCH, CROP, (1, 2, 4), True)
     one = make_batches(data, BATCH, CROP, (1,), True)
-    recipe = make_loss(RiskConfig())
+    recipe = make_loss(LossConfig())
 
     def value(loss: Loss) -> Value:
         return lambda f, generator: loss(f, m, generator).mean()

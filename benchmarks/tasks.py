@@ -61,14 +61,14 @@ def missing_pixels(options) -> Task:
     """Photographs of which one mask misses 30% of the pixels."""
     train, test = windows(options.train, 64, 4, 1), windows(options.test, 64, 8, 2)
     operator = inpainting(random_mask(64, 64, 0.7, make_generator("cpu", 5)), train.shape[1])
-    return Task(train, test, operator, operator, 0.1, {"risk": {"symmetry": ["shift"]}})
+    return Task(train, test, operator, operator, 0.1, {"loss": {"symmetry": ["shift"]}})
 
 
 def colour_mosaic(options) -> Task:
     """Colour photographs through a Bayer filter."""
     train, test = windows(options.train, 64, 60, 1), windows(options.test, 64, 12, 2)
     operator = demosaicing(64, 64)
-    settings = {"risk": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}}
+    settings = {"loss": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}}
     return Task(train, test, operator, operator, 0.1, settings)
 
 
@@ -98,8 +98,8 @@ def undersampled(acceleration: int, several: bool) -> Callable:
 
         operator = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
         settings = {
-            "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
-            "estimator": {"iterations": 2, "mean": 0.0, "deviation": 0.2, "prior": "white"},
+            "loss": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
+            "estimator": {"iterations": 2, "mean": 0.0, "std": 0.2, "prior": "white"},
             "training": {"batch": 2},
         }
         return Task(train, test, operator, mri(mask(0)), 0.03, settings)
@@ -125,8 +125,8 @@ def horizon(options) -> Task:
     test = torch.cat([hole / hole.amax(), test])
     operator = interferometry(coverage, side, 130.0, 0.02)
     settings = {
-        "risk": {"symmetry": ["rotate"]},
-        "estimator": {"mean": 0.0, "deviation": 0.3, "prior": "white"},
+        "loss": {"symmetry": ["rotate"]},
+        "estimator": {"mean": 0.0, "std": 0.3, "prior": "white"},
         "training": {"batch": 16},
     }
     return Task(train, test, operator, operator, operator.sigma, settings)
@@ -146,9 +146,9 @@ def molecules(snr: float) -> Callable:
         operator = particles((side, side), optics)
         sigma = float((operator.select(torch.arange(100)).A(x[:100]).var() / snr).sqrt())
         settings = {
-            "risk": {
+            "loss": {
                 "symmetry": ["rotate", "flip"],
-                "renormalized": 0.0,  # a molecule's contrast is fixed
+                "normalized": 0.0,  # a molecule's contrast is fixed
             },
             "estimator": {"mean": 0.0},
             "training": {"batch": 8},

@@ -25,7 +25,7 @@ def refused(values):
 
 
 FULL = {
-    "version": 1,
+    "version": 2,
     "seed": 7,
     "data": {
         "path": "a #b: 'c'",
@@ -36,7 +36,7 @@ FULL = {
     },
     "noise": {"sigma": 1e-5},
     "estimator": {"form": "preconditioned", "widths": [4, 8], "blocks": 2},
-    "risk": {"recipe": "ambient", "dilation": [1], "levels": [1.5, 4.0]},
+    "loss": {"recipe": "ambient", "scales": [1], "levels": [1.5, 4.0]},
     "training": {"steps": 3, "warmup": 0, "learning_rate": 1e-7, "augment": False, "precision": "bf16"},
     "sampling": {"schedule": "geometric", "lowest": 0.2},
 }
@@ -82,8 +82,8 @@ def test_yaml_says_what_each_key_means():
     """Of those that do something; each does for one of these."""
     seen, known = set(), set()
     for values in (
-        {"system": {"kind": "inpainting", "mask": "mask.png"}},
-        {"noise": {"kind": "poisson", "gain": 1}, "refine": {"rounds": 1}},
+        {"operator": {"kind": "inpainting", "mask": "mask.png"}},
+        {"noise": {"kind": "poisson", "gain": 1}, "em": {"rounds": 1}},
     ):
         config = parse_config({**DATA, **values}, "here")
         lines, idle = to_yaml(config).splitlines(), idle_keys(config)
@@ -140,7 +140,7 @@ def test_wrong_override_names_its_key(tmp_path):
 @pytest.mark.parametrize(
     ("values", "key"),
     [
-        ({"trainig": {}}, "unknown key trainig; known here: version, seed, data, system, noise"),
+        ({"trainig": {}}, "unknown key trainig; known here: version, seed, data, operator, noise"),
         ({"training": {"lr": 1}}, "unknown key training.lr; known here: steps, batch, crop"),
         ({"noise": {"sigma": 0}}, "noise.sigma = 0: must be > 0"),
         ({"noise": {"sigma": -0.1}}, "noise.sigma = -0.1: must be > 0"),
@@ -155,26 +155,29 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"noise": None}, "noise is empty; remove the line, or give its keys"),
         ({"noise": "gaussian"}, "noise = 'gaussian': must be keys with values"),
         ({"noise": [{"sigma": 1}]}, "noise = [{'sigma': 1}]: must be keys with values"),
-        ({"system": None}, "system is empty; remove the line, or give its keys"),
-        ({"system": "mri"}, "system = 'mri': must be keys with values, one a line and indented, of which kind is one"),
-        ({"system": ["mri"]}, "system = ['mri']: must be keys with values"),
-        ({"system": {}}, "system.kind is None; choose one of identity, inpainting"),
-        ({"system": {"kind": ["mri"]}}, "system.kind is ['mri']; choose one of identity, inpainting"),
-        ({"system": {"kind": "cryoem"}}, "system: give defocus_u, or a table"),
-        ({"risk": {"symmetry": ["shift", "mirror"]}}, "risk.symmetry.1 = 'mirror': must be 'shift', 'flip', 'quarter'"),
-        ({"risk": {"symmetry": "shift"}}, "risk.symmetry = 'shift': must be a list"),
-        ({"risk": {"symmetry": ["flip", "flip"]}}, "risk.symmetry = ['flip', 'flip']: names one twice"),
-        ({"risk": {"levels": [0.9, 3.0]}}, "risk.levels = [0.9, 3.0]: need 1 <= lowest"),
-        ({"risk": {"levels": [3.0, 2.0]}}, "risk.levels = [3.0, 2.0]: need 1 <= lowest"),
-        ({"risk": {"levels": [2.0]}}, "risk.levels.1 is missing"),
-        ({"risk": {"levels": [1.5, math.inf]}}, "risk.levels.1 = inf: "),
-        ({"risk": {"recipe": "magic"}}, "risk.recipe = 'magic': "),
-        ({"risk": {"recipe": "mixed"}}, "risk.recipe = 'mixed': must be 'default', 'ambient', 'measured', 'sure'"),
-        ({"risk": {"near": 1}}, "risk.near = 1: must be < 1"),
+        ({"operator": None}, "operator is empty; remove the line, or give its keys"),
+        (
+            {"operator": "mri"},
+            "operator = 'mri': must be keys with values, one a line and indented, of which kind is one",
+        ),
+        ({"operator": ["mri"]}, "operator = ['mri']: must be keys with values"),
+        ({"operator": {}}, "operator.kind is None; choose one of identity, inpainting"),
+        ({"operator": {"kind": ["mri"]}}, "operator.kind is ['mri']; choose one of identity, inpainting"),
+        ({"operator": {"kind": "cryoem"}}, "operator: give defocus_u, or a table"),
+        ({"loss": {"symmetry": ["shift", "mirror"]}}, "loss.symmetry.1 = 'mirror': must be 'shift', 'flip', 'quarter'"),
+        ({"loss": {"symmetry": "shift"}}, "loss.symmetry = 'shift': must be a list"),
+        ({"loss": {"symmetry": ["flip", "flip"]}}, "loss.symmetry = ['flip', 'flip']: names one twice"),
+        ({"loss": {"levels": [0.9, 3.0]}}, "loss.levels = [0.9, 3.0]: need 1 <= lowest"),
+        ({"loss": {"levels": [3.0, 2.0]}}, "loss.levels = [3.0, 2.0]: need 1 <= lowest"),
+        ({"loss": {"levels": [2.0]}}, "loss.levels.1 is missing"),
+        ({"loss": {"levels": [1.5, math.inf]}}, "loss.levels.1 = inf: "),
+        ({"loss": {"recipe": "magic"}}, "loss.recipe = 'magic': "),
+        ({"loss": {"recipe": "mixed"}}, "loss.recipe = 'mixed': must be 'default', 'ambient', 'measured', 'sure'"),
+        ({"loss": {"near": 1}}, "loss.near = 1: must be < 1"),
         ({"sampling": {"solver": "heun"}}, "unknown key sampling.solver; known here: schedule, steps"),
-        ({"risk": {"dilation": []}}, "risk.dilation = []: "),
-        ({"risk": {"dilation": [1, 0]}}, "risk.dilation.1 = 0: must be at least 1"),
-        ({"risk": {"dilation": [1.5]}}, "risk.dilation.0 = 1.5: "),
+        ({"loss": {"scales": []}}, "loss.scales = []: "),
+        ({"loss": {"scales": [1, 0]}}, "loss.scales.1 = 0: must be at least 1"),
+        ({"loss": {"scales": [1.5]}}, "loss.scales.0 = 1.5: "),
         ({"estimator": {"widths": 5}}, "estimator.widths = 5: "),
         ({"estimator": {"widths": []}}, "estimator.widths = []: "),
         ({"estimator": {"widths": [8, 0]}}, "estimator.widths.1 = 0: must be at least 1"),
@@ -206,7 +209,7 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"data": "x"}, "data = 'x': "),
         ({"seed": -1}, "seed = -1: "),
         ({"seed": 2**63}, f"seed = {2**63}: "),
-        ({"version": 2}, "written for configuration version 2, this is 1: "),
+        ({"version": 2, "risk": {"dilation": [1]}}, "written for configuration version 1, this is 2: "),
         ({3: 4}, "3 = 3: "),
     ],
 )
@@ -223,12 +226,12 @@ def test_a_number_in_a_string_is_a_number():
 
 
 def test_an_axis_that_is_no_name_and_no_number():
-    values = {"data": {"path": "y.npy"}, "system": {"kind": "tomography", "axis": "middle"}}
-    with pytest.raises(UnveilError, match=r"system\.axis = 'middle': .*'scikit-image'"):
+    values = {"data": {"path": "y.npy"}, "operator": {"kind": "tomography", "axis": "middle"}}
+    with pytest.raises(UnveilError, match=r"operator\.axis = 'middle': .*'scikit-image'"):
         parse_config(values, "a.yaml")
     for axis in ("tomopy", 63.5):
-        values["system"]["axis"] = axis
-        assert parse_config(values, "a.yaml").system.axis == axis
+        values["operator"]["axis"] = axis
+        assert parse_config(values, "a.yaml").operator.axis == axis
 
 
 @pytest.mark.parametrize(
@@ -265,15 +268,15 @@ def test_unreadable_file(content, reason, tmp_path):
 
 def test_keys_say_what_their_text_is(tmp_path):
     (tmp_path / "c.yaml").write_bytes(
-        b"\xef\xbb\xbfversion: 1\ndata: {path: 007, dataset: 0, axes: ~}\nnoise: {sigma: 1e-3}\n"
+        b"\xef\xbb\xbfversion: 2\ndata: {path: 007, dataset: 0, axes: ~}\nnoise: {sigma: 1e-3}\n"
         b"training: {precision: no, augment: off}\nrisk: {levels: [1, 2e0]}\n"
     )
     config = load_config(
-        tmp_path / "c.yaml", ["training.learning_rate=1e-4", "sampling.gain=1e-1", "data.path=2024-01-01"]
+        tmp_path / "c.yaml", ["training.learning_rate=1e-4", "sampling.inflation=1e-1", "data.path=2024-01-01"]
     )
     assert (config.data.path, config.data.dataset, config.data.axes) == ("2024-01-01", "0", None)
-    assert (config.noise.sigma, config.training.learning_rate, config.sampling.gain) == (1e-3, 1e-4, 0.1)
-    assert (config.training.precision, config.training.augment, config.risk.levels) == ("no", False, (1.0, 2.0))
+    assert (config.noise.sigma, config.training.learning_rate, config.sampling.inflation) == (1e-3, 1e-4, 0.1)
+    assert (config.training.precision, config.training.augment, config.loss.levels) == ("no", False, (1.0, 2.0))
 
 
 def test_a_warm_up_longer_than_the_training_is_shortened():

@@ -19,7 +19,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators import build_operator
 from unveil.paths import path_keys
 from unveil.report.record import read_evaluation
-from unveil.training import create_run, open_run, read_gain, read_metrics
+from unveil.training import create_run, open_run, read_inflation, read_metrics
 
 pytestmark = [
     pytest.mark.usefixtures("within_limits"),
@@ -77,7 +77,7 @@ SYSTEMS = {
 
 def whole(kind):
     """A good configuration, each key stated."""
-    config = parse_config({"data": {"path": "images"}, "system": {"kind": kind, **SYSTEMS[kind]}}, "test")
+    config = parse_config({"data": {"path": "images"}, "operator": {"kind": kind, **SYSTEMS[kind]}}, "test")
     return config.model_dump(mode="json")
 
 
@@ -213,8 +213,8 @@ def described(kind, key, path):
     if key == "coils":
         np.save(path.parent / "good.npy", MASK * (np.arange(8) % 2))
         own["mask"] = str(path.parent / "good.npy")
-    config = parse_config({"data": {"path": "x"}, "system": {"kind": kind, **own}}, "test")
-    return build_operator(config.system, (2 if kind == "mri" else 1, 8, 8), 3)
+    config = parse_config({"data": {"path": "x"}, "operator": {"kind": kind, **own}}, "test")
+    return build_operator(config.operator, (2 if kind == "mri" else 1, 8, 8), 3)
 
 
 @pytest.mark.parametrize(("kind", "key", "name"), WRONG)
@@ -244,7 +244,7 @@ def run(tmp_path_factory):
 READERS = {
     "run.json": open_run,
     "config.yaml": open_run,
-    "sampler.json": read_gain,
+    "sampler.json": read_inflation,
     "metrics.jsonl": read_metrics,
     "evaluation.json": read_evaluation,
 }

@@ -93,7 +93,7 @@ def test_arrays_complex_ones_and_paths_are_measurements(noisy, tmp_path):
 def test_incomplete_measurements_keep_their_operator(noisy, tmp_path):
     mask = torch.rand(32, 32, generator=make_generator("cpu", 6)) < 0.7
     operator = inpainting(mask)
-    settings = {**SMALL, "risk": {"dilation": [1]}, "estimator": {"widths": [8, 12], "prior": "white"}}
+    settings = {**SMALL, "loss": {"scales": [1]}, "estimator": {"widths": [8, 12], "prior": "white"}}
     model = unveil.learn(
         operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=2, settings=settings, progress=False
     )

@@ -9,14 +9,14 @@ from unveil.paths import path_keys
 
 VALUES = {
     "data": {"path": "../images"},
-    "system": {"kind": "interferometry", "pixels": 8, "field_of_view": 1, "track": {
+    "operator": {"kind": "interferometry", "pixels": 8, "field_of_view": 1, "track": {
         "stations": "eht.txt", "right_ascension": 1, "declination": 1, "frequency": 1, "start": 1, "stop": 2, "cadence": 1,
         "bandwidth": 1, "integration": 1}},
 }  # fmt: skip
 
 
 def paths(config):
-    return config.data.path, config.system.track.stations
+    return config.data.path, config.operator.track.stations
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def written(tmp_path):
 def test_paths_are_relative_to_the_file(where, written, tmp_path, monkeypatch):
     (tmp_path / where).mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(tmp_path / where)
-    config = load_config(written, ["system.kind=interferometry"])
+    config = load_config(written, ["operator.kind=interferometry"])
     found = [(tmp_path / where / path).resolve() for path in paths(config)]
     assert found == [tmp_path / "images", tmp_path / "a" / "eht.txt"]
 
 
 def test_overrides_are_relative_to_the_working_directory(written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = load_config(written, ["data.path=mine", "system.track.stations=b/mine.txt"])
+    config = load_config(written, ["data.path=mine", "operator.track.stations=b/mine.txt"])
     assert paths(config) == ("mine", "b/mine.txt")
     assert paths(load_config(written, ["data.path=mine"])) == ("mine", "a/eht.txt")
 
@@ -83,6 +83,6 @@ def test_the_same_data_are_the_same_however_they_are_named(tmp_path, monkeypatch
 def test_every_key_that_names_a_file_is_a_path():
     assert path_keys(Config) >= {
         ("data", "path"),
-        *(("system", key) for key in ("mask", "coils", "kernel", "angles", "uvfits", "table")),
-        ("system", "track", "stations"),
+        *(("operator", key) for key in ("mask", "coils", "kernel", "angles", "uvfits", "table")),
+        ("operator", "track", "stations"),
     }

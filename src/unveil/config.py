@@ -12,20 +12,20 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from unveil.config_errors import one_line
 from unveil.errors import UnveilError, warn
 from unveil.instruments.identity import Identity
-from unveil.instruments.registry import System
+from unveil.instruments.registry import OperatorSection
 from unveil.noises import GaussianNoise, NoiseSection
 from unveil.paths import FilePath
 from unveil.sections import Section
 
 __all__ = ["Config", "parse_config"]
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 
 MOST_STEPS = 10**8
 """The limits here are far beyond any use: what exceeds them is a slip, and would hang or fill the memory."""
 
-Version = Annotated[Literal[1], BeforeValidator(lambda stated: VERSION if stated == str(VERSION) else stated)]
-Symmetry = Literal["shift", "flip", "quarter", "rotate", "permute", "amplitude", "dilation"]
+Version = Annotated[Literal[2], BeforeValidator(lambda stated: VERSION if stated == str(VERSION) else stated)]
+Symmetry = Literal["shift", "flip", "quarter", "rotate", "permute", "amplitude", "scale"]
 
 
 class DataConfig(Section):
@@ -68,7 +68,7 @@ class EstimatorConfig(Section):
     mean: float | None = Field(
         None, description="of the images; null: 0.5, and 0 where the system measures Fourier coefficients or contrast"
     )
-    deviation: float = Field(0.25, gt=0, description="standard deviation of the images about their mean")
+    std: float = Field(0.25, gt=0, description="standard deviation of the images about their mean")
     prior: Literal["white", "stationary"] | None = Field(
         None,
         description="of a system other than identity: the images for which f's linear part is best; stationary learns their "
@@ -76,7 +76,7 @@ class EstimatorConfig(Section):
     )
 
 
-class RiskConfig(Section):
+class LossConfig(Section):
     """What is minimised."""
 
     recipe: Literal[
@@ -85,7 +85,7 @@ class RiskConfig(Section):
     ] = Field(
         "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md"
     )  # fmt: skip
-    dilation: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
+    scales: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
         (1, 2, 4),
         min_length=1,
         max_length=16,
@@ -118,7 +118,7 @@ class RiskConfig(Section):
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"
     )
 
-    renormalized: float = Field(
+    normalized: float = Field(
         0.3,
         ge=0,
         lt=1,
@@ -153,11 +153,13 @@ class TrainingConfig(Section):
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weights' moving average")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["no", "bf16"] = Field("no", description="mixed precision of the network's passes")
-    validate_every: int = Field(200, ge=1, le=10**9, description="steps between validations by the reference-free risk")
+    validate_every: int = Field(
+        200, ge=1, le=10**9, description="steps between validations by the reference-free error"
+    )
     checkpoint_every: int = Field(200, ge=1, le=10**9, description="steps between checkpoints")
 
 
-class RefineConfig(Section):
+class EMConfig(Section):
     """Rounds after training: draw the training set with less noise from the newest network, and learn from the draws."""
 
     rounds: int = Field(0, ge=0, le=1000, description="how many; 0: none")
@@ -178,7 +180,7 @@ class SamplingConfig(Section):
     )
     lowest: float = Field(0.05, gt=0, lt=1, description="last level before 0, as a multiple of the measured level")
     samples: int = Field(8, ge=1, le=10**4, description="samples of each measurement")
-    gain: Annotated[float, Field(ge=0)] | Literal["fit"] = Field(
+    inflation: Annotated[float, Field(ge=0)] | Literal["fit"] = Field(
         "fit", description="0 is the exact sampler; fit: found on held-out measurements after training"
     )
 
@@ -189,12 +191,12 @@ class Config(Section):
     version: Version = VERSION
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataConfig
-    system: System = Identity()
+    operator: OperatorSection = Identity()
     noise: NoiseSection = GaussianNoise()
     estimator: EstimatorConfig = EstimatorConfig()
-    risk: RiskConfig = RiskConfig()
+    loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
-    refine: RefineConfig = RefineConfig()
+    em: EMConfig = EMConfig()
     sampling: SamplingConfig = SamplingConfig()
 
 

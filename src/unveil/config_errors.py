@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from unveil.instruments.registry import INSTRUMENTS
 from unveil.noises import families
+from unveil.renamed import present_name
 
 __all__ = ["one_line"]
 
@@ -37,10 +38,10 @@ LIMITS = {
 }
 
 
-UNIONS = (("noise", "gaussian", "sigma"), ("sampling", "gain"), ("system", "tomography", "axis"))
+UNIONS = (("noise", "gaussian", "sigma"), ("sampling", "inflation"), ("operator", "tomography", "axis"))
 """Where a key may be a number or a name."""
 KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {
-    ("system",): lambda: {kind: found.section for kind, found in INSTRUMENTS.items()},
+    ("operator",): lambda: {kind: found.section for kind, found in INSTRUMENTS.items()},
     ("noise",): families,
 }
 """Sections of which there are several kinds."""
@@ -52,6 +53,7 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
     section: of the whole configuration, and version: which one this release reads.
     """
     errors = error.errors()
+    errors = [e for e in errors if e["loc"] == ("version",)] or errors  # what follows from it is no slip
     first = next(
         (e for e in errors if e["type"] == "extra_forbidden"), errors[0]
     )  # a slip, for which another key is missing
@@ -66,6 +68,8 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
         named = (location[0], *location[2:])  # pydantic puts the kind in between
     key = ".".join(map(_text, named))
     if first["type"] == "extra_forbidden":
+        if (now := present_name(key)) != key:
+            return f"unknown key {key}: it is called {now} since configuration version {version}"
         return f"unknown key {key}; known here: {_known(location, section)}"
     if first["type"] == "missing":
         key = "data.path" if key == "data" else key

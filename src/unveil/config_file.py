@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from unveil.config import Config, parse_config
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.idle import idle_keys, refuse_idle
 from unveil.paths import from_folder, moved, to_folder
+from unveil.renamed import present_name
 from unveil.sections import Section
 from unveil.yamls import MOST_BYTES, read_yaml
 
@@ -47,7 +48,9 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UnveilError(f"--set {text}: write key=value, e.g. --set training.steps=500")
-        *sections, name = key.split(".")
+        if (now := present_name(key)) != key:
+            warn(f"--set {text}: {key} is called {now} since configuration version 2")
+        *sections, name = now.split(".")
         place = values
         for depth, section in enumerate(sections, 1):
             if place.get(section) is None:

@@ -14,34 +14,34 @@ from unveil.instruments.registry import INSTRUMENTS
 __all__ = ["idle_keys", "refuse_idle"]
 
 USED_BY: dict[str, tuple[str, ...]] = {
-    "dilation": ("default", "ambient"),
+    "scales": ("default", "ambient"),
     "levels": ("default", "ambient", "measured", "sure", "nsure", "equivariant", "equivariant-splitting"),
     "symmetry": ("default", "equivariant", "equivariant-splitting"),
     "equivariance": ("default", "equivariant"),
     "seen": ("default",),
     "near": ("default",),
     "hidden": ("default", "ambient", "splitting", "equivariant-splitting"),
-    "renormalized": ("default",),
+    "normalized": ("default",),
 }
-"""Key of `risk` -> the recipes that read it."""
+"""Key of `loss` -> the recipes that read it."""
 
 UNSEEN = ("symmetry", "equivariance", "seen", "hidden")
-"""Keys of `risk` that teach what the instrument leaves out."""
+"""Keys of `loss` that teach what the instrument leaves out."""
 
 Rule = Callable[[Config, Instrument], str | None]
 """(configuration, its instrument) -> why the key does nothing; None where it does something."""
 
 
-def _risk(key: str) -> Rule:
+def _loss(key: str) -> Rule:
     def why(config: Config, instrument: Instrument) -> str | None:
         if key in UNSEEN and instrument.sees_all:
             return f"{instrument.kind} leaves nothing out that it could teach"
-        if config.risk.recipe not in USED_BY[key] and not (key == "symmetry" and config.refine.rounds):
-            return f"risk.recipe = {config.risk.recipe} does not read it; {', '.join(USED_BY[key])} do{'es' * (len(USED_BY[key]) == 1)}"
-        if key == "dilation" and not instrument.scales:
+        if config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
+            return f"loss.recipe = {config.loss.recipe} does not read it; {', '.join(USED_BY[key])} do{'es' * (len(USED_BY[key]) == 1)}"
+        if key == "scales" and not instrument.scales:
             return f"measurements by {instrument.kind} have no coarser ones in them"
-        if key == "seen" and not config.risk.equivariance:
-            return "risk.equivariance is 0"
+        if key == "seen" and not config.loss.equivariance:
+            return "loss.equivariance is 0"
         return None
 
     return why
@@ -65,48 +65,48 @@ def _prior(config: Config, instrument: Instrument) -> str | None:
 
 
 def _rounds(config: Config, instrument: Instrument) -> str | None:
-    return None if config.refine.rounds else "refine.rounds is 0"
+    return None if config.em.rounds else "em.rounds is 0"
 
 
 def _delta(config: Config, instrument: Instrument) -> str | None:
-    if config.refine.rounds and not instrument.sees_all:
+    if config.em.rounds and not instrument.sees_all:
         return f"rounds for {instrument.kind} draw whole images"
     return _rounds(config, instrument)
 
 
 def _inflation(config: Config, instrument: Instrument) -> str | None:
-    if config.refine.rounds and not instrument.sees_all:
+    if config.em.rounds and not instrument.sees_all:
         return "samples are drawn under the prior that rounds learn"
     return "the sampler has fewer than three steps" if config.sampling.steps < 3 else None
 
 
 RULES: dict[str, Rule] = {
-    **{f"risk.{key}": _risk(key) for key in USED_BY},
+    **{f"loss.{key}": _loss(key) for key in USED_BY},
     "estimator.mean": _unwrapped,
-    "estimator.deviation": _unwrapped,
+    "estimator.std": _unwrapped,
     "estimator.iterations": _unwrapped,
     "estimator.prior": _prior,
     "training.crop": _crops,
     "training.augment": _crops,
-    "refine.delta": _delta,
-    "refine.steps": _rounds,
-    "refine.images": _rounds,
-    "refine.draw_steps": _rounds,
-    "sampling.gain": _inflation,
+    "em.delta": _delta,
+    "em.steps": _rounds,
+    "em.images": _rounds,
+    "em.draw_steps": _rounds,
+    "sampling.inflation": _inflation,
 }
 """Key -> when it does nothing."""
 
 
 def idle_keys(config: Config) -> dict[str, str]:
     """Return the keys that do nothing, whatever their value: name -> why."""
-    instrument = INSTRUMENTS[config.system.kind]
+    instrument = INSTRUMENTS[config.operator.kind]
     found = {key: rule(config, instrument) for key, rule in RULES.items()}
     return {key: why for key, why in found.items() if why is not None}
 
 
 def refuse_idle(config: Config, where: str) -> Config:
     """Return the configuration. Raises UnveilError, which names the key and `where` it stands, for one that does nothing."""
-    instrument = INSTRUMENTS[config.system.kind]
+    instrument = INSTRUMENTS[config.operator.kind]
     for key, why in idle_keys(config).items():
         section, name = key.split(".")
         value = getattr(getattr(config, section), name)

@@ -82,7 +82,7 @@ class Model:
     ) -> Tensor:
         """Draw n posterior samples (n, B, *image) of each measurement y (B, *measurement); steps: evaluations of f for each."""
         m = self.measurement(y, noise)
-        sampling = self.config.sampling.model_copy(update={"samples": n, "steps": steps, "gain": self.inflation})
+        sampling = self.config.sampling.model_copy(update={"samples": n, "steps": steps, "inflation": self.inflation})
         return draw_samples(self.f, m, sampling, make_generator(m.y.device, seed))
 
     def evaluate(
@@ -94,7 +94,7 @@ class Model:
         """
         data = Dataset(_source(y), self.operator, self.noise)
         clean = None if reference is None else _source(reference)
-        sampling = self.config.sampling.model_copy(update={"gain": self.inflation})
+        sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
         return [*evaluate(self.f, data, sampling, reference=clean, sampled=sampled, seed=seed, device=device)]
 
@@ -136,7 +136,7 @@ def learn(
         found in y where A is the identity.
     steps: of the training. backbone: a network of your own in place of the UNet, g(u, c) -> (B, C, H, W) from u (B, k C, H, W) and c
         (B,), the log noise-to-signal ratio; k is `unveil.estimators.inputs`. settings: of a configuration, by section, e.g.
-        {"training": {"batch": 16}, "risk": {"symmetry": ["rotate"]}}.
+        {"training": {"batch": 16}, "loss": {"symmetry": ["rotate"]}}.
     out: keeps checkpoints and metrics: the same call goes on where it stopped; None: nothing is kept.
     progress: shown in a terminal, a notebook or a log.
     Warns where the measurements contradict what is said of them. Raises UnveilError when they cannot be learned from.
@@ -150,10 +150,10 @@ def learn(
         for line in contradictions(look(source), noise):
             warn(line)
     crop = config.training.crop
-    scales = possible_scales(config, source, operator) if RECIPES[config.risk.recipe].scales else (1,)
-    stated = "dilation" in (settings or {}).get("risk", {})
+    scales = possible_scales(config, source, operator) if RECIPES[config.loss.recipe].scales else (1,)
+    stated = "scales" in (settings or {}).get("loss", {})
     if not (operator.unseen or stated) and (why := own_scale(source, noise, scales, crop)) is not None:
-        warn(f'{why}: they are learned from at one scale; settings={{"risk": {{"dilation": [1, 2, 4]}}}} overrides')
+        warn(f'{why}: they are learned from at one scale; settings={{"loss": {{"scales": [1, 2, 4]}}}} overrides')
         scales = (1,)
     f = build_estimator(config, source.channels, operator, type(noise), backbone)
     data = Dataset(source, operator, noise)
@@ -167,7 +167,7 @@ def learn(
             stages = stack.enter_context(stage_bars())
         f = train(f, training, held_out, config, folder, scales=scales, device=device, stages=stages)
         inflation = 0.0
-        if config.sampling.gain == "fit":
+        if config.sampling.inflation == "fit":
             inflation = fit_to_images(
                 f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,
@@ -183,7 +183,7 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
     run = open_folder(folder, given=operator is not None)
     if operator is None:
         operator = run.operator()
-    return Model(run.estimator(operator), operator, run.noise, run.config, run.gain)
+    return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation)
 
 
 def _source(y: Measurements) -> ImageSource:

@@ -125,9 +125,9 @@ def staged(start: Callable[[str], Bar]) -> Stages:
 
 def validated(metrics: dict[str, float]) -> str:
     """What a validation found, in words; nothing after a step without one."""
-    if "risk" not in metrics:
+    if "error" not in metrics:
         return ""
-    incomplete = "risk_hidden" in metrics
+    incomplete = "error_hidden" in metrics
     what = "held-out PSNR est. of A x" if incomplete else "held-out PSNR est."
     words = [f"{what} {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else f"no {what} yet"]
     if "psnr_hidden" in metrics:

@@ -31,7 +31,7 @@ def scan(tmp_path):
 
 
 def test_shifts_do_not_help_a_scan(scan, tmp_path, capsys):
-    verdict = run_check(scan, ["risk.symmetry=[shift]"], tmp_path / "found")
+    verdict = run_check(scan, ["loss.symmetry=[shift]"], tmp_path / "found")
     printed = capsys.readouterr().out
     assert not verdict.learnable
     assert "mri, 6 measurements; symmetries: shift" in printed
@@ -45,18 +45,18 @@ def test_shifts_do_not_help_a_scan(scan, tmp_path, capsys):
     assert record["symmetry"] == ["shift"]
     assert record["alone"]["rank"] == 256
     assert (tmp_path / "found" / "check.png").read_bytes().startswith(b"\x89PNG")
-    assert load_config(tmp_path / "found" / "config.yaml") == load_config(scan, ["risk.symmetry=[shift]"])
+    assert load_config(tmp_path / "found" / "config.yaml") == load_config(scan, ["loss.symmetry=[shift]"])
 
 
 def test_rotations_do(scan, tmp_path, capsys):
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert run_check(scan, ["risk.symmetry=[shift, rotate]"], None).learnable
+    assert run_check(scan, ["loss.symmetry=[shift, rotate]"], None).learnable
     assert "can be learned\n" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_no_symmetry(scan, capsys):
-    assert not run_check(scan, ["risk.symmetry=[]"], None).learnable
+    assert not run_check(scan, ["loss.symmetry=[]"], None).learnable
     assert "symmetries: none" in capsys.readouterr().out
 
 
@@ -76,13 +76,13 @@ def test_images_of_different_sizes(tmp_path, capsys):
 
 def test_a_symmetry_that_is_not_known(scan):
     with pytest.raises(UnveilError, match="'rotations': must be 'shift'"):
-        run_check(scan, ["risk.symmetry=[rotations]"], None)
+        run_check(scan, ["loss.symmetry=[rotations]"], None)
 
 
 def test_a_contradiction_is_said_with_the_verdict(scan, tmp_path, capsys):
     """The mask of the other convention: what is measured is zero, and the rest is not."""
     np.save(tmp_path / "mask.npy", ~np.load(tmp_path / "mask.npy"))
-    run_check(scan, ["risk.symmetry=[]"], tmp_path / "found")
+    run_check(scan, ["loss.symmetry=[]"], tmp_path / "found")
     head, line, *_ = capsys.readouterr().out.split("symmetries: none\n")[1].splitlines()
     assert head == "cannot be learned as it is, were the system described rightly; but the data contradict it:"
     assert "is it inverted" in line

@@ -13,7 +13,7 @@ import pytest
 from unveil.cli import main
 
 TINY = ["training.steps=2", "training.warmup=1", "training.batch=2", "training.crop=16", "estimator.widths=[4]",
-        "sampling.gain=0"]  # fmt: skip
+        "sampling.inflation=0"]  # fmt: skip
 SETS = [word for setting in TINY for word in ("--set", setting)]
 
 

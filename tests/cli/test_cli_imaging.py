@@ -45,7 +45,7 @@ def write_config(folder, **sections):
     values = {
         "seed": 5,  # holds out the last of three
         "data": {"path": str(folder / "y.npy"), "validation": 0.4},
-        "system": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
+        "operator": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
         "noise": {"sigma": SIGMA},
         "estimator": {"widths": [4]},
         "training": {"steps": 3, "batch": 4, "warmup": 1, "validate_every": 3, "checkpoint_every": 3},
@@ -67,7 +67,7 @@ def workspace(tmp_path_factory):
 
 def test_the_run_folder_holds_the_system(workspace):
     run = open_run(workspace / "run")
-    assert run.config.system.kind == "inpainting"
+    assert run.config.operator.kind == "inpainting"
     assert run.config == load_config(workspace / "c.yaml")
     text = (workspace / "run" / "config.yaml").read_text()
     assert f"  mask: {workspace / 'mask.npy'}  # " in text
@@ -176,36 +176,36 @@ def train_refused(workspace, tmp_path, *sets):
 @pytest.mark.parametrize("shape", [(SIDE, SIDE + 1), (COUNT, SIDE + 1, SIDE), (COUNT + 1, SIDE, SIDE), (SIDE,)])
 def test_a_mask_of_another_shape(shape, workspace, tmp_path):
     write_masks(tmp_path / "mask.npy", *shape)
-    line = train_refused(workspace, tmp_path, f"system.mask={tmp_path / 'mask.npy'}")
-    assert "system.mask" in line
+    line = train_refused(workspace, tmp_path, f"operator.mask={tmp_path / 'mask.npy'}")
+    assert "operator.mask" in line
     assert str(shape) in line
     assert "mask.npy" in line
 
 
 def test_a_mask_that_measures_nothing(workspace, tmp_path):
     np.save(tmp_path / "mask.npy", np.zeros((SIDE, SIDE), bool))
-    assert "measures no pixel" in train_refused(workspace, tmp_path, f"system.mask={tmp_path / 'mask.npy'}")
+    assert "measures no pixel" in train_refused(workspace, tmp_path, f"operator.mask={tmp_path / 'mask.npy'}")
 
 
 def test_a_mask_that_is_not_there_or_no_mask(workspace, tmp_path):
-    assert "absent.npy does not exist" in train_refused(workspace, tmp_path, f"system.mask={tmp_path / 'absent.npy'}")
+    assert "absent.npy does not exist" in train_refused(workspace, tmp_path, f"operator.mask={tmp_path / 'absent.npy'}")
     (tmp_path / "text.npy").write_text("1 0 1")
-    line = train_refused(workspace, tmp_path, f"system.mask={tmp_path / 'text.npy'}")
-    assert "system.mask" in line
+    line = train_refused(workspace, tmp_path, f"operator.mask={tmp_path / 'text.npy'}")
+    assert "operator.mask" in line
     assert "cannot be read" in line
     np.save(tmp_path / "words.npy", np.array(["a", "b"]))
-    assert "not numbers" in train_refused(workspace, tmp_path, f"system.mask={tmp_path / 'words.npy'}")
+    assert "not numbers" in train_refused(workspace, tmp_path, f"operator.mask={tmp_path / 'words.npy'}")
 
 
 def test_unknown_kinds_and_keys(workspace, tmp_path):
-    line = train_refused(workspace, tmp_path, "system.kind=inpaint")
-    assert "system.kind is inpaint; choose one of identity, inpainting" in line
-    line = train_refused(workspace, tmp_path, "system.maks=m.npy")
+    line = train_refused(workspace, tmp_path, "operator.kind=inpaint")
+    assert "operator.kind is inpaint; choose one of identity, inpainting" in line
+    line = train_refused(workspace, tmp_path, "operator.maks=m.npy")
     assert "unknown key system.maks; known here: kind, mask" in line
-    bare = write_config(tmp_path, system={"mask": "m.npy"})
-    assert "system.kind is None; choose one of" in refused("train", bare, "--out", tmp_path / "run")
-    assert "system.mask is missing" in refused(
-        "train", write_config(tmp_path, system={"kind": "inpainting"}), "--out", tmp_path / "run"
+    bare = write_config(tmp_path, operator={"mask": "m.npy"})
+    assert "operator.kind is None; choose one of" in refused("train", bare, "--out", tmp_path / "run")
+    assert "operator.mask is missing" in refused(
+        "train", write_config(tmp_path, operator={"kind": "inpainting"}), "--out", tmp_path / "run"
     )
     for wrong, words in (
         (3, "system = 3"),
@@ -215,7 +215,7 @@ def test_unknown_kinds_and_keys(workspace, tmp_path):
     ):
         assert words in refused("train", write_config(tmp_path, system=wrong), "--out", tmp_path / "run")
     track = {"kind": "interferometry", "pixels": 8, "field_of_view": 1.0, "track": {"stations": "s.txt", "start": 0}}
-    assert "system.track.right_ascension is missing" in refused(
+    assert "operator.track.right_ascension is missing" in refused(
         "train", write_config(tmp_path, system=track), "--out", tmp_path / "run"
     )
 
@@ -223,7 +223,7 @@ def test_unknown_kinds_and_keys(workspace, tmp_path):
 def test_settings_that_do_not_suit_the_system(workspace, tmp_path):
     assert "noise.sigma" in train_refused(workspace, tmp_path, "noise.sigma=estimate")
     assert "preconditioned" in train_refused(workspace, tmp_path, "estimator.form=equivariant")
-    assert "'turn'" in train_refused(workspace, tmp_path, "risk.symmetry=[turn]")
+    assert "'turn'" in train_refused(workspace, tmp_path, "loss.symmetry=[turn]")
 
 
 def test_input_of_another_shape_number_or_colour(workspace, tmp_path):
@@ -234,7 +234,7 @@ def test_input_of_another_shape_number_or_colour(workspace, tmp_path):
     for command in ("denoise", "sample", "evaluate"):
         out = () if command == "evaluate" else ("--out", tmp_path / "out")
         line = refused(command, run, tmp_path / "wide.npy", *out)
-        assert "system.mask" in line
+        assert "operator.mask" in line
         assert f"{COUNT} measurements are {SIDE}x{SIDE + 1}" in line
         assert f"{COUNT - 1} measurements" in refused(command, run, tmp_path / "few.npy", *out)
         line = refused(command, run, tmp_path / "colour.npy", *out)
@@ -250,7 +250,7 @@ def test_a_reference_of_another_shape(workspace, tmp_path):
 
 
 def test_no_samples_where_nothing_taught_the_levels_below(workspace, tmp_path):
-    config = write_config_beside(workspace, tmp_path, risk={"recipe": "ambient"})
+    config = write_config_beside(workspace, tmp_path, loss={"recipe": "ambient"})
     run = tmp_path / "run"
     assert call("train", config, "--out", run)[0] == 0
     assert "recipe" in refused("sample", run, workspace / "y.npy", "--out", tmp_path / "samples")

@@ -87,14 +87,14 @@ def test_an_example_trains_and_is_evaluated(kind, examples, tmp_path, monkeypatc
     folder = examples(kind)
     data = folder / f"example-{kind}"
     run = tmp_path / "run"
-    gain = [] if kind == "interferometry" else ["sampling.gain=0"]  # fitting it takes hundreds of passes
+    gain = [] if kind == "interferometry" else ["sampling.inflation=0"]  # fitting it takes hundreds of passes
     assert call("train", folder / "unveil.yaml", "--out", run, "--device", "cpu", *sets(*TINY, *gain)) == 0
     assert call("evaluate", run, data / "heldout.npy", "--reference", data / "heldout_reference.npy", "--sampled", 1,
                 "--device", "cpu", *sets("sampling.samples=1", "sampling.steps=2")) == 0  # fmt: skip
     images = json.loads((run / "evaluation.json").read_text())["images"]
     assert len(images) == HELDOUT
     assert np.isfinite([image["psnr_mmse"] for image in images]).all()
-    if kind == "cryoem":  # nothing is renormalized, so nothing teaches the levels that samples go through
+    if kind == "cryoem":  # nothing is normalized, so nothing teaches the levels that samples go through
         assert images[0]["psnr_sample"] is None
     else:
         assert np.isfinite(images[0]["psnr_sample"])
@@ -128,10 +128,10 @@ def test_the_file_is_commented_and_says_that_it_is_simulated(kind, examples):
     assert text.startswith("# SIMULATED DATA")
     assert f"init {kind} DATA" in text
     written = yaml.safe_load(text)
-    assert written["system"]["kind"] == kind
+    assert written["operator"]["kind"] == kind
     for key in ("data.path", "noise.sigma"):
         assert key in text.partition("version:")[0]
-    for section in ("system", "noise", "risk", "training"):
+    for section in ("operator", "noise", "loss", "training"):
         block = text.partition(f"\n{section}:")[2].partition("\n\n")[0].splitlines()
         assert len(block) == 1 + len(written[section])
         assert all("  # " in line for line in block)
@@ -158,15 +158,15 @@ def test_overwriting_needs_force(refused, tmp_path):
 
 def test_settings_of_an_example(refused, tmp_path):
     out = tmp_path / "unveil.yaml"
-    for setting in ("system.defocus_u=1.0", "noise.sigma=0.5", "data.path=x.npy", "data.value_range=[0,2]"):
+    for setting in ("operator.defocus_u=1.0", "noise.sigma=0.5", "data.path=x.npy", "data.value_range=[0,2]"):
         assert "simulated" in refused("init", "cryoem", "--out", out, *sets(setting))
         assert not list(tmp_path.iterdir())
     assert (
-        call("init", "cryoem", "--out", out, *sets("training.batch=3", "training.steps=80", "risk.symmetry=[flip]"))
+        call("init", "cryoem", "--out", out, *sets("training.batch=3", "training.steps=80", "loss.symmetry=[flip]"))
         == 0
     )
     config = load_config(out)
-    assert (config.training.batch, config.training.steps, config.risk.symmetry) == (3, 80, ("flip",))
+    assert (config.training.batch, config.training.steps, config.loss.symmetry) == (3, 80, ("flip",))
 
 
 def k_space(folder, side=64, scale=1.0):
@@ -182,11 +182,11 @@ def k_space(folder, side=64, scale=1.0):
 def test_k_space_is_described_and_not_rescaled(tmp_path, capsys):
     data, mask = k_space(tmp_path)
     out = tmp_path / "c.yaml"
-    assert call("init", "mri", data, "--out", out, *sets(f"system.mask={mask}", "noise.sigma=0.02")) == 0
+    assert call("init", "mri", data, "--out", out, *sets(f"operator.mask={mask}", "noise.sigma=0.02")) == 0
     config = load_config(out)
     assert config.data.value_range is None
-    assert (config.data.path, config.system.mask, config.noise.sigma) == (str(data), str(mask), 0.02)
-    assert config.risk.symmetry == ("rotate", "flip")
+    assert (config.data.path, config.operator.mask, config.noise.sigma) == (str(data), str(mask), 0.02)
+    assert config.loss.symmetry == ("rotate", "flip")
     assert config.training.batch == 8
     assert "warning" not in capsys.readouterr().err
     assert "SIMULATED" not in out.read_text()
@@ -198,31 +198,31 @@ def test_the_mask_beside_k_space_is_found(tmp_path, capsys, refused):
     words = ("init", "mri", tmp_path / "x.h5", "--out", tmp_path / "c.yaml", *sets("noise.sigma=0.02"))
     with h5py.File(tmp_path / "x.h5", "w") as file:  # as fastMRI
         file["kspace"] = np.load(data)
-    assert "system.mask is missing" in refused(*words)
+    assert "operator.mask is missing" in refused(*words)
     with h5py.File(tmp_path / "x.h5", "a") as file:
         file["mask"] = np.load(mask).astype(np.float32)
     assert call(*words) == 0
-    assert f"system.mask is {tmp_path / 'x.h5'}:mask" in " ".join(capsys.readouterr().out.split())
+    assert f"operator.mask is {tmp_path / 'x.h5'}:mask" in " ".join(capsys.readouterr().out.split())
     config = load_config(tmp_path / "c.yaml")
-    assert config.system.mask == f"{tmp_path / 'x.h5'}:mask"
+    assert config.operator.mask == f"{tmp_path / 'x.h5'}:mask"
     assert call("check", tmp_path / "c.yaml") == 4  # every second column alone: turns do not show the others
 
 
 def test_nor_where_the_system_is_set_by_its_key(tmp_path):
     data, mask = k_space(tmp_path, side=128)
     for first in (["mri", data], [data]):
-        arguments = sets("system.kind=mri", f"system.mask={mask}", "noise.sigma=0.02", "training.steps=700")
+        arguments = sets("operator.kind=mri", f"operator.mask={mask}", "noise.sigma=0.02", "training.steps=700")
         assert call("init", *first, "--out", tmp_path / "c.yaml", "--force", *arguments) == 0
         config = load_config(tmp_path / "c.yaml")
         assert config.data.value_range is None
-        assert config.system.kind == "mri"
+        assert config.operator.kind == "mri"
         assert (config.training.batch, config.training.steps) == (2, 700)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
 def test_values_far_from_the_usual_are_warned_of(scale, tmp_path, capsys):
     data, mask = k_space(tmp_path, scale=scale)
-    arguments = ("init", "mri", data, "--out", tmp_path / "c.yaml", "--force", *sets(f"system.mask={mask}"))
+    arguments = ("init", "mri", data, "--out", tmp_path / "c.yaml", "--force", *sets(f"operator.mask={mask}"))
     assert call(*arguments, *sets("noise.sigma=0.02")) == 0
     text = " ".join(capsys.readouterr().err.split())
     assert "warning: the images' values" in text
@@ -239,13 +239,13 @@ def test_what_contradicts_the_description_is_said_and_no_advice_is_made_of_it(tm
     data, mask = k_space(tmp_path)
     np.save(mask, ~np.load(mask))
     out = tmp_path / "c.yaml"
-    assert call("init", "mri", data, "--out", out, *sets(f"system.mask={mask}", "noise.sigma=0.02")) == 0
+    assert call("init", "mri", data, "--out", out, *sets(f"operator.mask={mask}", "noise.sigma=0.02")) == 0
     text = capsys.readouterr().err
-    assert "warning: the data are zero at 100% of the entries that system.mask calls measured" in text
+    assert "warning: the data are zero at 100% of the entries that operator.mask calls measured" in text
     assert "is it inverted" in text
     assert "value_range" not in text
     sys.modules["unveil.cli.main"]._shown.clear()  # a process says a thing once
-    short = sets(*TINY, "training.steps=1", "training.warmup=0", "sampling.gain=0")
+    short = sets(*TINY, "training.steps=1", "training.warmup=0", "sampling.inflation=0")
     assert call("train", out, "--out", tmp_path / "run", "--device", "cpu", *short) == 0
     assert "is it inverted" in capsys.readouterr().err
 
@@ -278,9 +278,9 @@ def test_exchanged_axes_are_said_and_the_advice_mends_them(tmp_path, capsys):
 
 
 def test_the_brightness_of_sources_is_found_in_their_visibilities(examples, tmp_path, capsys):
-    """Without system.brightness it is set so that images are about in [0, 1]; a stated one far from it is warned of."""
+    """Without operator.brightness it is set so that images are about in [0, 1]; a stated one far from it is warned of."""
     known = load_config(examples("interferometry") / "unveil.yaml")
-    keys = [f"system.{key}={json.dumps(v)}" for key, v in known.system.model_dump().items() if v is not None]
+    keys = [f"operator.{key}={json.dumps(v)}" for key, v in known.system.model_dump().items() if v is not None]
     words = ("init", "interferometry", known.data.path, "--out", tmp_path / "c.yaml", "--force")
     assert call(*words, *sets(*(key for key in keys if "brightness" not in key))) == 0
     found = load_config(tmp_path / "c.yaml").system.brightness
@@ -289,8 +289,8 @@ def test_the_brightness_of_sources_is_found_in_their_visibilities(examples, tmp_
     assert call(*words, *sets(*keys)) == 0
     assert load_config(tmp_path / "c.yaml").system.brightness == known.system.brightness
     assert "warning" not in capsys.readouterr().err
-    assert call(*words, *sets(*keys, "system.brightness=1.0")) == 0
-    assert f"--set system.brightness={found}" in capsys.readouterr().err
+    assert call(*words, *sets(*keys, "operator.brightness=1.0")) == 0
+    assert f"--set operator.brightness={found}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", sorted(kind for kind in EXAMPLES if INSTRUMENTS[kind].level_shows))
@@ -298,11 +298,13 @@ def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
     data = examples(kind) / f"example-{kind}" / "measurements.npy"
     known = load_config(examples(kind) / "unveil.yaml")
     keys = [
-        f"system.{key}={json.dumps(v)}" for key, v in known.system.model_dump(exclude={"kind"}).items() if v is not None
+        f"operator.{key}={json.dumps(v)}"
+        for key, v in known.system.model_dump(exclude={"kind"}).items()
+        if v is not None
     ]
     assert call("init", kind, data, "--out", tmp_path / "c.yaml", *sets(*keys)) == 0
     config = load_config(tmp_path / "c.yaml")
-    assert config.system == known.system
+    assert config.operator == known.system
     assert config.noise.sigma == "estimate"
     assert "# found 0.0" in (tmp_path / "c.yaml").read_text()
 
@@ -310,13 +312,13 @@ def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
 def test_what_is_missing_is_said(refused, tmp_path):
     data, mask = k_space(tmp_path)
     out = ("--out", tmp_path / "c.yaml")
-    assert "system.mask is missing; add it, or pass --set system.mask=" in refused("init", "mri", data, *out)
-    assert "noise.sigma" in refused("init", "mri", data, *out, *sets(f"system.mask={mask}"))
-    known = sets(f"system.mask={mask}", "noise.sigma=0.1")
+    assert "operator.mask is missing; add it, or pass --set operator.mask=" in refused("init", "mri", data, *out)
+    assert "noise.sigma" in refused("init", "mri", data, *out, *sets(f"operator.mask={mask}"))
+    known = sets(f"operator.mask={mask}", "noise.sigma=0.1")
     assert "absent.npy" in refused("init", "mri", tmp_path / "absent.npy", *out, *known)
-    assert "absent.npy" in refused("init", "mri", data, *out, *sets("system.mask=absent.npy", "noise.sigma=0.1"))
-    assert "system.musk" in refused("init", "mri", data, *out, *known, *sets("system.musk=1"))
-    assert "leave one of the two out" in refused("init", "mri", data, *out, *known, *sets("system.kind=inpainting"))
+    assert "absent.npy" in refused("init", "mri", data, *out, *sets("operator.mask=absent.npy", "noise.sigma=0.1"))
+    assert "operator.musk" in refused("init", "mri", data, *out, *known, *sets("operator.musk=1"))
+    assert "leave one of the two out" in refused("init", "mri", data, *out, *known, *sets("operator.kind=inpainting"))
     assert "pixels is missing" in refused("init", "interferometry", data, *out, *sets("noise.sigma=0.1"))
     assert not (tmp_path / "c.yaml").exists()
 
@@ -375,12 +377,12 @@ def test_new_measurements_bring_their_own_masks(tmp_path):
         np.save(tmp_path / f"{name}_mask.npy", mask)
         np.save(tmp_path / f"{name}.npy", (mask * draws.random((count, 16, 16))).astype(np.float32))
     made = ("inpainting", tmp_path / "train.npy", "--out", tmp_path / "c.yaml", "--set", "noise.sigma=0.1")
-    assert call("init", *made, "--set", f"system.mask={tmp_path / 'train_mask.npy'}") == 0
+    assert call("init", *made, "--set", f"operator.mask={tmp_path / 'train_mask.npy'}") == 0
     small = [
         word for key in ("training.steps=1", "training.warmup=0", "estimator.widths=[4]") for word in ("--set", key)
     ]
     assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run", *small) == 0
     use = ("reconstruct", tmp_path / "run", tmp_path / "new.npy", "--out", tmp_path / "out")
     assert call(*use) == 2
-    assert call(*use, "--set", f"system.mask={tmp_path / 'new_mask.npy'}") == 0
+    assert call(*use, "--set", f"operator.mask={tmp_path / 'new_mask.npy'}") == 0
     assert np.load(tmp_path / "out" / "new.npy").shape == (2, 16, 16)

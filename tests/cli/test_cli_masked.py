@@ -34,7 +34,7 @@ def test_training_sees_none_of_it(workspace):
 def test_init_check_denoise_sample_and_evaluate(workspace, tmp_path, monkeypatch):
     monkeypatch.setattr("unveil.report.results.comparison", lambda result: b"")  # the pictures take seconds
     folder = workspace / "nan"
-    system = ("--set", f"system.mask={folder / 'mask.npy'}", "--set", f"noise.sigma={SIGMA}")
+    system = ("--set", f"operator.mask={folder / 'mask.npy'}", "--set", f"noise.sigma={SIGMA}")
     words = {
         "init": ("inpainting", folder / "y.npy", *system, "--out", tmp_path / "init.yaml"),
         "check": (folder / "c.yaml",),

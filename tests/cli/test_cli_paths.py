@@ -11,7 +11,7 @@ from unveil.data import save_image
 from unveil.random import make_generator, normal
 
 TINY = ("training.steps=2", "training.warmup=1", "training.batch=2", "training.crop=16", "estimator.widths=[4]",
-        "sampling.gain=0")  # fmt: skip
+        "sampling.inflation=0")  # fmt: skip
 
 
 def call(*words):

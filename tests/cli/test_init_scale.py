@@ -1,4 +1,4 @@
-"""unveil init turns dilation off where the images have a scale of their own, and says so."""
+"""unveil init turns scales off where the images have a scale of their own, and says so."""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ def write(folder: Path, name: str, count: int = 2, side: int = 190) -> Path:
 
 @pytest.fixture
 def init(tmp_path, monkeypatch, capsys):
-    """init(folder, *sets) -> (risk.dilation as written, None where it is not; what was printed on one line)."""
+    """init(folder, *sets) -> (loss.scales as written, None where it is not; what was printed on one line)."""
 
     def run(folder, *sets):
         out = tmp_path / "c.yaml"
@@ -36,44 +36,44 @@ def init(tmp_path, monkeypatch, capsys):
             main()
         printed = capsys.readouterr()
         assert caught.value.code in (0, None), printed.err
-        return yaml.safe_load(out.read_text())["risk"].get("dilation"), printed.out + printed.err
+        return yaml.safe_load(out.read_text())["loss"].get("scales"), printed.out + printed.err
 
     return run
 
 
 def test_pages_are_not_dilated(init, tmp_path):
-    dilation, printed = init(write(tmp_path / "pages", "page"))
-    assert dilation == [1]
-    (line,) = [line for line in printed.splitlines() if "risk.dilation" in line]
+    scales, printed = init(write(tmp_path / "pages", "page"))
+    assert scales == [1]
+    (line,) = [line for line in printed.splitlines() if "loss.scales" in line]
     assert "scale of their own" in line
-    assert "--set risk.dilation=[1,2,4]" in line
+    assert "--set loss.scales=[1,2,4]" in line
 
 
 def test_photographs_are_dilated(init, tmp_path):
-    dilation, printed = init(write(tmp_path / "photographs", "camera"))
-    assert dilation == [1, 2, 4]
-    assert "risk.dilation" not in printed
+    scales, printed = init(write(tmp_path / "photographs", "camera"))
+    assert scales == [1, 2, 4]
+    assert "loss.scales" not in printed
 
 
 def test_what_the_user_sets_stays(init, tmp_path):
     folder = write(tmp_path / "pages", "page")
-    dilation, printed = init(folder, "risk.dilation=[1,2,4]")
-    assert dilation == [1, 2, 4]
-    assert "risk.dilation" not in printed
-    assert init(folder, "risk.dilation=[1,2]")[0] == [1, 2]
+    scales, printed = init(folder, "loss.scales=[1,2,4]")
+    assert scales == [1, 2, 4]
+    assert "loss.scales" not in printed
+    assert init(folder, "loss.scales=[1,2]")[0] == [1, 2]
 
 
-@pytest.mark.parametrize(("setting", "written"), [("risk.recipe=nsure", None), ("training.crop=128", [1, 2, 4])])
+@pytest.mark.parametrize(("setting", "written"), [("loss.recipe=nsure", None), ("training.crop=128", [1, 2, 4])])
 def test_it_is_silent_where_nothing_would_be_dilated(setting, written, init, tmp_path):
-    dilation, printed = init(write(tmp_path / "pages", "page"), setting)
-    assert dilation == written
-    assert "risk.dilation" not in printed
+    scales, printed = init(write(tmp_path / "pages", "page"), setting)
+    assert scales == written
+    assert "loss.scales" not in printed
 
 
 def test_small_images_get_no_verdict(init, tmp_path):
-    dilation, printed = init(write(tmp_path / "small", "page", side=60), "training.crop=16")
-    assert dilation == [1, 2, 4]
-    assert "risk.dilation" not in printed
+    scales, printed = init(write(tmp_path / "small", "page", side=60), "training.crop=16")
+    assert scales == [1, 2, 4]
+    assert "loss.scales" not in printed
 
 
 def test_at_most_32_windows_are_read(init, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def test_a_mask_that_fits_is_not_warned_of(mask, fill):
 def test_an_inverted_mask(mask):
     y = noisy(images()) * mask.reshape(-1, 1, SIDE, SIDE)
     (line,) = lines("inpainting", y, inpainting(~mask))
-    assert "zero at 100% of the entries that system.mask calls measured, and not zero at 100% of the others" in line
+    assert "zero at 100% of the entries that operator.mask calls measured, and not zero at 100% of the others" in line
     assert "is it inverted" in line
 
 
@@ -71,7 +71,7 @@ def test_images_with_dark_parts_are_no_contradiction():
     assert lines("inpainting", y, inpainting(MASK), 0.1) == []
     y = noisy(images())
     y[..., :24, :] = 0  # but what is zero in all images, and nothing else, was not measured
-    assert "of the entries that system.mask calls measured" in lines("inpainting", y, inpainting(MASK))[0]
+    assert "of the entries that operator.mask calls measured" in lines("inpainting", y, inpainting(MASK))[0]
 
 
 def test_nothing_but_zeros():

@@ -12,7 +12,7 @@ from unveil.identify.spectrum import Spectrum
 from unveil.linalg import lanczos
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask
 from unveil.random import make_generator, normal
-from unveil.symmetry import Amplitude, Dilation, Flip, Product, Quarter, Rotate, Shift, make_symmetry
+from unveil.symmetry import Amplitude, Flip, Product, Quarter, Rotate, Scaling, Shift, make_symmetry
 
 MASK = random_mask(8, 8, 0.5, make_generator("cpu", 1))
 OPERATORS = {
@@ -22,7 +22,7 @@ OPERATORS = {
     "several": lambda: multiplier(torch.stack([columns(8, 0, 1), columns(8, 2), columns(8, 1, 3)])),
     "mri": lambda: mri(cartesian_mask(8, 8, 2, 0.25, make_generator("cpu", 2))),
 }
-SYMMETRIES = ["shift", "flip", "quarter", "rotate", "dilation", "amplitude"]
+SYMMETRIES = ["shift", "flip", "quarter", "rotate", "scale", "amplitude"]
 
 
 def empty(shape, dtype=torch.float64):
@@ -95,7 +95,7 @@ def test_what_is_judged():
 def test_lanczos_stays_in_the_space_it_is_told():
     """Rounding outside of it would grow to a ghost of eigenvalue zero."""
     operator = microscope(16, 5e3)
-    average = Average(operator, Dilation(), empty(operator.image_shape, torch.float32), make_generator("cpu", 0))
+    average = Average(operator, Scaling(), empty(operator.image_shape, torch.float32), make_generator("cpu", 0))
     z = average.project(normal(average.like[0], make_generator("cpu", 5)))
     basis, values, _ = lanczos(average, average.project, z, 40)
     assert max(float((average.project(v) - v).norm()) for v in basis) < 1e-5
@@ -164,11 +164,11 @@ def test_both_ways_agree_where_the_hidden_space_is_of_frequencies_or_pixels(name
 def test_both_ways_agree_where_the_hidden_space_mixes_all(by_lanczos, monkeypatch):
     """What dilations leave hidden of a few pixels is neither frequencies nor pixels: in standard errors, over 8 seeds."""
     operator = inpainting(columns(8, 0, 1, 3) * MASK)
-    exact = by_matrix(operator, Dilation())
+    exact = by_matrix(operator, Scaling())
     assert 5 < exact.hidden < exact.judged - 5
     monkeypatch.setattr("unveil.identify.spectrum.DENSE", 0.0)
     shape = operator.image_shape
-    found = [find_spectrum(operator, Dilation(), shape, make_generator("cpu", 0, seed)).hidden for seed in range(8)]
+    found = [find_spectrum(operator, Scaling(), shape, make_generator("cpu", 0, seed)).hidden for seed in range(8)]
     estimates = torch.tensor(found)
     assert abs(float(estimates.mean()) - exact.hidden) < 4 * float(estimates.std()) / 8**0.5 + 1
 
@@ -246,7 +246,7 @@ def test_chance_is_allowed_for_where_a_sample_stands_for_the_group():
         (inpainting(random_mask(16, 16, 0.5, make_generator("cpu", 1))), Amplitude(), True),
         (microscope(32, 5e3), Rotate(), True),
         (microscope(32, 5e3, 9e3), Shift(), True),
-        (microscope(32, 5e3), Dilation(), False),
+        (microscope(32, 5e3), Scaling(), False),
         (multiplier(torch.exp(-(radius(16) ** 2) / 20)), Rotate(), True),
     ],
 )

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from unveil.errors import UnveilError
 from unveil.instruments.files import read_array
-from unveil.instruments.registry import System, build_operator
+from unveil.instruments.registry import OperatorSection, build_operator
 from unveil.operators import (
     blur,
     demosaicing,
@@ -102,7 +102,7 @@ SECTIONS = {
     "mask.npy has shape (4, 6), and the 5 measurements are 4x8 pixels": ("inpainting", (1, 4, 8), {"mask": "mask.npy"}),
     "masks.npy has shape (3, 4, 6)": ("inpainting", (1, 4, 6), {"mask": "masks.npy"}),
     "the mask measures no pixel": ("inpainting", (1, 4, 6), {"mask": "dark.npy"}),
-    "system.mask: /nowhere.png does not exist": ("inpainting", (1, 4, 6), {"mask": "/nowhere.png"}),
+    "operator.mask: /nowhere.png does not exist": ("inpainting", (1, 4, 6), {"mask": "/nowhere.png"}),
     "3 channels, and a raw mosaic has 1": ("demosaicing", (3, 4, 6), {}),
     "the mosaic has 4x7 pixels": ("demosaicing", (1, 4, 7), {}),
     "neither given": ("blur", (1, 8, 8), {}),
@@ -131,7 +131,7 @@ def test_sections(message, tmp_path, monkeypatch):
     arrays(tmp_path)
     monkeypatch.chdir(tmp_path)
     kind, shape, section = SECTIONS[message]
-    system = TypeAdapter(System).validate_python({"kind": kind, **section})
+    system = TypeAdapter(OperatorSection).validate_python({"kind": kind, **section})
     refused(message, lambda: build_operator(system, shape, 5))
 
 
@@ -141,7 +141,9 @@ def test_sections(message, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["words.png", "words.tif", "words.npy", "words.txt", "empty.npy", "empty.png"])
 def test_files_that_cannot_be_read(name, tmp_path):
     (tmp_path / name).write_text("" if "empty" in name else "these are not numbers")
-    refused(f"system.mask: {tmp_path / name} cannot be read (", lambda: read_array(str(tmp_path / name), "system.mask"))
+    refused(
+        f"operator.mask: {tmp_path / name} cannot be read (", lambda: read_array(str(tmp_path / name), "operator.mask")
+    )
 
 
 def test_files_that_hold_no_numbers(tmp_path):

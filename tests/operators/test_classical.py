@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from skimage.transform import iradon, radon
 
 from unveil.errors import UnveilWarning
-from unveil.instruments.registry import System, build_operator
+from unveil.instruments.registry import OperatorSection, build_operator
 from unveil.operators import blur, demosaicing, gaussian_kernel, inpainting, missing_box, super_resolution, tomography
 from unveil.random import make_generator
 
@@ -23,7 +23,7 @@ def random(device):
 
 
 def build(shape, count=3, **section):
-    return build_operator(TypeAdapter(System).validate_python(section), shape, count)
+    return build_operator(TypeAdapter(OperatorSection).validate_python(section), shape, count)
 
 
 def save(path, array):

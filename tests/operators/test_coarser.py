@@ -1,4 +1,4 @@
-"""Dilation of Fourier measurements: the low frequencies of y are measurements of the image with larger pixels."""
+"""Coarser Fourier measurements: the low frequencies of y are measurements of the image with larger pixels."""
 
 import math
 

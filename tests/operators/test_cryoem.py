@@ -7,7 +7,7 @@ import torch
 
 from unveil.config import parse_config
 from unveil.errors import UnveilError
-from unveil.instruments.cryoem import CryoEMSystem
+from unveil.instruments.cryoem import CryoEMSection
 from unveil.instruments.cryoem.ctf_table import read_ctf_table
 from unveil.instruments.cryoem.operator import CUTOFF
 from unveil.instruments.registry import build_operator
@@ -114,7 +114,7 @@ def table(tmp_path):
 
 
 def test_a_star_file_of_particles_and_optics_groups(star):
-    columns = {name: values.tolist() for name, values in read_ctf_table(star(), "system.table").items()}
+    columns = {name: values.tolist() for name, values in read_ctf_table(star(), "operator.table").items()}
     assert columns == {
         "pixel_size": [1.25, 2.5, 1.25],
         "voltage": [300.0, 200.0, 300.0],
@@ -128,7 +128,7 @@ def test_a_star_file_of_particles_and_optics_groups(star):
 
 def test_a_star_file_of_one_table(star):
     text = "data_\nloop_\n_rlnDefocusU #1\n_rlnVoltage #2\n1e4 300\n2e4 300\n"
-    columns = read_ctf_table(star(text), "system.table")
+    columns = read_ctf_table(star(text), "operator.table")
     assert {name: values.tolist() for name, values in columns.items()} == {
         "defocus_u": [1e4, 2e4],
         "voltage": [300.0, 300.0],
@@ -136,7 +136,7 @@ def test_a_star_file_of_one_table(star):
 
 
 def test_a_csv_file(table):
-    columns = read_ctf_table(table("name, defocus_u,rlnDefocusV\na,1e4,9000\n\nb,2e4,8000\n"), "system.table")
+    columns = read_ctf_table(table("name, defocus_u,rlnDefocusV\na,1e4,9000\n\nb,2e4,8000\n"), "operator.table")
     assert {name: values.tolist() for name, values in columns.items()} == {
         "defocus_u": [1e4, 2e4],
         "defocus_v": [9e3, 8e3],
@@ -161,19 +161,19 @@ def refused(match, call, *arguments):
     ],
 )
 def test_csv_files_that_cannot_be_used(text, words, table):
-    refused(words, read_ctf_table, table(text), "system.table")
+    refused(words, read_ctf_table, table(text), "operator.table")
 
 
 def test_files_that_cannot_be_used(tmp_path, star, monkeypatch):
-    refused(r"system\.table: .* does not exist", read_ctf_table, str(tmp_path / "none.star"), "system.table")
+    refused(r"operator\.table: .* does not exist", read_ctf_table, str(tmp_path / "none.star"), "operator.table")
     (tmp_path / "x.txt").write_text("x")
-    refused("neither .star nor .csv", read_ctf_table, str(tmp_path / "x.txt"), "system.table")
-    refused("tables none", read_ctf_table, star("nothing"), "system.table")
-    refused("tables a, b", read_ctf_table, star("data_a\n_x 1\ndata_b\n_x 1\n"), "system.table")
-    refused("optics group 2", read_ctf_table, star(STAR.replace("           2 'second", "3 'second")), "system.table")
+    refused("neither .star nor .csv", read_ctf_table, str(tmp_path / "x.txt"), "operator.table")
+    refused("tables none", read_ctf_table, star("nothing"), "operator.table")
+    refused("tables a, b", read_ctf_table, star("data_a\n_x 1\ndata_b\n_x 1\n"), "operator.table")
+    refused("optics group 2", read_ctf_table, star(STAR.replace("           2 'second", "3 'second")), "operator.table")
     path = star()
     monkeypatch.setitem(__import__("sys").modules, "starfile", None)
-    refused(r"pip install 'unveil\[cryoem\]'", read_ctf_table, path, "system.table")
+    refused(r"pip install 'unveil\[cryoem\]'", read_ctf_table, path, "operator.table")
 
 
 @pytest.mark.parametrize(
@@ -186,22 +186,24 @@ def test_files_that_cannot_be_used(tmp_path, star, monkeypatch):
     ],
 )
 def test_rows_in_another_order_than_the_stacks(old, new, star):
-    refused("is out of order; sort the rows", read_ctf_table, star(STAR.replace(old, new)), "system.table")
+    refused("is out of order; sort the rows", read_ctf_table, star(STAR.replace(old, new)), "operator.table")
 
 
 # --- configuration
 
 
 def test_the_configuration_of_one_defocus(x):
-    system = parse_config({"data": {"path": "x"}, "system": {"kind": "cryoem", **KRIOS, "defocus_u": 15e3}}, "c").system
-    assert isinstance(system, CryoEMSystem)
+    system = parse_config(
+        {"data": {"path": "x"}, "operator": {"kind": "cryoem", **KRIOS, "defocus_u": 15e3}}, "c"
+    ).system
+    assert isinstance(system, CryoEMSection)
     operator = build_operator(system, (1, 8, 11), 3)
     expected = particles((8, 11), Optics(**KRIOS, defocus_u=15e3)).A(x)
     torch.testing.assert_close(operator.A(x), expected)
 
 
 def test_the_configuration_of_a_table(star, x):
-    operator = build_operator(CryoEMSystem(table=star(), phase_shift=60.0), (1, 8, 11), 3)
+    operator = build_operator(CryoEMSection(table=star(), phase_shift=60.0), (1, 8, 11), 3)
     optics = Optics(
         pixel_size=2.5,
         voltage=200.0,
@@ -217,11 +219,11 @@ def test_the_configuration_of_a_table(star, x):
 
 
 def test_configurations_that_do_not_fit(star, table):
-    refused("3 rows, and there are 4 measurements", build_operator, CryoEMSystem(table=star()), (1, 8, 8), 4)
-    refused("one channel", build_operator, CryoEMSystem(table=star()), (3, 8, 8), 3)
-    twice = CryoEMSystem(table=star(), voltage=300.0)
-    refused("system.voltage is given, and .* has a column", build_operator, twice, (1, 8, 8), 3)
-    short = CryoEMSystem(table=table("defocus_u\n1e4\n"), pixel_size=1.0, voltage=300.0, amplitude_contrast=0.1)
-    refused("system.cs is missing", build_operator, short, (1, 8, 8), 1)
-    values = {"data": {"path": "x"}, "system": {"kind": "cryoem", **KRIOS}}
+    refused("3 rows, and there are 4 measurements", build_operator, CryoEMSection(table=star()), (1, 8, 8), 4)
+    refused("one channel", build_operator, CryoEMSection(table=star()), (3, 8, 8), 3)
+    twice = CryoEMSection(table=star(), voltage=300.0)
+    refused("operator.voltage is given, and .* has a column", build_operator, twice, (1, 8, 8), 3)
+    short = CryoEMSection(table=table("defocus_u\n1e4\n"), pixel_size=1.0, voltage=300.0, amplitude_contrast=0.1)
+    refused("operator.cs is missing", build_operator, short, (1, 8, 8), 1)
+    values = {"data": {"path": "x"}, "operator": {"kind": "cryoem", **KRIOS}}
     refused("give defocus_u, or a table", parse_config, values, "c")

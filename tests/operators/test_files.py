@@ -31,7 +31,7 @@ def test_arrays_of_hdf5(file):
         assert read_mask(name, 6, 7, 1).tolist() == MASK.tolist()
     for name in (f"{file}:maps/smaps", str(file)):
         np.testing.assert_array_equal(read_coils(name, 4, 6, 7, 1), COILS)
-    np.testing.assert_array_equal(read_real(str(file), "system.angles"), np.arange(5))
+    np.testing.assert_array_equal(read_real(str(file), "operator.angles"), np.arange(5))
     np.save(file.parent / "odd:name.npy", MASK)
     assert read_mask(str(file.parent / "odd:name.npy"), 6, 7, 1).tolist() == MASK.tolist()
 
@@ -48,8 +48,8 @@ def test_arrays_of_matlab_have_its_axes(tmp_path):
 def test_what_is_refused(file, tmp_path):
     def refused(path, *words):
         with pytest.raises(UnveilError) as caught:
-            read_array(str(path), "system.mask")
-        for word in ("system.mask", *words):
+            read_array(str(path), "operator.mask")
+        for word in ("operator.mask", *words):
             assert word in str(caught.value), str(caught.value)
 
     refused(f"{file}:none", "no dataset 'none'", "kspace")

@@ -8,7 +8,7 @@ import torch
 
 from unveil.data import open_images
 from unveil.errors import UnveilError
-from unveil.instruments.interferometry import InterferometrySystem, UVTrack
+from unveil.instruments.interferometry import InterferometrySection, UVTrack
 from unveil.instruments.interferometry.operator import CUTOFF, MICROARCSECOND
 from unveil.instruments.interferometry.uvtrack import LIGHT, thermal_noise
 from unveil.operators import Coverage, Station, build_operator, interferometry, read_stations, uv_track, whiten
@@ -339,7 +339,7 @@ def system(tmp_path, **changes):
     file.write_text("".join(f"{s.name} {' '.join(map(str, s.position))} {s.sefd}\n" for s in (A, B, C)))
     options = {"right_ascension": 5.0, "declination": 30.0, "frequency": FREQUENCY, "start": 0.0, "stop": 3.0}
     options |= {"cadence": 60.0, "bandwidth": 2e9, "integration": 10.0, "minimum_elevation": -90.0}
-    return InterferometrySystem(pixels=16, field_of_view=80.0, track=UVTrack(stations=str(file), **options), **changes)
+    return InterferometrySection(pixels=16, field_of_view=80.0, track=UVTrack(stations=str(file), **options), **changes)
 
 
 def test_a_configuration_gives_the_problem_of_its_track(tmp_path):
@@ -356,7 +356,7 @@ def test_a_configuration_gives_the_problem_of_its_track(tmp_path):
 def test_a_configuration_names_one_source_of_points(tmp_path):
     for changes in ({}, {"uvfits": "a.uvfits", "track": system(tmp_path).track}):
         with pytest.raises(ValueError, match="either uvfits or track"):
-            InterferometrySystem(pixels=16, field_of_view=80.0, **changes)
+            InterferometrySection(pixels=16, field_of_view=80.0, **changes)
 
 
 def test_stored_measurements_open_with_the_shape_of_the_problem(tmp_path):

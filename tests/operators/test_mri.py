@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 
 from unveil.data import open_images
 from unveil.errors import UnveilError
-from unveil.instruments.mri import MRISystem
+from unveil.instruments.mri import MRISection
 from unveil.instruments.mri.operator import KSpace
-from unveil.instruments.registry import System
+from unveil.instruments.registry import OperatorSection
 from unveil.noise import Gaussian
 from unveil.operators import birdcage_coils, build_operator, cartesian_mask, magnitude, mri, normalize_coils
 from unveil.random import make_generator
@@ -390,8 +390,8 @@ def test_from_a_configuration(save, name, array, coils):
     if coils is not None:
         maps = birdcage_coils(coils, 8, 10)
         values["coils"] = save("coils.npy", maps.numpy().astype(np.complex128))
-    system = TypeAdapter(System).validate_python(values)
-    assert isinstance(system, MRISystem)
+    system = TypeAdapter(OperatorSection).validate_python(values)
+    assert isinstance(system, MRISection)
     operator = build_operator(system, (2 * (coils or 1), 8, 10), 5)
     x = gaussian(2, 2, 8, 10)
     assert torch.equal(operator.A(x), mri(torch.from_numpy(MASK), maps).A(x))
@@ -401,9 +401,9 @@ def test_from_a_configuration_one_per_measurement(save):
     maps = torch.stack([birdcage_coils(2, 8, 10).roll(i, -1) for i in range(5)])
     x, which = gaussian(2, 2, 8, 10), torch.tensor([4, 1])
     mask, coils = save("m.npy", SEVERAL), save("c.npy", maps.numpy())
-    operator = build_operator(MRISystem(mask=mask), (2, 8, 10), 5)
+    operator = build_operator(MRISection(mask=mask), (2, 8, 10), 5)
     assert torch.equal(operator.select(which).A(x), mri(torch.from_numpy(SEVERAL)[which]).select(torch.arange(2)).A(x))
-    operator = build_operator(MRISystem(mask=mask, coils=coils), (4, 8, 10), 5)
+    operator = build_operator(MRISection(mask=mask, coils=coils), (4, 8, 10), 5)
     expected = mri(torch.from_numpy(SEVERAL), maps).select(which).A(x)
     assert torch.equal(operator.select(which).A(x), expected)
 
@@ -422,7 +422,7 @@ REFUSED = {
     "an empty mask": (("m.npy", 0 * MASK), None, 2, ["measures nothing"]),
     "real measurements": (("m.npy", MASK), None, 1, ["1 channel", "odd", "complex k-space"]),
     "an odd number of channels": (("m.npy", MASK), COILS, 7, ["7 channel", "odd", "real parts of all coils"]),
-    "coils not given": (("m.npy", MASK), None, 6, ["system.coils is not set", "3 coils", r"\(3, 8, 10\)"]),
+    "coils not given": (("m.npy", MASK), None, 6, ["operator.coils is not set", "3 coils", r"\(3, 8, 10\)"]),
     "too few coils": (("m.npy", MASK), COILS, 4, ["c.npy has the sensitivities of 3 coils", "k-space has 2"]),
     "one slice": (("m.npy", MASK), COILS, 2, ["of 3 coils", "k-space has 1", r"\(1, coils, H, W\)"]),
     "coils of another size": (("m.npy", MASK), COILS[:, :7], 6, [r"\(3, 7, 10\)", "8x10"]),
@@ -436,7 +436,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_configurations_that_do_not_fit_the_measurements(name, save):
     mask, coils, channels, words = REFUSED[name]
-    system = MRISystem(mask=save(*mask), coils=None if coils is None else save("c.npy", coils))
+    system = MRISection(mask=save(*mask), coils=None if coils is None else save("c.npy", coils))
     for word in words:
         with pytest.raises(UnveilError, match=word) as caught:
             build_operator(system, (channels, 8, 10), 5)
@@ -444,10 +444,10 @@ def test_configurations_that_do_not_fit_the_measurements(name, save):
 
 
 def test_files_that_are_missing(save, tmp_path):
-    with pytest.raises(UnveilError, match=r"system\.mask: .*none\.npy does not exist"):
-        build_operator(MRISystem(mask=str(tmp_path / "none.npy")), (2, 8, 10), 5)
-    with pytest.raises(UnveilError, match=r"system\.coils: .*none\.npy does not exist"):
-        build_operator(MRISystem(mask=save("m.npy", MASK), coils=str(tmp_path / "none.npy")), (6, 8, 10), 5)
+    with pytest.raises(UnveilError, match=r"operator\.mask: .*none\.npy does not exist"):
+        build_operator(MRISection(mask=str(tmp_path / "none.npy")), (2, 8, 10), 5)
+    with pytest.raises(UnveilError, match=r"operator\.coils: .*none\.npy does not exist"):
+        build_operator(MRISection(mask=save("m.npy", MASK), coils=str(tmp_path / "none.npy")), (6, 8, 10), 5)
 
 
 def test_k_space_from_a_file_to_the_image(save):
@@ -457,7 +457,7 @@ def test_k_space_from_a_file_to_the_image(save):
     source = open_images(save("k.npy", (1e-5 * k_space).astype(np.complex64)))
     y = torch.stack([source.read(i) for i in range(2)])
     operator = build_operator(
-        MRISystem(mask=save("m.npy", MASK), coils=save("c.npy", COILS)), source.shape(0), len(source)
+        MRISection(mask=save("m.npy", MASK), coils=save("c.npy", COILS)), source.shape(0), len(source)
     )
     expected = operator.A(1e-5 * torch.view_as_real(x).movedim(-1, 1).float())
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-10)

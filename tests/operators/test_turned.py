@@ -34,7 +34,7 @@ def matrices(operator, x):
     return torch.stack([operator.A(e.expand_as(x)).flatten(1) for e in units], -1)
 
 
-@pytest.mark.parametrize("names", [["shift"], ["shift", "quarter", "flip"], ["rotate"], ["dilation"]], ids="-".join)
+@pytest.mark.parametrize("names", [["shift"], ["shift", "quarter", "flip"], ["rotate"], ["scale"]], ids="-".join)
 @pytest.mark.parametrize("make", [pixels, columns])
 def test_functions_of_a_turned_operator(make, names):
     """In closed form where T_g is orthogonal, else by conjugate gradients; also after more entries were hidden."""
@@ -49,7 +49,7 @@ def test_functions_of_a_turned_operator(make, names):
         expected = (inverse @ b[..., None]).reshape(z.shape)
         found = operator.prox_l2(z, y, GAMMA)
         exact = operator.gram(z, torch.exp)
-        assert (exact is None) == (names == ["dilation"])
+        assert (exact is None) == (names == ["scales"])
         tolerance = 1e-10 if exact is not None else 1e-2
         assert (found - expected).norm() < tolerance * expected.norm()
         if exact is not None:

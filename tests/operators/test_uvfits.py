@@ -10,7 +10,7 @@ from astropy.io import fits
 from unveil.config import parse_config
 from unveil.data import open_images
 from unveil.errors import UnveilError
-from unveil.instruments.interferometry import InterferometrySystem
+from unveil.instruments.interferometry import InterferometrySection
 from unveil.instruments.interferometry.operator import MICROARCSECOND
 from unveil.operators import build_operator, interferometry, read_uvfits, whiten
 from unveil.training.create import find_noise
@@ -191,9 +191,9 @@ def test_a_source_to_the_north_east_stays_there(tmp_path):
     y = operator.A(x)
     assert operator.sigma == 1.0
     torch.testing.assert_close(torch.complex(y[0, 0, 0], y[0, 1, 0]), visibilities)
-    described = InterferometrySystem(pixels=9, field_of_view=36.0, uvfits=str(tmp_path / "a.uvfits"))
+    described = InterferometrySection(pixels=9, field_of_view=36.0, uvfits=str(tmp_path / "a.uvfits"))
     torch.testing.assert_close(build_operator(described, (2, 1, 3), 1).A(x), y)
-    with pytest.raises(UnveilError, match=r"system\.uvfits: .*a\.uvfits has 3 visibilities"):
+    with pytest.raises(UnveilError, match=r"operator\.uvfits: .*a\.uvfits has 3 visibilities"):
         build_operator(described, (2, 1, 4), 1)
 
 
@@ -258,12 +258,12 @@ def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
     assert source.shape(0) == (2, 1, 3)
     torch.testing.assert_close(source.read(0), whiten(visibilities, coverage).float(), rtol=1e-6, atol=0)
     system = {"kind": "interferometry", "uvfits": str(path), "pixels": 16, "field_of_view": 1.0}
-    config = parse_config({"data": {"path": str(path), "validation": 0.0}, "system": system}, "test")
+    config = parse_config({"data": {"path": str(path), "validation": 0.0}, "operator": system}, "test")
     operator = open_operator(config, source)
     assert operator.sigma == coverage.level
     assert float(find_noise(config, source, operator).sigma) == pytest.approx(coverage.level)
     scaled = parse_config(
-        {"data": {"path": str(path), "value_range": (0.0, 4.0)}, "system": system, "noise": {"sigma": "estimate"}},
+        {"data": {"path": str(path), "value_range": (0.0, 4.0)}, "operator": system, "noise": {"sigma": "estimate"}},
         "test",
     )
     assert float(find_noise(scaled, source, operator).sigma) == pytest.approx(coverage.level / 4), (
@@ -288,7 +288,7 @@ def test_observations_at_other_points_are_told_from_those_of_the_system(tmp_path
     system = {"kind": "interferometry", "uvfits": str(first), "pixels": 4, "field_of_view": width}
 
     def opened(name):
-        config = parse_config({"data": {"path": str(tmp_path / name)}, "system": system}, "test")
+        config = parse_config({"data": {"path": str(tmp_path / name)}, "operator": system}, "test")
         return open_operator(config, open_images(config.data.path))
 
     opened("day1.uvfits"), opened("day1b.uvfits")
@@ -299,7 +299,7 @@ def test_observations_at_other_points_are_told_from_those_of_the_system(tmp_path
         opened("day2.uvfits")
     with pytest.raises(UnveilError, match=r"band\.uvfits: the noise of its visibilities is not that of"):
         opened("band.uvfits")
-    with pytest.raises(UnveilError, match=r"flagged\.uvfits has 2 visibilities, and system\.uvfits: .* has 3"):
+    with pytest.raises(UnveilError, match=r"flagged\.uvfits has 2 visibilities, and operator\.uvfits: .* has 3"):
         opened("flagged.uvfits")
     for name in ("band.uvfits", "flagged.uvfits"):
         (tmp_path / name).unlink()

@@ -215,7 +215,7 @@ def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
     save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))
     np.save(tmp_path / "mask.npy", np.eye(40) == 0)
     system = {"kind": "inpainting", "mask": str(tmp_path / "mask.npy")}
-    values = {"data": {"path": str(tmp_path / "data.npy")}, "noise": {"sigma": 0.1}, "system": system}
+    values = {"data": {"path": str(tmp_path / "data.npy")}, "noise": {"sigma": 0.1}, "operator": system}
     run = create_run(tmp_path / "run", parse_config(values, "test"))
     x = torch.rand(1, 24, 32)
     found = Figures("a", 40.2, psnr_hidden=30.0, psnr_noisy=20.0, psnr_mmse=33.8)

@@ -17,12 +17,12 @@ from unveil.random import make_generator, normal
 from unveil.symmetry import (
     SYMMETRIES,
     Amplitude,
-    Dilation,
     Flip,
     Permute,
     Product,
     Quarter,
     Rotate,
+    Scaling,
     Shift,
     make_symmetry,
 )
@@ -58,7 +58,7 @@ ACTIONS = {
         lambda g: torch.stack([1 / g[:, 0], -g[:, 1] / g[:, 0]], 1),
         lambda h, g: torch.stack([h[:, 0] * g[:, 0], h[:, 0] * g[:, 1] + h[:, 1]], 1),
     ),
-    "dilation": Action(lambda x: rows(x, 1)),
+    "scale": Action(lambda x: rows(x, 1)),
 }
 
 
@@ -141,7 +141,7 @@ def test_orthogonal_where_the_noise_keeps_its_level(case):
         close(symmetry.apply(x, g).flatten(1).norm(dim=1), x.flatten(1).norm(dim=1))
         close(symmetry.adjoint(symmetry.apply(x, g), g), x)
     else:
-        assert name in ("amplitude", "dilation")
+        assert name in ("amplitude", "scale")
 
 
 def test_samples_are_moved_one_by_one(case):
@@ -210,7 +210,7 @@ def test_gradients(case):
 NOISY = {
     "rotate": [[17.0], [130.0], [-45.0]],
     "amplitude": [[0.3, 0.5], [0.9, 0.1]],
-    "dilation": [[5 / 9], [7 / 9], [1.0]],
+    "scale": [[5 / 9], [7 / 9], [1.0]],
 }
 
 
@@ -223,21 +223,21 @@ def test_noise_has_the_stated_level_and_stays_white(name, device):
         g = rows(w, *g)
         u = symmetry.linear_part(w, g)[:, 0]
         factor = symmetry.noise_factor(g)[0]
-        here = u.abs().amax(0) > 0  # a dilation leaves the rest empty
+        here = u.abs().amax(0) > 0  # a scales leaves the rest empty
         squares = u.square()[:, here] / factor**2
         error = squares.std(0) / len(w) ** 0.5
         assert ((squares.mean(0) - 1).abs() < 5 * error).all()
         for axis in (1, 2):
             products = (u * u.roll(1, axis))[:, here & here.roll(1, axis - 1)] / factor**2
             assert (products.mean(0).abs() < 5 * products.std(0) / len(w) ** 0.5).all()
-        assert here.double().mean() == pytest.approx(float(factor) ** 2 if name == "dilation" else 1, abs=1e-6)
+        assert here.double().mean() == pytest.approx(float(factor) ** 2 if name == "scale" else 1, abs=1e-6)
 
 
 def test_the_level_of_a_dilation_is_within_its_bound_between_odd_sizes(device):
     for side in (9, 16):
         for z in torch.linspace(0.4, 1.0, 13, dtype=torch.float64).tolist():
             eye = torch.eye(side * side, dtype=torch.float64, device=device).reshape(-1, 1, side, side)
-            t = Dilation().apply(eye, rows(eye, z)).flatten(1)
+            t = Scaling().apply(eye, rows(eye, z)).flatten(1)
             levels = t.square().sum(0).sqrt()
             levels = levels[levels > 0]
             assert (levels < z * (1 + 1e-9)).all()
@@ -257,7 +257,7 @@ def cells(name, symmetry, g):
         return (g[:, None] == table).all(2).int().argmax(1), len(table)
     if name == "rotate":
         u = (g[:, 0] + symmetry.limit) / (2 * symmetry.limit)
-    elif name == "dilation":
+    elif name == "scale":
         u = (g[:, 0] / symmetry.low).log() / math.log(symmetry.high / symmetry.low)
     else:
         u, mu = g[:, 0].log() / math.log(symmetry.low), g[:, 1] / (1 - g[:, 0])
@@ -312,12 +312,12 @@ def test_orders():
         "rotate": math.inf,
         "permute": math.factorial(16),
         "amplitude": math.inf,
-        "dilation": math.inf,
+        "scale": math.inf,
     }
     assert Permute().order((1, 100, 100)) == math.inf
 
 
-@pytest.mark.parametrize("symmetry", [Rotate(), Rotate(20.0), Dilation(0.3, 2.0)])
+@pytest.mark.parametrize("symmetry", [Rotate(), Rotate(20.0), Scaling(0.3, 2.0)])
 def test_a_continuum_is_covered_evenly(symmetry, device):
     g = symmetry.cover(images((1, 4, 4), device, count=1), 50, make_generator(device, 1))[:, 0]
     steps = g.diff() if isinstance(symmetry, Rotate) else g.log().diff()
@@ -374,7 +374,7 @@ def test_a_shift_moves_down_and_to_the_right(device):
 @pytest.mark.parametrize("z", [0.6, 0.8, 1.4])
 def test_a_dilation_scales_about_the_centre(z):
     x = blob(5, 3)
-    close(Dilation(0.1, 2.0).apply(x, rows(x, z)), blob(5 * z, 3 * z, width=2 * z), 1e-3)
+    close(Scaling(0.1, 2.0).apply(x, rows(x, z)), blob(5 * z, 3 * z, width=2 * z), 1e-3)
 
 
 def test_a_dilation_keeps_the_central_crop_of_the_fourier_plane(device):
@@ -383,7 +383,7 @@ def test_a_dilation_keeps_the_central_crop_of_the_fourier_plane(device):
     inside = (at - 8).abs() <= 4
     for k in range(9):
         x = torch.cos(2 * math.pi * k * (at - 8) / 17).expand(1, 1, 17, 17)
-        seen = Dilation().apply(x, rows(x, 0.5))[0, 0, 8]
+        seen = Scaling().apply(x, rows(x, 0.5))[0, 0, 8]
         weight = 1.0 if k <= 3 else 0.75 if k == 4 else 0.0
         close(seen, weight * torch.cos(2 * math.pi * k * 2 * (at - 8) / 17) * inside)
 
@@ -463,7 +463,7 @@ def test_names():
         (lambda: make_symmetry(["shift", "flip", "shift"]), "twice"),
         (lambda: Rotate(0.0), "limit"),
         (lambda: Rotate(200.0), "limit"),
-        (lambda: Dilation(1.0, 0.5), "low < high"),
+        (lambda: Scaling(1.0, 0.5), "low < high"),
         (lambda: Amplitude(0.0), "low"),
         (lambda: Amplitude(0.1, (0.5, 2.0)), "offset"),
         (lambda: Quarter().transform(torch.zeros(1, 1, 3, 4), make_generator("cpu", 1)), "3x4"),

@@ -41,10 +41,10 @@ def configure(folder, **sections):
     training = {"steps": 4, "batch": 4, "warmup": 1, "validate_every": 2, "checkpoint_every": 2, "learning_rate": 5e-3}
     values = {
         "data": {"path": str(folder / "y.npy"), "validation": 0.25},
-        "system": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
+        "operator": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
         "noise": {"sigma": SIGMA},
         "estimator": {"widths": [4]},
-        "sampling": {"gain": 0.0},
+        "sampling": {"inflation": 0.0},
         **sections,
         "training": {**training, **sections.get("training", {})},
     }

@@ -149,7 +149,7 @@ def test_whole_measurements_of_a_batch_are_at_one_scale():
 def test_measurements_that_have_no_scale_are_refused():
     data = Dataset(MemorySource({"a": torch.ones(1, 4, 4)}), inpainting(torch.ones(4, 4)), Gaussian(SIGMA))
     draw = make_batches(data, 2, 4, (2,), augment=False)
-    with pytest.raises(UnveilError, match=r"no scale 2: use risk\.dilation=\[1\]") as caught:
+    with pytest.raises(UnveilError, match=r"no scale 2: use loss\.scales=\[1\]") as caught:
         draw(make_generator("cpu", 0))
     assert "\n" not in str(caught.value)
 

@@ -122,7 +122,7 @@ def test_measurements_that_are_gone_take_their_masks_along(tmp_path):
     assert all(torch.equal(mask, masks[int(name[1])]) for name, mask in left.items())
     np.save(tmp_path / "masks.npy", ~masks.numpy())
     with pytest.warns(UnveilWarning, match=r"m1\.tif"):
-        assert "system.mask: the content of its file changed" in refused(run.measurements)
+        assert "operator.mask: the content of its file changed" in refused(run.measurements)
 
 
 def spoil(path):

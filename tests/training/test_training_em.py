@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from test_training_run import configure, measure, same
 
-from unveil.config import RefineConfig
+from unveil.config import EMConfig
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.evaluation import draw_samples
@@ -23,7 +23,7 @@ from unveil.training import (
     draw_training_set,
     exposures_of_rounds,
     learn,
-    read_gain,
+    read_inflation,
     train_run,
 )
 from unveil.training.em import chosen, draw_images_of
@@ -116,9 +116,9 @@ def test_draws_of_counts_are_counts_of_a_longer_exposure(tmp_path):
 
 
 def test_exposures_of_the_rounds():
-    assert exposures_of_rounds(RefineConfig(rounds=2, delta=1.0)) == [math.inf, math.inf]
-    assert exposures_of_rounds(RefineConfig(rounds=3, delta=0.4)) == pytest.approx([1 / 0.6**2, 1 / 0.2**2, math.inf])
-    assert exposures_of_rounds(RefineConfig(rounds=0)) == []
+    assert exposures_of_rounds(EMConfig(rounds=2, delta=1.0)) == [math.inf, math.inf]
+    assert exposures_of_rounds(EMConfig(rounds=3, delta=0.4)) == pytest.approx([1 / 0.6**2, 1 / 0.2**2, math.inf])
+    assert exposures_of_rounds(EMConfig(rounds=0)) == []
 
 
 def test_only_so_many_images_are_drawn_and_they_are_spread_over_the_set(tmp_path):
@@ -159,15 +159,15 @@ def given(monkeypatch):
 def rounds(data, **changes):
     refine = {"rounds": 2, "delta": 0.5, "steps": 4, "images": 3, "draw_steps": 3, **changes}
     refine = refine if refine["rounds"] else {}
-    sections = {"risk": {"dilation": [1, 2]}, "sampling": {"gain": 0.0}, "noise": {"sigma": SIGMA}}
-    return configure(data, refine=refine, **sections)
+    sections = {"loss": {"scales": [1, 2]}, "sampling": {"inflation": 0.0}, "noise": {"sigma": SIGMA}}
+    return configure(data, em=refine, **sections)
 
 
 def masked_rounds(folder, **changes):
     refine = {"rounds": 1, "steps": 2, "images": 3, "draw_steps": 2, **changes}
     refine = refine if refine["rounds"] else {}
     training = {"steps": 2, "batch": 2, "warmup": 0, "checkpoint_every": 1}
-    return masked.configure(folder, refine=refine, training=training, sampling={"gain": "fit"})
+    return masked.configure(folder, em=refine, training=training, sampling={"inflation": "fit"})
 
 
 def test_the_last_round_learns_half_from_draws_below_the_noise_and_half_from_measurements(tmp_path, given):
@@ -242,14 +242,14 @@ def test_the_prior_learns_from_turned_draws(tmp_path, given):
     """By the symmetries but shifts, which a convolutional network knows, and amplitudes, which no draw has another of."""
     masked.write(tmp_path / "data", count=8)
     config = masked_rounds(tmp_path / "data")
-    risk = config.risk.model_copy(update={"symmetry": ("shift", "flip", "amplitude"), "equivariance": 0.0})
-    train_run(create_run(tmp_path / "run", config.model_copy(update={"risk": risk})), device="cpu")
+    loss = config.loss.model_copy(update={"symmetry": ("shift", "flip", "amplitude"), "equivariance": 0.0})
+    train_run(create_run(tmp_path / "run", config.model_copy(update={"loss": loss})), device="cpu")
     ramp = torch.arange(8.0).expand(400, 1, 8, 8)
     spy = Spy()
     value = given["prior"][0](spy, ramp, make_generator("cpu", 0))
     (m,) = spy.seen
     assert isinstance(m.operator, Identity)
-    low, high = 0.04 * masked.SIGMA, 4 * config.estimator.deviation
+    low, high = 0.04 * masked.SIGMA, 4 * config.estimator.std
     assert low - 1e-6 < m.level.min() < 2 * low
     assert high / 2 < m.level.max() < high + 1e-5
     rising = (m.y[..., 7] > m.y[..., 0]).float().mean(dim=(1, 2)) > 0.5
@@ -314,7 +314,7 @@ def test_a_run_with_a_round_keeps_the_prior_and_samples_under_it(tmp_path):
     prior = run.prior(data.operator)
     trained = load_file(run.folder / "prior.safetensors")
     assert all(torch.equal(trained[name], value) for name, value in prior.state_dict().items())
-    assert read_gain(run.folder) == 0, "the inflation is that of measurement space"
+    assert read_inflation(run.folder) == 0, "the inflation is that of measurement space"
     f, m = run.estimator(data.operator), data[5]
     sampling = run.config.sampling.model_copy(update={"samples": 16})
 

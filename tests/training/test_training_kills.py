@@ -84,7 +84,7 @@ def test_killed_again_and_again_a_run_ends_as_one_that_was_not(first, tmp_path):
     training = {"steps": 3, "batch": 1, "warmup": 1, "checkpoint_every": 1, "validate_every": 9}
     config = configure(
         measure(tmp_path / "data", count=2, side=16), training=training, estimator={"widths": [2]},
-        sampling={"gain": 0}, noise={"sigma": SIGMA},
+        sampling={"inflation": 0}, noise={"sigma": SIGMA},
     )  # fmt: skip
 
     def work(folder):

@@ -50,7 +50,7 @@ def test_a_few_steps_learn_what_one_mask_never_sees(tmp_path):
     assert after > before + 5, "behind the mask, too"
     loss = losses(run.folder)
     assert np.mean(loss[-10:]) < 0.65 * np.mean(loss[:10])
-    validated = [line for line in read_metrics(run.folder) if "risk" in line]
+    validated = [line for line in read_metrics(run.folder) if "loss" in line]
     assert [line["step"] for line in validated] == [30, 60]
     assert validated[-1]["psnr_hidden"] == pytest.approx(after, abs=2.5)
 
@@ -79,7 +79,7 @@ def test_masks_and_measurements_keep_together_after_the_split(data, tmp_path, mo
         raise Stop
 
     monkeypatch.setattr(LEARN, "train", capture)
-    config = masked.configure(data, risk={"recipe": "measured"}, estimator={"widths": [4], "prior": "white"})
+    config = masked.configure(data, loss={"recipe": "measured"}, estimator={"widths": [4], "prior": "white"})
     run = create_run(tmp_path / "run", config)
     with pytest.raises(Stop):
         train_run(run, device="cpu")
@@ -133,7 +133,7 @@ def test_rounds_draw_at_most_as_many_images_as_they_should_with_their_masks(imag
 
     monkeypatch.setattr(LEARN, "train", lambda estimator, *arguments, **options: estimator)
     monkeypatch.setattr(LEARN, "draw_images_of", capture)
-    config = masked.configure(data, refine={"rounds": 1, "images": images, "draw_steps": 2}, sampling={"gain": "fit"})
+    config = masked.configure(data, em={"rounds": 1, "images": images, "draw_steps": 2}, sampling={"inflation": "fit"})
     with pytest.raises(Stop):
         train_run(create_run(tmp_path / "run", config), device="cpu")
     (measurements,) = given

@@ -210,13 +210,13 @@ def test_log_is_one_line_a_step_and_tensorboard_has_it_too(tmp_path):
     run(
         tmp_path,
         settings(validate_every=5),
-        validation=lambda f: {"risk": 0.25 if not f.training else math.nan},
+        validation=lambda f: {"loss": 0.25 if not f.training else math.nan},
     )
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 13))
     assert all(set(line) >= {"loss", "gradient_norm", "learning_rate"} for line in lines)
-    assert [line["step"] for line in lines if "risk" in line] == [5, 10, 12]
-    assert {line["risk"] for line in lines if "risk" in line} == {0.25}, "validated in evaluation mode"
+    assert [line["step"] for line in lines if "loss" in line] == [5, 10, 12]
+    assert {line["loss"] for line in lines if "loss" in line} == {0.25}, "validated in evaluation mode"
     assert [line["learning_rate"] for line in lines] == [learning_rate(t, settings()) for t in range(12)]
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -377,7 +377,7 @@ def test_loss_decreases_on_real_images(tmp_path):
     """The default recipe on a noisy photograph, judged by its loss and by the clean one it never saw."""
     from skimage.data import camera
 
-    from unveil.config import RiskConfig
+    from unveil.config import LossConfig
     from unveil.data import MemorySource
     from unveil.dataset import Dataset
     from unveil.training import make_loss
@@ -390,7 +390,7 @@ def test_loss_decreases_on_real_images(tmp_path):
     f = run(
         tmp_path,
         settings(steps=150, warmup=10, learning_rate=5e-3, checkpoint_every=1000, ema=0.97),
-        loss=make_loss(RiskConfig()),
+        loss=make_loss(LossConfig()),
         batches=make_batches(data, 8, 32, (1, 2), augment=False),
     )
     values = torch.tensor(losses(tmp_path))

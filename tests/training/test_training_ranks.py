@@ -34,9 +34,9 @@ def configuration(folder, **training):
         "data": {"path": str(measure(folder / "data")), "validation": 0.2},
         "noise": {"sigma": 0.1},
         "estimator": {"widths": [4]},
-        "risk": {"dilation": [1]},
+        "loss": {"scales": [1]},
         "training": {"steps": 2, "batch": 2, "crop": 8, "warmup": 0, "checkpoint_every": 1, **training},
-        "refine": {"rounds": 1, "steps": 1, "images": 3, "draw_steps": 2},
+        "em": {"rounds": 1, "steps": 1, "images": 3, "draw_steps": 2},
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(values))
     return folder / "run.yaml"
@@ -49,11 +49,11 @@ def imaging_configuration(folder):
     np.save(folder / "y.npy", generator.random((8, 16, 16)).astype("float32") * mask)
     values = {
         "data": {"path": str(folder / "y.npy"), "validation": 0.25},
-        "system": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
+        "operator": {"kind": "inpainting", "mask": str(folder / "mask.npy")},
         "noise": {"sigma": 0.1},
         "estimator": {"widths": [4]},
         "training": {"steps": 2, "batch": 2, "warmup": 0},
-        "refine": {"rounds": 1, "steps": 1, "images": 3, "draw_steps": 2},
+        "em": {"rounds": 1, "steps": 1, "images": 3, "draw_steps": 2},
     }
     (folder / "imaging.yaml").write_text(yaml.safe_dump(values))
 

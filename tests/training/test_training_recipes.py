@@ -10,7 +10,7 @@ import torch
 from test_training_loop import losses
 from test_training_run import configure, measure, refused, same
 
-from unveil.config import RiskConfig
+from unveil.config import LossConfig
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
@@ -53,7 +53,7 @@ def with_holes(count=10):
 
 def shown(m, mean=0.5, times=1, **risk):
     """What the network is shown of m by a recipe."""
-    spy, loss = Spy(), make_loss(RiskConfig(**risk), mean)
+    spy, loss = Spy(), make_loss(LossConfig(**risk), mean)
     for t in range(times):
         value = loss(spy, m, make_generator("cpu", t))
         assert value.shape == (len(m),)
@@ -65,20 +65,20 @@ def shown(m, mean=0.5, times=1, **risk):
 
 
 @pytest.mark.parametrize("rounds", [0, 1])
-@pytest.mark.parametrize("dilation", [(1,), (1, 2)])
-@pytest.mark.parametrize("risk", [*({"recipe": name} for name in RECIPES), {"renormalized": 0.0}], ids=str)
-def test_a_run_learns_below_the_measured_level_where_its_batches_show_a_level_below(risk, dilation, rounds, tmp_path):
-    config = configure("images", risk=risk, refine={"rounds": rounds})
-    scales = dilation if RECIPES[config.risk.recipe].scales else (1,)
+@pytest.mark.parametrize("scales", [(1,), (1, 2)])
+@pytest.mark.parametrize("loss", [*({"recipe": name} for name in RECIPES), {"normalized": 0.0}], ids=str)
+def test_a_run_learns_below_the_measured_level_where_its_batches_show_a_level_below(risk, scales, rounds, tmp_path):
+    config = configure("images", loss=risk, em={"rounds": rounds})
+    scales = scales if RECIPES[config.loss.recipe].scales else (1,)
     data = Dataset(MemorySource({"a": torch.rand(1, 16, 16)}), Identity(), Gaussian(SIGMA))
     m = make_batches(data, 32, 8, scales, augment=True)(make_generator("cpu", 0))
     below = bool((shown(m, **risk).ratios < 1 - 1e-6).any())
-    run = Run(Path("run"), config, Gaussian(SIGMA), 1, dilation)
+    run = Run(Path("run"), config, Gaussian(SIGMA), 1, scales)
     assert run.learns_below == (below or rounds > 0)
 
 
 def test_the_default_shows_a_share_just_above_the_level_and_the_others_further_above():
-    ratios = shown(images(100), times=20, renormalized=0.0, near=0.2).seen
+    ratios = shown(images(100), times=20, normalized=0.0, near=0.2).seen
     near, probes, above = (torch.cat([m.level for m in ratios[part::3]]) / SIGMA for part in range(3))
     assert len(near) == 20 * 20
     assert len(above) == 20 * 80
@@ -89,7 +89,7 @@ def test_the_default_shows_a_share_just_above_the_level_and_the_others_further_a
         u = found.log() - math.log(low)
         width = math.log(high / low)
         assert abs(float(u.mean()) - width / 2) < 4 * width / math.sqrt(12 * len(u)), "log-uniform"
-    all_above = shown(images(100), times=5, renormalized=0.0, near=0.0).ratios
+    all_above = shown(images(100), times=5, normalized=0.0, near=0.0).ratios
     assert len(all_above) == 500, "one pass"
     assert all_above.min() > 1.2 - 1e-5
 
@@ -98,7 +98,7 @@ def test_the_default_shows_a_share_just_above_the_level_and_the_others_further_a
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_levels_are_within_those_of_the_configuration(recipe, levels):
     """Also where they leave no room for a recipe's own edges. R2R has one ratio, equivariant imaging asks at the level itself."""
-    risk = {"recipe": recipe, "levels": levels, "renormalized": 0.0, "equivariance": 0.0}
+    risk = {"recipe": recipe, "levels": levels, "normalized": 0.0, "equivariance": 0.0}
     ratios = shown(images(40), **risk).ratios
     low, high = {
         "sure": (1, None),
@@ -112,7 +112,7 @@ def test_levels_are_within_those_of_the_configuration(recipe, levels):
 
 
 def test_a_share_of_the_measurements_is_scaled_down():
-    ratios = shown(images(100), times=20, renormalized=0.3, near=0.0, levels=(2.0, 2.0001)).ratios / 2
+    ratios = shown(images(100), times=20, normalized=0.3, near=0.0, levels=(2.0, 2.0001)).ratios / 2
     scaled = ratios < 1 - 1e-3
     assert abs(float(scaled.float().mean()) - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 2000)
     assert 0.1 - 1e-4 < ratios.min() < 0.15
@@ -123,7 +123,7 @@ def test_images_with_a_background_of_zero_keep_it_when_scaled(recipe):
     """mu is 0 where the images' mean is: of y = 0 each sample shown then has the mean 0, up to its noise."""
     means = {}
     for mean in (0.0, 0.5):
-        spy = shown(images(100, 0.0), mean, recipe=recipe, renormalized=0.9)
+        spy = shown(images(100, 0.0), mean, recipe=recipe, normalized=0.9)
         offsets = torch.cat([m.y.mean((1, 2, 3)) for m in spy.seen])
         means[mean] = float((offsets / (SIGMA * spy.ratios / 8)).abs().max())
     assert means[0.0] < 5
@@ -137,7 +137,7 @@ def test_images_with_a_background_of_zero_keep_it_when_scaled(recipe):
 def test_a_share_of_the_entries_is_hidden(recipe, keep):
     m = with_holes(200)
     for share in (0.0, 0.2):
-        spy = shown(m, recipe=recipe, hidden=share, equivariance=0.0, near=0.0, renormalized=0.0)
+        spy = shown(m, recipe=recipe, hidden=share, equivariance=0.0, near=0.0, normalized=0.0)
         (seen,) = spy.seen
         left = seen.operator.measured.float().sum((1, 2, 3)) / m.operator.measured.float().sum((1, 2, 3))
         expected = 0.4 if recipe == "splitting" and not share else share
@@ -160,7 +160,7 @@ def test_only_incomplete_measurements_are_seen_twice_hidden_or_turned():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_cost_that_a_recipe_states_is_what_incomplete_measurements_cost(recipe):
     spy = shown(with_holes(), recipe=recipe)
-    stated = make_loss(RiskConfig(recipe=recipe)).passes
+    stated = make_loss(LossConfig(recipe=recipe)).passes
     assert spy.cost == pytest.approx(10 * stated)
     expected = {"default": 1.2 + 4 / 3, "sure": 2, "nsure": 2, "equivariant": 3}
     assert stated == pytest.approx(expected.get(recipe, 1))
@@ -176,7 +176,7 @@ def test_equivariant_imaging_as_published_learns_through_both_passes_and_ours_do
             seen.append(x.requires_grad)
             return x
 
-        loss = make_loss(RiskConfig(recipe=recipe, near=0.0, hidden=0.0))
+        loss = make_loss(LossConfig(recipe=recipe, near=0.0, hidden=0.0))
         loss(f, with_holes(), make_generator("cpu", 0)).mean().backward()
         assert seen == [True, twice, True]
 
@@ -188,7 +188,7 @@ CHOSEN = {
     "seen": True,
     "near": 0.5,
     "hidden": 0.6,
-    "renormalized": 0.8,
+    "normalized": 0.8,
 }
 
 
@@ -202,23 +202,23 @@ def test_a_recipe_reads_the_keys_that_it_is_said_to_read(recipe, key):
         return uneven * torch.sin(3 * m.operator.A_adjoint(m.y))
 
     def loss(**risk):
-        return make_loss(RiskConfig(recipe=recipe, **risk))(f, m, make_generator("cpu", 1))
+        return make_loss(LossConfig(recipe=recipe, **risk))(f, m, make_generator("cpu", 1))
 
     assert torch.equal(loss(), loss(**{key: CHOSEN[key]})) == (recipe not in USED_BY[key])
-    assert set(CHOSEN) | {"dilation"} == set(USED_BY)
-    assert (recipe in USED_BY["dilation"]) == RECIPES[recipe].scales
+    assert set(CHOSEN) | {"scales"} == set(USED_BY)
+    assert (recipe in USED_BY["scales"]) == RECIPES[recipe].scales
 
 
 def test_the_recipes_of_the_configuration_are_those_there_are():
-    assert get_args(RiskConfig.model_fields["recipe"].annotation) == tuple(RECIPES)
+    assert get_args(LossConfig.model_fields["recipe"].annotation) == tuple(RECIPES)
 
 
 def test_symmetries_that_cannot_be_used_are_refused(tmp_path):
-    with pytest.raises(UnveilError, match=r"amplitude.*leave it out of risk\.symmetry"):
-        make_loss(RiskConfig(recipe="equivariant-splitting", symmetry=("shift", "amplitude")))
+    with pytest.raises(UnveilError, match=r"amplitude.*leave it out of loss\.symmetry"):
+        make_loss(LossConfig(recipe="equivariant-splitting", symmetry=("shift", "amplitude")))
     masked.write(tmp_path / "data")
-    assert "'turn'" in refused(lambda: masked.configure(tmp_path / "data", risk={"symmetry": ["turn"]}))
-    config = masked.configure(tmp_path / "data", risk={"recipe": "equivariant-splitting", "symmetry": ["amplitude"]})
+    assert "'turn'" in refused(lambda: masked.configure(tmp_path / "data", loss={"symmetry": ["turn"]}))
+    config = masked.configure(tmp_path / "data", loss={"recipe": "equivariant-splitting", "symmetry": ["amplitude"]})
     refused(create_run, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 
@@ -229,12 +229,12 @@ def test_symmetries_that_cannot_be_used_are_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["images", "holes"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_goes_through_a_run(recipe, kind, tmp_path):
-    sections = {"risk": {"recipe": recipe}, "training": {"steps": 1, "warmup": 0, "checkpoint_every": 5}}
+    sections = {"loss": {"recipe": recipe}, "training": {"steps": 1, "warmup": 0, "checkpoint_every": 5}}
     if kind == "images":
         config = configure(measure(tmp_path / "data", count=2), noise={"sigma": SIGMA}, **sections)
     else:
         masked.write(tmp_path / "data", count=4)
-        sections["sampling"] = {"gain": "fit", "steps": 3}
+        sections["sampling"] = {"inflation": "fit", "steps": 3}
         config = masked.configure(tmp_path / "data", estimator={"widths": [4], "iterations": 2}, **sections)
     run = create_run(tmp_path / "run", config)
     before = build_estimator(config, 1, run.measurements()[0].operator)

@@ -93,7 +93,7 @@ def test_create_run_estimates_sigma_and_records_what_it_was_made_of(tmp_path):
         "unveil": unveil.__version__,
         "seed": 4,
         "channels": 1,
-        "dilation": [1, 2, 4],
+        "scales": [1, 2, 4],
         "images": 5,
     }
     assert {key: record[key] for key in expected} == expected
@@ -112,7 +112,7 @@ def test_what_does_nothing_and_what_does_not_fit_is_refused_before_there_is_a_fo
             masked.configure(masked_data, training={"crop": 8}),
             "training.crop = 8 does nothing: measurements by inpainting",
         ),
-        (configure(data, refine={"steps": 7}), "refine.steps = 7 does nothing: refine.rounds is 0; leave it out"),
+        (configure(data, em={"steps": 7}), "em.steps = 7 does nothing: em.rounds is 0; leave it out"),
         (
             masked.configure(masked_data, estimator={"form": "equivariant"}),
             "estimator.form = equivariant is for complete",
@@ -137,13 +137,13 @@ def test_images_without_noise_need_a_stated_level(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("side", "crop", "dilation"), [(32, 8, (1, 2, 4)), (31, 8, (1, 2)), (15, 8, (1,)), (32, 32, (1,))]
+    ("side", "crop", "scales"), [(32, 8, (1, 2, 4)), (31, 8, (1, 2)), (15, 8, (1,)), (32, 32, (1,))]
 )
-def test_dilation_is_limited_by_the_image_size(side, crop, dilation, tmp_path):
+def test_dilation_is_limited_by_the_image_size(side, crop, scales, tmp_path):
     data = measure(tmp_path / "data", side=side, count=2)
     config = configure(data, training={"crop": crop, "steps": 2}, noise={"sigma": SIGMA})
     run = create_run(tmp_path / "run", config)
-    assert run.dilation == dilation
+    assert run.scales == scales
     train_run(run, device="cpu")
 
 
@@ -170,7 +170,7 @@ def test_same_configuration_opens_and_another_is_refused_by_its_key(data, tmp_pa
         ({"training": {"steps": 7}}, "training.steps is 6 there and 7 here"),
         ({"seed": 1}, "(seed is 0 there and 1 here)"),
         ({"noise": {"sigma": 0.3}}, "noise.sigma is estimate there and 0.3 here"),
-        ({"risk": {"dilation": [1]}}, "risk.dilation is (1, 2, 4) there and (1,) here"),
+        ({"loss": {"scales": [1]}}, "loss.scales is (1, 2, 4) there and (1,) here"),
     ]:
         assert key in refused(create_run, folder, configure(data, **other))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
@@ -227,7 +227,7 @@ def test_estimator_of_a_run_is_what_training_returned(form, channels, tmp_path):
 
 
 def test_estimator_of_incomplete_measurements_is_what_training_returned(masked_data, tmp_path):
-    config = masked.configure(masked_data, estimator={"widths": [4], "mean": 0.4, "deviation": 0.2, "iterations": 3})
+    config = masked.configure(masked_data, estimator={"widths": [4], "mean": 0.4, "std": 0.2, "iterations": 3})
     run = create_run(tmp_path / "run", config)
     trained = train_run(run, device="cpu")
     assert (trained.mean, trained.std, len(trained.log_weights)) == (0.4, 0.2, 2)
@@ -261,7 +261,7 @@ def counted(folder, **sections):
 def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
     """The gain is in the numbers of the files; the noise, the network's map of it, batches, rounds and validation follow."""
     refine = {"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2} if rounds else {}
-    config = counted(tmp_path / "data", refine=refine)
+    config = counted(tmp_path / "data", em=refine)
     run = create_run(tmp_path / "run", config)
     assert str(run.noise) == "gain 0.04"
     assert isinstance(run.noise, Poisson)
@@ -337,7 +337,7 @@ def test_initial_weights_of_reconstructions_depend_on_the_seed_alone(masked_data
     assert same(first, again)
     assert not same(first, other)
     assert first.mean == 0.5
-    fourier = masked.configure(masked_data, system={"kind": "mri", "mask": "unread"})
+    fourier = masked.configure(masked_data, operator={"kind": "mri", "mask": "unread"})
     assert build_estimator(fourier, 1, operator).mean == 0.0, "the background of an image in k-space is 0"
 
 
@@ -401,7 +401,7 @@ WRONG_RECORDS = {
         None,
     ],
     "channels": [0, -1, 1.5, "1", 10**9, None],
-    "dilation": [[], [0], ["1"], 1, None, {"a": 1}, [1.5]],
+    "scales": [[], [0], ["1"], 1, None, {"a": 1}, [1.5]],
     "config": [None, [], {}, {"version": 1, "data": {"path": 3}}],
     "data": [None, 3],
 }
@@ -424,7 +424,7 @@ def test_other_records_of_a_run_are_one_line(key, data, tmp_path):
     run = create_run(tmp_path / "run", configure(data))
     for content in [b"", b"[]", b"{}", b'{"gain": "x"}', b'{"gain": -1}', b'{"gain": NaN}', b"\xff\xfe", b"[" * 10**5]:
         (run.folder / key).write_bytes(content)
-        message = refused((lambda: run.gain) if key == "sampler.json" else (lambda: open_run(run.folder)))
+        message = refused((lambda: run.inflation) if key == "sampler.json" else (lambda: open_run(run.folder)))
         assert key in message
 
 

@@ -56,13 +56,13 @@ def test_validation_is_logged_and_is_reproducible(tmp_path):
 
     f = train_run(run, device="cpu", stages=stages)
     assert [done for done, _ in seen] == list(range(1, 7))
-    assert [done for done, metrics in seen if "risk" in metrics] == [3, 6]
+    assert [done for done, metrics in seen if "error" in metrics] == [3, 6]
     validate = make_validation(run.measurements()[1], run.config.seed)
     with torch.no_grad():
         first, second = validate(f), validate(f)
     assert first == second
-    assert first["risk"] == pytest.approx(seen[-1][1]["risk"], rel=1e-5)
-    assert first["psnr_estimate"] == pytest.approx(-10 * math.log10(first["risk"]))
+    assert first["loss"] == pytest.approx(seen[-1][1]["loss"], rel=1e-5)
+    assert first["psnr_estimate"] == pytest.approx(-10 * math.log10(first["loss"]))
 
 
 def of_images(draw):
@@ -104,9 +104,9 @@ def test_validation_is_unbiased_for_the_true_errors(validated, other, psnr):
     with torch.no_grad():
         for draw in range(40):
             metrics, true = validated(draw)
-            differences.append([metrics["risk"] - true[0], metrics[f"risk_{other}"] - true[1]])
+            differences.append([metrics["error"] - true[0], metrics[f"error_{other}"] - true[1]])
             sizes.append(true)
-            for name, risk in ((psnr, f"risk_{other}"), ("psnr_estimate", "risk")):
+            for name, risk in ((psnr, f"error_{other}"), ("psnr_estimate", "loss")):
                 assert metrics[name] == pytest.approx(-10 * math.log10(metrics[risk]))
     d = torch.tensor(differences, dtype=torch.float64)
     error = d.std(0) / len(d) ** 0.5
@@ -122,7 +122,7 @@ def test_validation_says_nothing_it_does_not_know(operator, other):
     data = Dataset(sources([torch.zeros(1, masked.SIDE, masked.SIDE)]), operator, Gaussian(0.5))
     metrics = make_validation(data, 0)(Nothing())
     at_other = -0.25 / (4 if other == "half" else 1)
-    assert metrics == {"risk": pytest.approx(-0.25), f"risk_{other}": pytest.approx(at_other)}
+    assert metrics == {"loss": pytest.approx(-0.25), f"error_{other}": pytest.approx(at_other)}
 
 
 def test_validation_reads_centres_of_large_images_and_few_of_many():

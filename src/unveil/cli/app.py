@@ -91,7 +91,7 @@ def init(
 
     DATA: noisy images, whose noise is estimated; a warning says where it is not white, of one level and independent.
     SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry, cryoem, tomography, blur or super_resolution;
-    --set system.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to start from, in the folder
+    --set operator.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to start from, in the folder
     example-SYSTEM. For a folder that has the name of a system write ./NAME.
     """
     from unveil.cli.init import run_init
@@ -175,7 +175,7 @@ def reconstruct(
 
     A file for each file of INPUT, in its units, and a PNG for 1 or 3 channels; of complex images a TIFF of two channels, real and
     imaginary part. TIFF, MRC and NPY come back as such, with their axes and pixel size; anything else as TIFF. Where each
-    measurement has its own mask or defocus, --set system.mask=... names those of INPUT; --set noise.gain=... its exposure.
+    measurement has its own mask or defocus, --set operator.mask=... names those of INPUT; --set noise.gain=... its exposure.
     Interrupted, the same command goes on where it stopped. Exit code 3: done, but for the images that are listed at the end.
     """
     from unveil.cli.denoise import run_denoise

@@ -46,7 +46,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             [*inputs, config_path],
             force=force,
         )
-    system, names = config.system.kind, config.risk.symmetry
+    system, names = config.operator.kind, config.loss.symmetry
     noise = stated_noise(config, source)
     level = None if noise is None else noise_level(noise)
     y = first_measurements(source)
@@ -67,7 +67,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
         say(line)
     if out is None:
         return verdict
-    text = json.dumps({"system": system, "symmetry": list(names), **verdict.figures()}, indent=1) + "\n"
+    text = json.dumps({"operator": system, "symmetry": list(names), **verdict.figures()}, indent=1) + "\n"
     atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config, out), encoding="utf-8"))
     if verdict.seen is not None:

@@ -42,7 +42,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     values = override({"data": {"path": data}}, sets)
     config = refuse_idle(parse_config(values, "--set"), "--set")
     if not instrument(config).any_shape:  # its measurements need not look like images: they are not rescaled
-        init_measurements(config.system.kind, data, out, sets, force)
+        init_measurements(config.operator.kind, data, out, sets, force)
         return
     if not Path(config.data.path).exists():
         raise UnveilError(
@@ -75,12 +75,12 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
         if not sigma > 0:
             raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
         noise = Gaussian(sigma)
-    warning, scales = None, config.risk.dilation if RECIPES[config.risk.recipe].scales else (1,)
+    warning, scales = None, config.loss.scales if RECIPES[config.loss.recipe].scales else (1,)
     if (
-        "dilation" not in values.get("risk", {})
+        "scales" not in values.get("loss", {})
         and (warning := own_scale(source, noise, scales, config.training.crop)) is not None
     ):
-        config = parse_config(override(values, ["risk.dilation=[1]"]), data)
+        config = parse_config(override(values, ["loss.scales=[1]"]), data)
     text = to_yaml(config, out.parent)
     if stated is None:
         text = text.replace(
@@ -98,7 +98,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
             "underestimated; use raw or lossless images if there are any",
         )
     if warning is not None:
-        say(f"{warning}, so risk.dilation is [1]; --set risk.dilation=[1,2,4] overrides")
+        say(f"{warning}, so loss.scales is [1]; --set loss.scales=[1,2,4] overrides")
     say(f"wrote {out}; next: unveil train {out}")
 
 

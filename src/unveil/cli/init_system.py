@@ -51,29 +51,29 @@ def run_init_system(kind: str, data: str | None, out: Path, sets: Sequence[str],
 def init_measurements(kind: str, data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     """Write the configuration for measurements by the system, whose values are never rescaled."""
     check_free(out, force)
-    values = override({"data": {"path": data}, "system": {"kind": kind}, **settings(kind)}, sets)
-    system, instrument = values["system"], INSTRUMENTS[kind]
+    values = override({"data": {"path": data}, "operator": {"kind": kind}, **settings(kind)}, sets)
+    system, instrument = values["operator"], INSTRUMENTS[kind]
     if instrument.complete is not None and isinstance(system, dict):
         for key, (value, line) in load(instrument.complete)(system, data).items():
             system[key] = value
             say(line)
     config = parse_config(values, "--set")
-    if config.system.kind != kind:
+    if config.operator.kind != kind:
         raise UnveilError(
-            f"--set system.kind={config.system.kind}: init was asked for {kind}; leave one of the two out"
+            f"--set operator.kind={config.operator.kind}: init was asked for {kind}; leave one of the two out"
         )
     refuse_idle(config, "--set")
     source, operator = open_measurements(config)
     keep_inputs(source_files(source, config), [out])
     found = find_scale(config, source)
-    if found is not None and found.key not in values["system"]:
-        values = override(values, [f"system.{found.key}={found.value:.2g}"])
+    if found is not None and found.key not in values["operator"]:
+        values = override(values, [f"operator.{found.key}={found.value:.2g}"])
         config = parse_config(values, "--set")
         operator, found = open_operator(config, source), find_scale(config, source)
     config = with_batch(values, operator, PIXELS_A_STEP, data)
     text = to_yaml(config, out.parent)
     if found is not None:
-        meaning = type(config.system).model_fields[found.key].description or ""
+        meaning = type(config.operator).model_fields[found.key].description or ""
         text = text.replace(f"  # {meaning}", f"  # {found.comment} {meaning}")
     noise = find_noise(config, source, operator)
     if isinstance(config.noise, GaussianNoise) and isinstance(config.noise.sigma, str):
@@ -100,7 +100,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     example = load(str(INSTRUMENTS[kind].example))(folder)
     values = {
         "data": {"path": str(folder / "measurements.npy")},
-        "system": {"kind": kind, **example.system},
+        "operator": {"kind": kind, **example.section},
         "noise": {"sigma": example.sigma},
         **settings(kind),
         "training": dict(EXAMPLE_TRAINING),
@@ -125,7 +125,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
 
 def measured(config: Config) -> tuple[Any, ...]:
     """What the configuration says of the measurements, not of what to do with them."""
-    return config.system, config.noise, config.data.model_copy(update={"validation": 0.1})
+    return config.operator, config.noise, config.data.model_copy(update={"validation": 0.1})
 
 
 def settings(kind: str) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: s
 
 def find_scale(config: Config, source: ImageSource) -> Scale | None:
     """What measurements tell of a key of the section that scales the images; None of other instruments, or where they do not."""
-    find = INSTRUMENTS[config.system.kind].scale
+    find = INSTRUMENTS[config.operator.kind].scale
     if find is None or config.data.value_range is not None:
         return None
-    scale: Scale | None = load(find)(config.system, first_measurements(source)[1])
+    scale: Scale | None = load(find)(config.operator, first_measurements(source)[1])
     return scale
 
 
@@ -154,7 +154,7 @@ def scale_line(config: Config, source: ImageSource, operator: Operator, scale: S
     """What to do where the images' values are far from those that training supposes; None where they are not, or not known."""
     if config.data.value_range is not None:
         return None
-    if INSTRUMENTS[config.system.kind].scale is not None:
+    if INSTRUMENTS[config.operator.kind].scale is not None:
         return None if scale is None else scale.unusual
     which, y = first_measurements(source)
     found = float(operator.select(which).rough_image(y).std())
@@ -214,4 +214,4 @@ def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
 def own_keys(kind: str) -> str:
     """The --set options of the keys that have no default, or that say most about the system."""
     keys = INSTRUMENTS[kind].keys
-    return "".join(f" --set system.{key}=..." for key in keys)
+    return "".join(f" --set operator.{key}=..." for key in keys)

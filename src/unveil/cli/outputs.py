@@ -211,7 +211,7 @@ def identities(path: Path) -> Iterator[object]:
 
 def config_files(config: Config) -> list[Path]:
     """The files that a configuration names: of data, masks, tables and the like."""
-    named = [value for value in (config.data.path, *config.system.model_dump().values()) if isinstance(value, str)]
+    named = [value for value in (config.data.path, *config.operator.model_dump().values()) if isinstance(value, str)]
     return [Path(value) for value in named if Path(value).is_file()]
 
 

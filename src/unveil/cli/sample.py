@@ -31,7 +31,7 @@ __all__ = ["run_sample"]
 
 UNSEEN = (
     "what {kind} does not see stands at its mean in every sample: the samples spread by less than the estimate errs, by .06 to .7 "
-    "of it in trials; with refine.rounds=1 they are drawn under a prior of the images"
+    "of it in trials; with em.rounds=1 they are drawn under a prior of the images"
 )
 
 
@@ -74,7 +74,7 @@ def run_sample(
     warn_of_unlike(data, run, dataset)
     prior = open_run_prior(run, dataset.operator, device)
     if dataset.operator.unseen and prior is None:
-        say(UNSEEN.format(kind=config.system.kind))
+        say(UNSEEN.format(kind=config.operator.kind))
     if dry_run:
         say(
             f"would draw {sampling.samples} samples of each of {len(source)} images at {dataset.noise} "

@@ -99,8 +99,8 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
         say(f"resuming {run.folder}, which has reached {newest.name}")
-    if instrument(run.config).any_shape and run.dilation != run.config.risk.dilation:
-        say(f"the images are small: block means of sides {list(run.dilation)} only")
+    if instrument(run.config).any_shape and run.scales != run.config.loss.scales:
+        say(f"the images are small: block means of sides {list(run.scales)} only")
     with progress_bars() as start:
         try:
             return train_run(run, device=device, stages=staged(start))

@@ -30,8 +30,8 @@ __all__ = [
 ]  # fmt: skip
 
 NOT_BELOW = (
-    "its recipe teaches no noise level below the measured one, through which samples go; train with risk.recipe=default or "
-    "refine.rounds=1"
+    "its recipe teaches no noise level below the measured one, through which samples go; train with loss.recipe=default or "
+    "em.rounds=1"
 )
 
 
@@ -105,14 +105,14 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
     Of its sampling, and of its system and noise: other measurements have other masks, and exposures.
     """
     for text in sets:
-        if not text.startswith(("sampling.", "system.", "noise.")):
+        if not text.startswith(("sampling.", "operator.", "noise.")):
             raise UnveilError(
-                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and system.* and noise.* for "
+                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and operator.* and noise.* for "
                 "INPUT"
             )
     config = parse_config(override(run.config.model_dump(mode="json"), sets), "--set")
-    if isinstance(config.sampling.gain, str):
-        return config.model_copy(update={"sampling": config.sampling.model_copy(update={"gain": run.gain})})
+    if isinstance(config.sampling.inflation, str):
+        return config.model_copy(update={"sampling": config.sampling.model_copy(update={"inflation": run.inflation})})
     return config
 
 
@@ -139,7 +139,7 @@ def call_of(command: str, run: Run, data: Dataset, device: str, config: Config) 
         "weights": weights.hexdigest(),
         "data": input_identity(data.source, source_files(data.source, config)),
         "value_range": run.config.data.value_range,
-        "system": config.system.model_dump(mode="json"),
+        "operator": config.operator.model_dump(mode="json"),
         "noise": recorded(data.noise),
         "device": torch_device(device).type,
     }

@@ -2,7 +2,7 @@
 
 Integers v are mapped to v / max of their type, so that uint8 and uint16 fill [0, 1] (negative ones pass below
 0). Floating point passes unchanged. With `value_range` = (low, high) either becomes (v - low) / (high - low),
-never clipped: noise passes below 0 and above 1, and clipping it would bias every risk. Complex channels
+never clipped: noise passes below 0 and above 1, and clipping it would bias every loss. Complex channels
 become twice as many: the real parts of all, then the imaginary parts of all.
 """
 

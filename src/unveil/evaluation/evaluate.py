@@ -65,7 +65,7 @@ def draw_samples(
 ) -> Tensor:
     """Draw posterior samples (S, B, C, H, W) of m, as `config` says.
 
-    An inflation that is still to be fitted counts as 0: `Run.gain` is the fitted one. prior: of the images, learned in rounds; x is
+    An inflation that is still to be fitted counts as 0: `Run.inflation` is the fitted one. prior: of the images, learned in rounds; x is
     then drawn under it, and else by f, by going on measuring.
     """
     schedule = SCHEDULES[config.schedule]
@@ -84,7 +84,7 @@ def draw_samples(
         steps=config.steps,
         schedule=schedule,
         lowest=config.lowest,
-        inflation=0.0 if isinstance(config.gain, str) else config.gain,
+        inflation=0.0 if isinstance(config.inflation, str) else config.inflation,
         batch=max(1, PIXELS_AT_ONCE // m.y[0].numel()),
         progress=progress,
     )

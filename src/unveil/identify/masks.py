@@ -35,13 +35,13 @@ def mask_line(y: Tensor, measured: Tensor | None, centred: bool) -> str | None:
     for other, advice in alternatives(mask, centred):
         if share(filled, ~other) <= FEW and share(~filled, other) < empty / 2:
             return (
-                f"the data are zero at {empty:.0%} of the entries that system.mask calls measured, and not zero at "
+                f"the data are zero at {empty:.0%} of the entries that operator.mask calls measured, and not zero at "
                 f"{share(filled, ~mask):.0%} of the others: {advice}"
             )
     if not (steady or centred):  # images have dark parts
         return None
     return (
-        f"the data are zero at {empty:.0%} of the entries that system.mask calls measured: check that the mask is that of these "
+        f"the data are zero at {empty:.0%} of the entries that operator.mask calls measured: check that the mask is that of these "
         "data, and 0 where nothing was measured"
     )
 

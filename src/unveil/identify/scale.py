@@ -1,4 +1,4 @@
-"""Do images look alike at every scale? From noisy measurements, before dilation is used (`unveil.training.batches`).
+"""Do images look alike at every scale? From noisy measurements, before scales is used (`unveil.training.batches`).
 
 Let y_k be the means of y = x + n, n ~ N(0, sigma^2 I), over blocks of k x k pixels, and y_2k repeated twice along each
 axis. The energy of the details of y_k,
@@ -69,7 +69,7 @@ class ScaleCheck:
 
 
 def scale_invariance(images: Iterable[Tensor], sigma: float) -> ScaleCheck:
-    """Whether noisy images look alike at every scale, as dilation assumes.
+    """Whether noisy images look alike at every scale, as scales assumes.
 
     images: tensors (C, H, W), in units of sigma's, which may differ in size; read once, one at a time. Channels are
     averaged. 16 tiles' worth of pixels are needed, tiles of 128 x 128 pixels or, failing these, of 64 x 64; images with

@@ -10,7 +10,7 @@ from unveil.symmetry import SYMMETRIES, Amplitude, Permute, Product, Shift, Symm
 
 __all__ = ["factors_of", "may_be_left_out", "name_of", "suggestion"]
 
-SUGGESTED = ("shift", "quarter", "rotate", "flip", "dilation")
+SUGGESTED = ("shift", "quarter", "rotate", "flip", "scale")
 
 
 def factors_of(symmetry: Symmetry | None) -> tuple[Symmetry, ...]:

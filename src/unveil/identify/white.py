@@ -1,4 +1,4 @@
-"""Is the noise white, as every risk here supposes? Noise that a detector, resampling, demosaicing or compression has blurred is not.
+"""Is the noise white, as every loss here supposes? Noise that a detector, resampling, demosaicing or compression has blurred is not.
 
 In the blocks with least structure noise is nearly all that is left, and white noise is as strong in MID as in HIGH frequencies.
 Texture raises MID there, by a factor of 2 at most on photographs in [0, 1] with noise of level .02 (grass).

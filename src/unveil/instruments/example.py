@@ -25,14 +25,14 @@ class Example:
 
     images:  x (N, C, H, W), about in [0, 1]; the last HELDOUT of them are kept out of training.
     operator: of all of them. sigma: the noise level, in the units of y.
-    system:  the keys of the configuration that describe `operator`, with the paths of its files.
-    files:   name -> array (.npy) or text, of what `system` names.
+    section:  the keys of the configuration that describe `operator`, with the paths of its files.
+    files:   name -> array (.npy) or text, of what `section` names.
     about:   what is simulated, a line of text.
     """
 
     images: Tensor
     operator: Operator
     sigma: float
-    system: Mapping[str, Any]
+    section: Mapping[str, Any]
     about: str
     files: Mapping[str, np.ndarray | str] = field(default_factory=dict)

@@ -10,10 +10,10 @@ __all__ = ["read_array", "read_real"]
 
 _KINDS = "give a .npy, .png, .tif or HDF5 file (FILE.h5:DATASET)"
 _USUAL = {
-    "system.mask": ("mask", "masks"),
-    "system.coils": ("coils", "sens_maps", "sensitivities", "sensitivity_maps", "smaps", "maps", "csm"),
-    "system.angles": ("angles", "theta"),
-    "system.kernel": ("kernel", "psf"),
+    "operator.mask": ("mask", "masks"),
+    "operator.coils": ("coils", "sens_maps", "sensitivities", "sensitivity_maps", "smaps", "maps", "csm"),
+    "operator.angles": ("angles", "theta"),
+    "operator.kernel": ("kernel", "psf"),
 }
 """What the arrays of each key are called in HDF5 files that hold several."""
 

@@ -17,7 +17,7 @@ from unveil.instruments import (
 )
 from unveil.instruments.instrument import Instrument, load
 
-__all__ = ["INSTRUMENTS", "System", "build_operator"]
+__all__ = ["INSTRUMENTS", "OperatorSection", "build_operator"]
 
 INSTRUMENTS: dict[str, Instrument] = {
     found.kind: found
@@ -35,24 +35,24 @@ INSTRUMENTS: dict[str, Instrument] = {
 }
 """Kind -> what is known of it."""
 
-System = Annotated[
+OperatorSection = Annotated[
     identity.Identity
-    | inpainting.InpaintingSystem
-    | demosaicing.DemosaicingSystem
-    | blur.BlurSystem
-    | super_resolution.SuperResolutionSystem
-    | tomography.TomographySystem
-    | mri.MRISystem
-    | interferometry.InterferometrySystem
-    | cryoem.CryoEMSystem,
+    | inpainting.InpaintingSection
+    | demosaicing.DemosaicingSection
+    | blur.BlurSection
+    | super_resolution.SuperResolutionSection
+    | tomography.TomographySection
+    | mri.MRISection
+    | interferometry.InterferometrySection
+    | cryoem.CryoEMSection,
     Field(discriminator="kind"),
 ]
 """The section of a configuration that says which instrument measured the data."""
 
 
-def build_operator(system: Any, shape: tuple[int, int, int], count: int) -> Any:
+def build_operator(section: Any, shape: tuple[int, int, int], count: int) -> Any:
     """Return the `Operator` of `count` measurements y of shape (C, H, W).
 
     Raises UnveilError, naming the key of the section, when a file is missing or does not fit the measurements.
     """
-    return load(INSTRUMENTS[system.kind].build)(system, shape, count)
+    return load(INSTRUMENTS[section.kind].build)(section, shape, count)

@@ -27,7 +27,7 @@ class Symmetrize(Loss):
 
     def __init__(self, loss: Loss, symmetry: Symmetry) -> None:
         if not symmetry.linear:
-            raise UnveilError("an affine symmetry (amplitude) cannot turn an operator: leave it out of risk.symmetry")
+            raise UnveilError("an affine symmetry (amplitude) cannot turn an operator: leave it out of loss.symmetry")
         self.loss = loss
         self.symmetry = symmetry
         self.passes = loss.passes

@@ -63,7 +63,7 @@ def write_report(run: Run) -> Path:
     """Write run.folder/report.html and return its path. Raises UnveilError when the run has not been evaluated."""
     evaluation = read_evaluation(run.folder)
     record = read_json(run.folder / "run.json")
-    incomplete = run.config.system.kind != "identity"
+    incomplete = run.config.operator.kind != "identity"
     title = "/".join(run.folder.resolve().parts[-2:])
     curves = training_curves(read_metrics(run.folder))
     parts = [

@@ -96,7 +96,7 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
     smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
     left.plot(steps, loss, color="0.8", linewidth=0.6)
     left.plot(steps[window - 1 :], smooth, color="C0", label=f"mean of {window} steps")
-    left.set(xlabel="step", ylabel="training risk (weighted)", ylim=_limits(loss))
+    left.set(xlabel="step", ylabel="training loss (weighted)", ylim=_limits(loss))
     left.legend(frameon=False)
     for key, label in (("psnr_estimate", "at the measured level"), ("psnr_estimate_half", "at half of it (2x2 means)")):
         points = [(line["step"], line[key]) for line in metrics if abs(line.get(key, math.inf)) < SHOWN]

@@ -3,23 +3,23 @@
 from unveil.symmetry.amplitude import Amplitude
 from unveil.symmetry.base import Symmetry
 from unveil.symmetry.build import SYMMETRIES, make_symmetry
-from unveil.symmetry.dilation import Dilation
 from unveil.symmetry.flip import Flip
 from unveil.symmetry.permute import Permute
 from unveil.symmetry.product import Product
 from unveil.symmetry.quarter import Quarter
 from unveil.symmetry.rotate import Rotate
+from unveil.symmetry.scaling import Scaling
 from unveil.symmetry.shift import Shift
 
 __all__ = [
     "SYMMETRIES",
     "Amplitude",
-    "Dilation",
     "Flip",
     "Permute",
     "Product",
     "Quarter",
     "Rotate",
+    "Scaling",
     "Shift",
     "Symmetry",
     "make_symmetry",

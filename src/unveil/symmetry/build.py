@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from unveil.errors import UnveilError
 from unveil.symmetry.amplitude import Amplitude
 from unveil.symmetry.base import Symmetry
-from unveil.symmetry.dilation import Dilation
 from unveil.symmetry.flip import Flip
 from unveil.symmetry.permute import Permute
 from unveil.symmetry.product import Product
 from unveil.symmetry.quarter import Quarter
 from unveil.symmetry.rotate import Rotate
+from unveil.symmetry.scaling import Scaling
 from unveil.symmetry.shift import Shift
 
 __all__ = ["SYMMETRIES", "make_symmetry"]
@@ -22,7 +22,7 @@ SYMMETRIES: dict[str, Callable[[], Symmetry]] = {
     "rotate": Rotate,
     "permute": Permute,
     "amplitude": Amplitude,
-    "dilation": Dilation,
+    "scale": Scaling,
 }
 """Name -> the symmetry, with its defaults."""
 

@@ -4,7 +4,7 @@ from unveil.training.checkpoint import latest_checkpoint, load_checkpoint, load_
 from unveil.training.create import create_run
 from unveil.training.em import draw_training_set, exposures_of_rounds
 from unveil.training.ema import averaged
-from unveil.training.inflation import fit_to_images, read_gain
+from unveil.training.inflation import fit_to_images, read_inflation
 from unveil.training.interrupt import Interrupted
 from unveil.training.learn import learn
 from unveil.training.logs import MetricsLog, read_metrics
@@ -18,6 +18,6 @@ from unveil.training.stages import Stages
 __all__ = [
     "RECIPES", "Interrupted", "MetricsLog", "Run", "Stages", "averaged", "build_estimator", "create_run",
     "draw_training_set", "exposures_of_rounds", "fit_to_images", "latest_checkpoint", "learn", "learning_rate", "load_checkpoint", "load_weights",
-    "make_loss", "open_run", "read_gain", "read_metrics", "save_checkpoint", "save_weights", "train",
+    "make_loss", "open_run", "read_inflation", "read_metrics", "save_checkpoint", "save_weights", "train",
     "train_run",
 ]  # fmt: skip

@@ -42,7 +42,7 @@ def _windows(
         wide = crops(data.source, int(rows.sum()), scale * crop, generator, augment)
         found = Measurement(wide, data.operator, data.noise).coarser(scale)
         if found is None:
-            raise UnveilError(f"measurements of this kind have no scale {scale}: use risk.dilation=[1]")
+            raise UnveilError(f"measurements of this kind have no scale {scale}: use loss.scales=[1]")
         y[rows], operator = found.y, found.operator
     return Measurement(y, operator, data.noise.exposed(k.to(y) ** 2))
 
@@ -52,7 +52,7 @@ def _whole(data: Dataset, batch: int, scales: Sequence[int], generator: torch.Ge
     k = scales[0] if len(scales) == 1 else scales[int(torch.randint(len(scales), (1,), generator=generator))]
     found = m if k == 1 else m.coarser(k)
     if found is None:
-        raise UnveilError(f"measurements of this kind have no scale {k}: use risk.dilation=[1]")
+        raise UnveilError(f"measurements of this kind have no scale {k}: use loss.scales=[1]")
     return found
 
 

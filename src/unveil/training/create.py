@@ -29,7 +29,7 @@ from unveil.training.checkpoint import save_weights
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import read_contents, write_contents
 from unveil.training.folder import writing
-from unveil.training.inflation import write_gain
+from unveil.training.inflation import write_inflation
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss
 from unveil.training.record import FORMAT, difference
@@ -61,17 +61,17 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     source, operator = open_measurements(config)
     # what cannot be made is refused here, before there is a folder
     check_room(config, source.channels, operator.image_shape)
-    make_loss(config.risk)
-    dilation = possible_scales(config, source, operator)
+    make_loss(config.loss)
+    scales = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
     check_form(config, operator, type(noise))
     if operator.unseen:
         level = noise_level(noise)
-        for line in instrument_contradictions(config.system.kind, source, operator, level):
+        for line in instrument_contradictions(config.operator.kind, source, operator, level):
             warn(line)
     contents = read_contents(source, config, reading(stages))
     record = {
-        **_record(config, noise, source.channels, dilation),
+        **_record(config, noise, source.channels, scales),
         "images": len(source),
         "data": contents.fingerprint,
         "seen": see(source, look(source))._asdict(),
@@ -101,12 +101,12 @@ def save_run(folder: Path, f: nn.Module, config: Config, operator: Operator, noi
     weights = f.state_dict()
     channels = operator.measurement_shape[0] if operator.measurement_shape else out_channels(f)
     record = {
-        **_record(config, noise, channels, config.risk.dilation), "images": 0, "data": "", "given": not isinstance(operator, Identity)
+        **_record(config, noise, channels, config.loss.scales), "images": 0, "data": "", "given": not isinstance(operator, Identity)
     }  # fmt: skip
     with writing(folder):
         atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))
         how = config.sampling
-        write_gain(folder, inflation, steps=how.steps, schedule=how.schedule, lowest=how.lowest)
+        write_inflation(folder, inflation, steps=how.steps, schedule=how.schedule, lowest=how.lowest)
         _write(folder / "config.yaml", to_yaml(config, folder))
         _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
     return folder
@@ -127,7 +127,7 @@ def _record(config: Config, noise: Noise, channels: int, scales: Sequence[int]) 
         "seed": config.seed,
         "noise": recorded(noise),
         "channels": channels,
-        "dilation": list(scales),
+        "scales": list(scales),
         "config": located(config).model_dump(mode="json"),
         "versions": _versions(),
     }
@@ -166,7 +166,7 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
         return Gaussian(operator.sigma / (high - low))
     if not instrument(config).level_shows:
         raise UnveilError(
-            f"noise.sigma: the level cannot be estimated from measurements by {config.system.kind}; add --set noise.sigma=..., on "
+            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set noise.sigma=..., on "
             "the scale of the measurements"
         )
     chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))

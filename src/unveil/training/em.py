@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from unveil.config import RefineConfig
+from unveil.config import EMConfig
 from unveil.data import ImageSource
 from unveil.dataset import Dataset
 from unveil.diffusion import geometric, go_on, posterior_samples, samples_under_prior
@@ -41,7 +41,7 @@ LOWEST = 0.05
 ProgressOfDraws = Callable[[int, int], object]
 
 
-def exposures_of_rounds(config: RefineConfig) -> list[float]:
+def exposures_of_rounds(config: EMConfig) -> list[float]:
     """Return the exposure t of the training set in each round; inf is the image itself."""
     shares = [1 - r * config.delta for r in range(1, config.rounds + 1)]
     return [share**-2 if share >= LOWEST else math.inf for share in shares]

@@ -16,7 +16,7 @@ from unveil.errors import UnveilError
 from unveil.measurement import Measurement
 from unveil.records import read_record, sealed
 
-__all__ = ["fit_to_images", "read_gain", "write_gain"]
+__all__ = ["fit_to_images", "read_inflation", "write_inflation"]
 
 FILE = "sampler.json"
 MOST_IMAGES = 16
@@ -43,9 +43,9 @@ def fit_to_images(
     one. 0 when the error cannot be estimated from so few pixels.
     """
     if (record / FILE).is_file():
-        return read_gain(record)
+        return read_inflation(record)
     try:
-        gain = fit_inflation(
+        inflation = fit_inflation(
             f.to(device).eval(),
             _some(data).to(device),
             seed=seed,
@@ -55,9 +55,9 @@ def fit_to_images(
             batch=4,
         )
     except UnveilError:  # too few pixels to estimate the error: the exact sampler needs no fit
-        gain = 0.0
-    write_gain(record, gain, steps=steps, schedule=schedule, lowest=lowest)
-    return gain
+        inflation = 0.0
+    write_inflation(record, inflation, steps=steps, schedule=schedule, lowest=lowest)
+    return inflation
 
 
 def _some(data: Dataset) -> Measurement:
@@ -74,20 +74,20 @@ def _some(data: Dataset) -> Measurement:
     return Measurement(torch.stack(centres), operator, data.noise)
 
 
-def write_gain(folder: Path, gain: float, **how: Any) -> None:
+def write_inflation(folder: Path, inflation: float, **how: Any) -> None:
     """Record the inflation in folder/sampler.json, and of which sampler it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(sealed({"gain": gain, **how})) + "\n"
+    text = json.dumps(sealed({"inflation": inflation, **how})) + "\n"
     atomic_write(folder / FILE, lambda path: path.write_text(text))
 
 
-def read_gain(folder: Path) -> float:
-    """The gain recorded in folder/sampler.json; 0, the exact solver, when there is none. Raises UnveilError if damaged."""
+def read_inflation(folder: Path) -> float:
+    """The inflation recorded in folder/sampler.json; 0, the exact solver, when there is none. Raises UnveilError if damaged."""
     path = folder / FILE
     if not path.is_file():
         return 0.0
-    return read_record(path, _Sampler, "delete it for the exact solver, or train again").gain
+    return read_record(path, _Sampler, "delete it for the exact solver, or train again").inflation
 
 
 class _Sampler(BaseModel):
-    gain: float = Field(ge=0, allow_inf_nan=False)
+    inflation: float = Field(ge=0, allow_inf_nan=False)

@@ -70,7 +70,7 @@ class _Learning:
         self.data, self.held_out, self.config, self.folder = data, held_out, config, folder
         self.scales, self.device, self.stages = scales, device, stages
         self.mean = signal_mean(config)
-        self.loss = loss or make_loss(config.risk, self.mean)
+        self.loss = loss or make_loss(config.loss, self.mean)
         self.windows = data.operator.window((0, 0, config.training.crop, config.training.crop)) is not None
         self.validation = make_validation(held_out, config.seed)
 
@@ -78,11 +78,11 @@ class _Learning:
         config = self.config
         self.learn_spectrum(f)
         f = self.fit(f, self.loss, self.batches(self.data, self.scales), "training", self.validation)
-        if not config.refine.rounds:
+        if not config.em.rounds:
             return f
         if self.data.operator.unseen:
             return self.rounds_with_prior(f)
-        for r, t in enumerate(exposures_of_rounds(config.refine), start=1):
+        for r, t in enumerate(exposures_of_rounds(config.em), start=1):
             stage = f"round-{r}"
             objective: Objective
             draws = self.draw(f, t, stage)
@@ -90,26 +90,26 @@ class _Learning:
                 objective, batches = self.with_draws(draws)
             else:
                 on = Dataset(draws, self.data.operator, self.data.noise.exposed(t))
-                low, top = config.risk.levels
-                objective = make_loss(config.risk.model_copy(update={"levels": (low, top * math.sqrt(t))}), self.mean)
+                low, top = config.loss.levels
+                objective = make_loss(config.loss.model_copy(update={"levels": (low, top * math.sqrt(t))}), self.mean)
                 batches = self.batches(on, self.scales)
             f = self.fit(f, objective, batches, stage, self.validation)
         return f
 
     def rounds_with_prior(self, f: nn.Module) -> nn.Module:
-        config, data = self.config, chosen(self.data, self.config.refine.images)
+        config, data = self.config, chosen(self.data, self.config.em.images)
         draws = self.draw(f, math.inf, "round-0")
         # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
         # convolutional network knows
-        turned = make_symmetry([name for name in config.risk.symmetry if name not in ("amplitude", "shift")])
+        turned = make_symmetry([name for name in config.loss.symmetry if name not in ("amplitude", "shift")])
         prior: nn.Module = image_denoiser(config, draws.channels, self.mean)
-        std, sigma = config.estimator.deviation, float(self.data[0].level)
+        std, sigma = config.estimator.std, float(self.data[0].level)
         of_images = Simulated(LogUniform(0.04 * sigma, HIGHEST * std), turned)
 
         def denoising(f: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
             return of_images(f, x, Identity(), Gaussian(torch.ones((), device=x.device)), generator)
 
-        for r in range(1, config.refine.rounds + 1):
+        for r in range(1, config.em.rounds + 1):
             stage, images = f"round-{r}", draws
 
             def batches(generator: torch.Generator, images: ImageSource = images) -> Tensor:
@@ -117,7 +117,7 @@ class _Learning:
 
             prior = self.fit(prior, denoising, batches, f"{stage}/prior", None)
             draws = draw_images_of(
-                f, prior, data, self.folder / stage / "draws.zarr", highest=HIGHEST * std, steps=config.refine.draw_steps,
+                f, prior, data, self.folder / stage / "draws.zarr", highest=HIGHEST * std, steps=config.em.draw_steps,
                 seed=derived_seed(config.seed, stage), device=join(self.device).device, progress=self.progress(stage),
             )  # fmt: skip
         weights = prior.state_dict()
@@ -149,9 +149,9 @@ class _Learning:
         """Half of the batch are images, at the levels from far below the measured one to the highest of the measurements."""
         config, training = self.config, self.config.training
         half = max(1, training.batch // 2)
-        symmetry = [name for name in config.risk.symmetry if name != "amplitude"]
+        symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
         turned = make_symmetry(symmetry) if self.data.operator.unseen and symmetry else None
-        simulated = Simulated(LogUniform(LOWEST, config.risk.levels[1]), turned)
+        simulated = Simulated(LogUniform(LOWEST, config.loss.levels[1]), turned)
         measurements = self.batches(self.data, (1,), max(1, training.batch - half))
 
         def batches(generator: torch.Generator) -> Draws:
@@ -165,11 +165,11 @@ class _Learning:
         config, where, folder = self.config, join(self.device).device, self.folder / stage
         inflation = from_first(
             lambda: fit_to_images(
-                f, self.held_out, config.refine.draw_steps, config.seed, where, record=folder, schedule="geometric"
+                f, self.held_out, config.em.draw_steps, config.seed, where, record=folder, schedule="geometric"
             )
         )
         return draw_training_set(
-            f, chosen(self.data, config.refine.images), t, folder / "draws.zarr", steps=config.refine.draw_steps,
+            f, chosen(self.data, config.em.images), t, folder / "draws.zarr", steps=config.em.draw_steps,
             inflation=inflation, seed=derived_seed(config.seed, stage), device=where, progress=self.progress(stage),
         )  # fmt: skip
 
@@ -199,7 +199,7 @@ def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned
     form = config.estimator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Preconditioned(UNet(channels, form.widths, form.blocks), mean, form.deviation)
+        return Preconditioned(UNet(channels, form.widths, form.blocks), mean, form.std)
 
 
 def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | None:
@@ -214,7 +214,7 @@ def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | 
 
 def later(config: Config) -> TrainingConfig:
     """The training of a round: it starts from trained weights, so half the rate."""
-    steps = config.refine.steps
+    steps = config.em.steps
     return config.training.model_copy(
         update={
             "steps": steps,

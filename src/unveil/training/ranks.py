@@ -127,7 +127,7 @@ def share_weights(module: nn.Module) -> None:
 def average_gradients(module: nn.Module) -> None:
     """Puts the mean over the processes in place of each parameter's gradient, by the accelerator's own collective.
 
-    Not torch's DistributedDataParallel: it takes no parameters that a risk leaves out, nor the empty ones of one iteration,
+    Not torch's DistributedDataParallel: it takes no parameters that a loss leaves out, nor the empty ones of one iteration,
     and lets one process wait in a collective where another has failed.
     """
     if count() == 1:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unveil.config import RiskConfig
+from unveil.config import LossConfig
 from unveil.losses import (
     Consistency,
     Equivariance,
@@ -52,9 +52,9 @@ class Recipe:
     below: whether the loss itself teaches levels below the measured one.
     """
 
-    make: Callable[[RiskConfig, float], Loss]
+    make: Callable[[LossConfig, float], Loss]
     scales: bool = False
-    below: Callable[[RiskConfig], bool] = lambda config: False
+    below: Callable[[LossConfig], bool] = lambda config: False
 
 
 def trainable_stein() -> Loss:
@@ -77,25 +77,25 @@ def partly_normalized(share: float, mean: float) -> PairLaw:
     return draw
 
 
-def above(config: RiskConfig, lowest: float = LOWEST_RATIO) -> Loss:
+def above(config: LossConfig, lowest: float = LOWEST_RATIO) -> Loss:
     """Recorruption: A f is learned above the measured level. One pass."""
     low, top = config.levels
     return Recorruption(LogUniform(min(max(lowest, low), top), top), inverse_gradient_variance)
 
 
-def hidden(loss: Loss, config: RiskConfig) -> Loss:
+def hidden(loss: Loss, config: LossConfig) -> Loss:
     """The loss with a share of the entries hidden from f, as the configuration says."""
     return Hide(loss, config.hidden) if config.hidden else loss
 
 
-def default(config: RiskConfig, mean: float) -> Loss:
+def default(config: LossConfig, mean: float) -> Loss:
     """Recorruption, a share of it normalized, Stein's estimate just above each level, entries hidden in half of the batch, and
     equivariant imaging of fixed targets."""
     low, top = config.levels
     edge = min(max(CROSSOVER, low), top)
     base = above(config, edge if config.near else LOWEST_RATIO)
-    if config.renormalized:
-        base = Normalize(base, partly_normalized(config.renormalized, mean))
+    if config.normalized:
+        base = Normalize(base, partly_normalized(config.normalized, mean))
     base = hidden(base, config)
     if config.near:
         near = hidden(Noisier(trainable_stein(), LogUniform(low, edge)), config)
@@ -106,28 +106,28 @@ def default(config: RiskConfig, mean: float) -> Loss:
     return Sum([(1.0, base), (config.equivariance, term)])
 
 
-def ambient(config: RiskConfig, mean: float) -> Loss:
+def ambient(config: LossConfig, mean: float) -> Loss:
     """Ambient diffusion: recorruption, and further corruption of what is incomplete. One pass."""
     return hidden(above(config), config)
 
 
-def measured(config: RiskConfig, mean: float) -> Loss:
+def measured(config: LossConfig, mean: float) -> Loss:
     """Recorruption in measurement space: A f alone is learned, above the measured level. One pass."""
     return above(config)
 
 
-def sure(config: RiskConfig, mean: float) -> Loss:
+def sure(config: LossConfig, mean: float) -> Loss:
     """Stein's estimate at and above the measured level; two passes. Teaches nothing below it."""
     return Noisier(trainable_stein(), LogUniform(1.0, config.levels[1]))
 
 
-def nsure(config: RiskConfig, mean: float) -> Loss:
+def nsure(config: LossConfig, mean: float) -> Loss:
     """N-SURE: Stein's estimate of randomly normalized measurements, from the measured level down; two passes."""
     law = None if mean else NormalizationLaw(offset=(0.0, 0.0))
     return Noisier(Normalize(trainable_stein(), law), LogUniform(1.0, config.levels[1]))
 
 
-def r2r(config: RiskConfig, mean: float) -> Loss:
+def r2r(config: LossConfig, mean: float) -> Loss:
     """Normalized recorruption at one ratio; one pass."""
     law = None if mean else NormalizationLaw(offset=(0.0, 0.0))
     return Normalize(Recorruption(LogUniform(R2R_RATIO, R2R_RATIO), inverse_gradient_variance), law)
@@ -137,29 +137,29 @@ R2R_RATIO = 1.118
 """s / sigma of the recorruption ratio a = .5: (1 + a^2)^(1/2)."""
 
 
-def consistency(config: RiskConfig, mean: float) -> Loss:
+def consistency(config: LossConfig, mean: float) -> Loss:
     """Naive measurement consistency: learns the identity. The baseline that must fail."""
     return Weighted(Consistency())
 
 
-def equivariant(config: RiskConfig, mean: float) -> Loss:
+def equivariant(config: LossConfig, mean: float) -> Loss:
     """Equivariant imaging as published: gradients through both passes, nothing normalized, nothing hidden."""
     term = Weighted(Equivariance(make_symmetry(config.symmetry), detach=False))
     return Sum([(1.0, above(config)), (config.equivariance, term)]) if config.equivariance else above(config)
 
 
-def splitting(config: RiskConfig, mean: float) -> Loss:
+def splitting(config: LossConfig, mean: float) -> Loss:
     """Measurement splitting alone (SSDU): the noise of the entries that are seen is not corrected for."""
     return Hide(Weighted(Consistency()), config.hidden or 0.4, keep=0.0)
 
 
-def equivariant_splitting(config: RiskConfig, mean: float) -> Loss:
+def equivariant_splitting(config: LossConfig, mean: float) -> Loss:
     """Equivariant splitting: entries hidden from a network that does not know how the image is turned. No second pass."""
     return Symmetrize(ambient(config, mean), make_symmetry(config.symmetry))
 
 
 RECIPES: dict[str, Recipe] = {
-    "default": Recipe(default, scales=True, below=lambda config: config.renormalized > 0),
+    "default": Recipe(default, scales=True, below=lambda config: config.normalized > 0),
     "ambient": Recipe(ambient, scales=True),
     "measured": Recipe(measured),
     "sure": Recipe(sure),
@@ -172,6 +172,6 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def make_loss(config: RiskConfig, mean: float = 0.5) -> Loss:
+def make_loss(config: LossConfig, mean: float = 0.5) -> Loss:
     """Return the loss that `config.recipe` names. mean: of the images."""
     return RECIPES[config.recipe].make(config, mean)

@@ -46,7 +46,7 @@ class RecordedNoise(BaseModel):
 class RunRecord(BaseModel):
     """What of run.json is used again.
 
-    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. dilation: block sizes that they are large enough for.
+    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. scales: block sizes that they are large enough for.
     given: whether the operator was given in Python, and is not in the configuration.
     config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
     """
@@ -54,7 +54,7 @@ class RunRecord(BaseModel):
     noise: RecordedNoise
     given: bool = False
     channels: int = Field(ge=1, le=2**16)
-    dilation: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
+    scales: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
     config: dict[str, Any]
     data: str
     seen: Seen | None = None

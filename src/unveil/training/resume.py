@@ -43,7 +43,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
         held_out,
         config,
         run.folder,
-        scales=run.dilation if RECIPES[config.risk.recipe].scales else (1,),
+        scales=run.scales if RECIPES[config.loss.recipe].scales else (1,),
         device=device,
         stages=stages,
     )
@@ -59,7 +59,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
 def fit_sampler(run: Run, estimator: nn.Module, held_out: Dataset, device: str, stages: Stages | None) -> None:
     """Fit the sampler's inflation to measurements, where the configuration asks for it; the run folder records it."""
     sampling = run.config.sampling
-    if sampling.gain != "fit":
+    if sampling.inflation != "fit":
         return
     progress = None if stages is None else stages("fitting the sampler")
     if progress is not None:

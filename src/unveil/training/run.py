@@ -30,7 +30,7 @@ from unveil.operators.identity import Identity
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.contents import FILE as CONTENTS
 from unveil.training.contents import check_contents, numbers_then, open_contents, write_contents
-from unveil.training.inflation import read_gain
+from unveil.training.inflation import read_inflation
 from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
 from unveil.training.recipes import RECIPES
@@ -46,7 +46,7 @@ class Run:
     """A run on disk.
 
     folder: where it is. config: what it was asked to do. noise: of the measurements on the data's
-    [0, 1] scale. channels: C of its images. dilation: the block sizes that its images are large enough for. seen: the types
+    [0, 1] scale. channels: C of its images. scales: the block sizes that its images are large enough for. seen: the types
     and the range of their values, where they are recorded.
     """
 
@@ -54,21 +54,21 @@ class Run:
     config: Config
     noise: Noise
     channels: int
-    dilation: tuple[int, ...]
+    scales: tuple[int, ...]
     seen: Seen | None = None
 
     @property
     def learns_below(self) -> bool:
         """Whether anything taught the levels below the measured one, through which posterior samples go."""
-        config, recipe = self.config, RECIPES[self.config.risk.recipe]
-        coarser = recipe.scales and max(self.dilation) > 1
-        return coarser or recipe.below(config.risk) or config.refine.rounds > 0
+        config, recipe = self.config, RECIPES[self.config.loss.recipe]
+        coarser = recipe.scales and max(self.scales) > 1
+        return coarser or recipe.below(config.loss) or config.em.rounds > 0
 
     @property
-    def gain(self) -> float:
+    def inflation(self) -> float:
         """The inflation of the sampler: stated, or fitted when training ended."""
-        stated = self.config.sampling.gain
-        return read_gain(self.folder) if isinstance(stated, str) else stated
+        stated = self.config.sampling.inflation
+        return read_inflation(self.folder) if isinstance(stated, str) else stated
 
     def check_data(self, else_do: str) -> None:
         """Raises UnveilError, which ends with `else_do`, when the data are not where the run's configuration says."""
@@ -152,7 +152,7 @@ class Run:
 
     def prior(self, operator: Operator) -> Preconditioned | None:
         """Return D, of the images in noise, on the CPU, where rounds learned one from measurements by `operator`; else None."""
-        if operator.image_shape is None or not self.config.refine.rounds:
+        if operator.image_shape is None or not self.config.em.rounds:
             return None
         return open_prior(self.folder, self.config, operator.image_shape[0])
 
@@ -170,7 +170,7 @@ def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
         raise UnveilError(
             f"{folder}: its operator was given in Python; open it there, unveil.open_run(folder, operator)"
         )
-    return Run(folder, config, record.noise.noise(), record.channels, record.dilation, record.seen)
+    return Run(folder, config, record.noise.noise(), record.channels, record.scales, record.seen)
 
 
 def check_name(folder: Path) -> None:

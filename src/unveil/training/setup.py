@@ -40,7 +40,7 @@ def build_estimator(
             return WRAPPED[form.form](colours, form.widths, form.blocks)
     mean = signal_mean(config)
     chosen = form.prior or instrument(config).prior
-    prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.deviation)
+    prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.std)
     views = inputs(operator, noise.additive, prior is not None)
     with _seeded(config):
         if backbone is None:
@@ -50,7 +50,7 @@ def build_estimator(
         return Preconditioned(
             backbone,
             mean,
-            form.deviation,
+            form.std,
             scale=operator.spectral_norm(),
             views=views,
             iterations=form.iterations,
@@ -95,7 +95,7 @@ def _seeded(config: Config) -> Iterator[None]:
 
 def instrument(config: Config) -> Instrument:
     """Return what is known of the instrument that the configuration names."""
-    return INSTRUMENTS[config.system.kind]
+    return INSTRUMENTS[config.operator.kind]
 
 
 def signal_mean(config: Config) -> float:
@@ -109,7 +109,7 @@ SMALLEST_DILATED = 16
 
 
 def possible_scales(config: Config, source: ImageSource, operator: Operator) -> tuple[int, ...]:
-    """Return the scales at which measurements can be learned from: those of `risk.dilation` that fit, (1,) where none does.
+    """Return the scales at which measurements can be learned from: those of `loss.scales` that fit, (1,) where none does.
 
     Raises UnveilError when the smallest image is smaller than a crop, or a mask does not measure what a scale needs.
     """
@@ -123,20 +123,20 @@ def possible_scales(config: Config, source: ImageSource, operator: Operator) -> 
                 f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than the crop of "
                 f"{crop}; lower training.crop, or leave it out"
             )
-        fit = [k for k in config.risk.dilation if k * crop <= smallest]
+        fit = [k for k in config.loss.scales if k * crop <= smallest]
     elif first.image_shape is None or first.coarser(1) is None:
         fit = [1]
     else:
         _, height, width = first.image_shape
         least = SMALLEST_DILATED
-        fit = [k for k in config.risk.dilation if height % k == width % k == 0 and min(height, width) >= k * least]
+        fit = [k for k in config.loss.scales if height % k == width % k == 0 and min(height, width) >= k * least]
         for k in fit:
             first.coarser(k)
     return tuple(fit) or (1,)
 
 
 def open_operator(config: Config, source: ImageSource, count: int | None = None) -> Operator:
-    """Return the operator of the measurements in `source`, as `config.system` describes it.
+    """Return the operator of the measurements in `source`, as `config.operator` describes it.
 
     count: of the measurements that the system's files describe, where some of them are gone.
     Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
@@ -145,8 +145,8 @@ def open_operator(config: Config, source: ImageSource, count: int | None = None)
         check_one_shape(source)
     shape = source.shape(0)
     if (check := instrument(config).check) is not None:
-        load(check)(config.system, source)
-    operator = build_operator(config.system, shape, count or len(source))
+        load(check)(config.operator, source)
+    operator = build_operator(config.operator, shape, count or len(source))
     first = operator.select(torch.zeros(1, dtype=torch.long))
     first.check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
     return operator

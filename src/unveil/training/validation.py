@@ -22,27 +22,27 @@ LARGEST_SIDE = 192
 
 
 def make_validation(data: Dataset, seed: int) -> Callable[[nn.Module], dict[str, float]]:
-    """Return a function f -> {"risk", "psnr_estimate", ...}, the same probes at every call.
+    """Return a function f -> {"error", "psnr_estimate", ...}, the same probes at every call.
 
-    risk estimates |A (f(y) - x)|^2 / m in the mean over some measurements, of large images on their centres; risk_half the same of
-    2 x 2 means, risk_hidden of hidden entries. psnr_* are -10 log10 of these, in dB for signals in [0, 1].
+    error estimates |A (f(y) - x)|^2 / m in the mean over some measurements, of large images on their centres; error_half the same of
+    2 x 2 means, error_hidden of hidden entries. psnr_* are -10 log10 of these, in dB for signals in [0, 1].
     """
     count = min(MOST_IMAGES, len(data))
     also = "hidden" if data.operator.unseen else "half"
 
     def validate(f: nn.Module) -> dict[str, float]:
         device = next(f.parameters()).device
-        risk = other = 0.0
+        error = other = 0.0
         for i in range(count):
             m = _centre(data, i).to(device)
-            risk += _mean(Stein(), f, m, seed, i, 1) / count
+            error += _mean(Stein(), f, m, seed, i, 1) / count
             if also == "hidden":
                 other += _mean(HiddenEntries(), f, m, seed, i, 2) / count
             else:
                 other += _mean(Stein(), f, m.coarser(2) or m, seed, i, 2) / count
-        metrics = {"risk": risk, f"risk_{also}": other}
+        metrics = {"error": error, f"error_{also}": other}
         for name, value in (
-            ("psnr_estimate", risk),
+            ("psnr_estimate", error),
             ("psnr_hidden" if also == "hidden" else "psnr_estimate_half", other),
         ):
             if value > 0:

@@ -8,24 +8,24 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "BlurSystem"]
+__all__ = ["INSTRUMENT", "BlurSection"]
 
 
-class BlurSystem(Section):
+class BlurSection(Section):
     """A blur that is known and the same everywhere."""
 
     kind: Literal["blur"] = Field("blur", description="the imaging system; another kind has other keys")
     kernel: FilePath | None = Field(
-        None, description="PNG or .npy, (h, w): the picture of a point; it is divided by its sum. This or deviation"
+        None, description="PNG or .npy, (h, w): the picture of a point; it is divided by its sum. This or std"
     )
-    deviation: float | None = Field(None, gt=0, le=256, description="of a Gaussian kernel, in pixels. This or kernel")
+    std: float | None = Field(None, gt=0, le=256, description="of a Gaussian kernel, in pixels. This or kernel")
 
 
 INSTRUMENT = Instrument(
-    section=BlurSystem,
+    section=BlurSection,
     build="unveil.instruments.blur.operator:build_blur",
     example="unveil.instruments.blur.example:blurred",
-    settings={"risk": {"symmetry": ["rotate", "dilation"]}},
+    settings={"loss": {"symmetry": ["rotate", "scale"]}},
     keys=("kernel",),
     same_grid=True,
 )

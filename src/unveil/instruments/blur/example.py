@@ -22,7 +22,7 @@ def blurred(folder: Path) -> Example:
         images=round_grey(windows()),
         operator=blur(kernel, SIDE, SIDE),
         sigma=0.02,
-        system={"kernel": str(folder / "kernel.npy")},
+        section={"kernel": str(folder / "kernel.npy")},
         files={"kernel.npy": kernel.numpy()},
         about="round photographs by a camera that moved while the shutter was open",
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.instruments.blur import BlurSystem
+from unveil.instruments.blur import BlurSection
 from unveil.instruments.files import read_real
 from unveil.operators.convolution import Convolution
 
@@ -53,18 +53,18 @@ def gaussian_kernel(deviation: float) -> Tensor:
     return gaussian_blur(sigma=(deviation, deviation), dtype=torch.float64)[0, 0]
 
 
-def build_blur(system: BlurSystem, shape: tuple[int, int, int], count: int) -> Convolution:
+def build_blur(section: BlurSection, shape: tuple[int, int, int], count: int) -> Convolution:
     """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
     Raises UnveilError unless the section has either a kernel or a deviation, and the kernel fits.
     """
-    if system.kernel is not None and system.deviation is None:
-        kernel = torch.from_numpy(read_real(system.kernel, "system.kernel"))
-    elif system.deviation is not None and system.kernel is None:
-        kernel = gaussian_kernel(system.deviation)
+    if section.kernel is not None and section.std is None:
+        kernel = torch.from_numpy(read_real(section.kernel, "operator.kernel"))
+    elif section.std is not None and section.kernel is None:
+        kernel = gaussian_kernel(section.std)
     else:
-        given = "neither" if system.kernel is None else "both"
-        raise UnveilError(f"system.kernel, system.deviation: {given} given; a blur takes one of the two")
+        given = "neither" if section.kernel is None else "both"
+        raise UnveilError(f"operator.kernel, operator.std: {given} given; a blur takes one of the two")
     return blur(kernel, shape[1], shape[2], shape[0])
 
 

@@ -8,10 +8,10 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "CryoEMSystem"]
+__all__ = ["INSTRUMENT", "CryoEMSection"]
 
 
-class CryoEMSystem(Section):
+class CryoEMSection(Section):
     """Particles seen through the contrast transfer function. What the table has a column for is left out here."""
 
     kind: Literal["cryoem"] = Field("cryoem", description="the imaging system; another kind has other keys")
@@ -30,23 +30,23 @@ class CryoEMSystem(Section):
     )
 
     @model_validator(mode="after")
-    def _defocus(self) -> "CryoEMSystem":
+    def _defocus(self) -> "CryoEMSection":
         if self.defocus_u is None and self.table is None:
             raise ValueError("give defocus_u, or a table with the defocus of each measurement")
         return self
 
 
 INSTRUMENT = Instrument(
-    section=CryoEMSystem,
+    section=CryoEMSection,
     build="unveil.instruments.cryoem.operator:build_cryoem",
     example="unveil.instruments.cryoem.example:cryoem",
     settings={
-        "risk": {"symmetry": ["rotate", "flip"], "renormalized": 0.0, "equivariance": 0.0, "hidden": 0.0},
+        "loss": {"symmetry": ["rotate", "flip"], "normalized": 0.0, "equivariance": 0.0, "hidden": 0.0},
         "estimator": {"iterations": 2},
     },
     keys=("table",),
     mean=0.0,
     same_grid=True,
 )
-"""Particles have one contrast, and a fraction of it drowns in their noise: they are not renormalized; and their background, which the
+"""Particles have one contrast, and a fraction of it drowns in their noise: they are not normalized; and their background, which the
 CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything without it."""

@@ -38,7 +38,7 @@ def cryoem(folder: Path) -> Example:
         images=x,
         operator=operator,
         sigma=round(float((operator.A(x).var() / SNR).sqrt()), 4),
-        system=OPTICS,
+        section=OPTICS,
         about="particles of a made-up molecule in random directions, of one astigmatic defocus",
     )
 

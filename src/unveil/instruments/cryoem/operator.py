@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.instruments.cryoem import CryoEMSystem
+from unveil.instruments.cryoem import CryoEMSection
 from unveil.instruments.cryoem.ctf import Optics, ctf
 from unveil.instruments.cryoem.ctf_table import read_ctf_table
 from unveil.operators.convolution import Convolution
@@ -57,7 +57,7 @@ def particles(shape: tuple[int, int], optics: Optics) -> ContrastTransfer:
     return ContrastTransfer(shape, optics)
 
 
-def build_cryoem(system: CryoEMSystem, shape: tuple[int, int, int], count: int) -> ContrastTransfer:
+def build_cryoem(section: CryoEMSection, shape: tuple[int, int, int], count: int) -> ContrastTransfer:
     """Return the operator that a configuration describes, for `count` measurements of `shape` (1, H, W).
 
     Raises UnveilError when the images have channels, a parameter is missing or given twice, or the table does not have one
@@ -65,21 +65,21 @@ def build_cryoem(system: CryoEMSystem, shape: tuple[int, int, int], count: int) 
     """
     if shape[0] != 1:
         raise UnveilError(f"system: particles are images of one channel, and the measurements have {shape[0]}")
-    table = {} if system.table is None else read_ctf_table(system.table, "system.table")
-    given = system.model_dump(exclude={"kind", "table"}, exclude_none=True)
+    table = {} if section.table is None else read_ctf_table(section.table, "operator.table")
+    given = section.model_dump(exclude={"kind", "table"}, exclude_none=True)
     for name in given:
         if name in table:
             raise UnveilError(
-                f"system.{name} is given, and {system.table} has a column for it: leave it out of the configuration"
+                f"operator.{name} is given, and {section.table} has a column for it: leave it out of the configuration"
             )
     for name in ("pixel_size", "voltage", "cs", "amplitude_contrast", "defocus_u"):
         if name not in given and name not in table:
             raise UnveilError(
-                f"system.{name} is missing, and no table has a column for it: add it to the configuration"
+                f"operator.{name} is missing, and no table has a column for it: add it to the configuration"
             )
     rows = len(next(iter(table.values()))) if table else count
     if rows != count:
         raise UnveilError(
-            f"system.table: {system.table} has {rows} rows, and there are {count} measurements: give one row for each, in their order"
+            f"operator.table: {section.table} has {rows} rows, and there are {count} measurements: give one row for each, in their order"
         )
     return particles((shape[1], shape[2]), Optics(**given, **table))

@@ -7,10 +7,10 @@ from pydantic import Field
 from unveil.instruments.instrument import Instrument
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "DemosaicingSystem"]
+__all__ = ["INSTRUMENT", "DemosaicingSection"]
 
 
-class DemosaicingSystem(Section):
+class DemosaicingSection(Section):
     """Raw mosaics of a colour camera: each pixel sees red, green or blue."""
 
     kind: Literal["demosaicing"] = Field("demosaicing", description="the imaging system; another kind has other keys")
@@ -20,10 +20,10 @@ class DemosaicingSystem(Section):
 
 
 INSTRUMENT = Instrument(
-    section=DemosaicingSystem,
+    section=DemosaicingSection,
     build="unveil.instruments.demosaicing.operator:build_demosaicing",
     example="unveil.instruments.demosaicing.example:mosaics",
-    settings={"risk": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}},
+    settings={"loss": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}},
     keys=("pattern",),
     level_shows=False,
     same_grid=True,

@@ -14,6 +14,6 @@ def mosaics(folder: Path) -> Example:
         images=windows(),
         operator=demosaicing(SIDE, SIDE, "RGGB"),
         sigma=0.05,
-        system={"pattern": "RGGB"},
+        section={"pattern": "RGGB"},
         about="photographs through the colour filters of a camera",
     )

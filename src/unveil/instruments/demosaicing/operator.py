@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.instruments.demosaicing import DemosaicingSystem
+from unveil.instruments.demosaicing import DemosaicingSection
 from unveil.operators.base import Operator
 
 __all__ = ["Mosaic", "build_demosaicing", "demosaicing"]
@@ -36,17 +36,17 @@ def demosaicing(height: int, width: int, pattern: str = "RGGB") -> "Mosaic":
     return Mosaic(tile.repeat(1, 1, height // 2, width // 2))
 
 
-def build_demosaicing(system: DemosaicingSystem, shape: tuple[int, int, int], count: int) -> "Mosaic":
+def build_demosaicing(section: DemosaicingSection, shape: tuple[int, int, int], count: int) -> "Mosaic":
     """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
     Raises UnveilError when the measurements are colour images, or have odd sides.
     """
     if shape[0] != 1:
         raise UnveilError(
-            f"system.kind = demosaicing: the measurements have {shape[0]} channels, and a raw mosaic has 1: "
+            f"operator.kind = demosaicing: the measurements have {shape[0]} channels, and a raw mosaic has 1: "
             "give the raw files, not the colour images that a camera or program made of them"
         )
-    return demosaicing(shape[1], shape[2], system.pattern)
+    return demosaicing(shape[1], shape[2], section.pattern)
 
 
 class Mosaic(Operator):

@@ -8,10 +8,10 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "InpaintingSystem"]
+__all__ = ["INSTRUMENT", "InpaintingSection"]
 
 
-class InpaintingSystem(Section):
+class InpaintingSection(Section):
     """Missing pixels: the entries of the measurements that the mask does not select are ignored."""
 
     kind: Literal["inpainting"] = Field("inpainting", description="the imaging system; another kind has other keys")
@@ -21,10 +21,10 @@ class InpaintingSystem(Section):
 
 
 INSTRUMENT = Instrument(
-    section=InpaintingSystem,
+    section=InpaintingSection,
     build="unveil.instruments.inpainting.operator:build_inpainting",
     example="unveil.instruments.inpainting.example:missing_pixels",
-    settings={"risk": {"symmetry": ["shift"]}},
+    settings={"loss": {"symmetry": ["shift"]}},
     keys=("mask",),
     level_shows=False,
     same_grid=True,

@@ -17,7 +17,7 @@ def missing_pixels(folder: Path) -> Example:
         images=x,
         operator=inpainting(mask, x.shape[1]),
         sigma=0.05,
-        system={"mask": str(folder / "mask.npy")},
+        section={"mask": str(folder / "mask.npy")},
         files={"mask.npy": mask.numpy()},
         about="photographs of which one mask misses three pixels in ten",
     )

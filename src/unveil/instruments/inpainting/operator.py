@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError, warn
 from unveil.instruments.files import read_real
-from unveil.instruments.inpainting import InpaintingSystem
+from unveil.instruments.inpainting import InpaintingSection
 from unveil.operators.base import Operator
 
 __all__ = ["Inpainting", "build_inpainting", "inpainting", "missing_box", "random_mask"]
@@ -50,23 +50,25 @@ def inpainting(mask: Tensor, channels: int = 1) -> Inpainting:
     return Inpainting(shape, (mask if mask.ndim == 3 else mask[None])[:, None] != 0)
 
 
-def build_inpainting(system: InpaintingSystem, shape: tuple[int, int, int], count: int) -> Inpainting:
+def build_inpainting(section: InpaintingSection, shape: tuple[int, int, int], count: int) -> Inpainting:
     """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
     Raises UnveilError when the mask has another size, is a stack of another number of masks, or is complex or not finite.
     """
-    mask = torch.from_numpy(read_real(system.mask, "system.mask"))
+    mask = torch.from_numpy(read_real(section.mask, "operator.mask"))
     if not bool(mask.isfinite().all()):
-        raise UnveilError(f"system.mask: {system.mask} holds NaN or infinite values; write 0 where a pixel is missing")
+        raise UnveilError(
+            f"operator.mask: {section.mask} holds NaN or infinite values; write 0 where a pixel is missing"
+        )
     mask = (mask > 0).float()
     if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
         raise UnveilError(
-            f"system.mask: {system.mask} has shape {tuple(mask.shape)}, and the {count} measurements are {shape[1]}x{shape[2]} "
+            f"operator.mask: {section.mask} has shape {tuple(mask.shape)}, and the {count} measurements are {shape[1]}x{shape[2]} "
             f"pixels; give a mask of shape {tuple(shape[1:])}, or one for each measurement"
         )
     if bool(mask.all()):
         warn(
-            f"system.mask: {system.mask} measures every pixel, none is missing; check that it is 0 where one is missing"
+            f"operator.mask: {section.mask} measures every pixel, none is missing; check that it is 0 where one is missing"
         )
     return inpainting(mask, shape[0])
 

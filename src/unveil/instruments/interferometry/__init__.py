@@ -8,7 +8,7 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "InterferometrySystem", "UVTrack"]
+__all__ = ["INSTRUMENT", "InterferometrySection", "UVTrack"]
 
 
 class UVTrack(Section):
@@ -28,7 +28,7 @@ class UVTrack(Section):
     minimum_elevation: float = Field(10.0, ge=-90, lt=90, description="degrees above the horizon of each station")
 
 
-class InterferometrySystem(Section):
+class InterferometrySection(Section):
     """Radio interferometry: Fourier coefficients of a patch of the sky, whitened, the real and imaginary parts as (2, 1, M)."""
 
     kind: Literal["interferometry"] = Field(
@@ -47,19 +47,19 @@ class InterferometrySystem(Section):
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> "InterferometrySystem":
+    def _one_source(self) -> "InterferometrySection":
         if (self.uvfits is None) == (self.track is None):
             raise ValueError("give either uvfits or track, where the points (u, v) come from")
         return self
 
 
 INSTRUMENT = Instrument(
-    section=InterferometrySystem,
+    section=InterferometrySection,
     build="unveil.instruments.interferometry.operator:build_interferometry",
     example="unveil.instruments.interferometry.example:interferometry",
     settings={
-        "risk": {"symmetry": ["rotate"], "dilation": [1]},
-        "estimator": {"deviation": 0.3},
+        "loss": {"symmetry": ["rotate"], "scale": [1]},
+        "estimator": {"std": 0.3},
     },
     keys=("pixels", "field_of_view", "uvfits"),
     mean=0.0,

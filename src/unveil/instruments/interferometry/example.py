@@ -56,7 +56,7 @@ def interferometry(folder: Path) -> Example:
         images=x,
         operator=operator,
         sigma=float(operator.sigma or 0),
-        system={
+        section={
             "pixels": PIXELS,
             "field_of_view": FIELD_OF_VIEW,
             "brightness": brightness,

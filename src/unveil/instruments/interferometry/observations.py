@@ -10,7 +10,7 @@ from unveil.data import ImageSource
 from unveil.data.uvfits import observations
 from unveil.errors import UnveilError
 from unveil.instruments.instrument import USUAL, Scale
-from unveil.instruments.interferometry import InterferometrySystem
+from unveil.instruments.interferometry import InterferometrySection
 from unveil.instruments.interferometry.brightness import peak_brightness
 from unveil.instruments.interferometry.operator import MICROARCSECOND, read_coverage
 from unveil.instruments.interferometry.uvfits import read_uvfits
@@ -23,22 +23,22 @@ SAME_NOISE = 1.02
 """The ratio by which the noise of a visibility may, over that of all."""
 
 
-def check_observations(system: InterferometrySystem, files: Sequence[Path]) -> None:
+def check_observations(section: InterferometrySection, files: Sequence[Path]) -> None:
     """Raises UnveilError, which names the first, where UVFITS `files` have other points (u, v) or noise than the system.
 
     A has one set of points: the Earth turns, and other bands have other frequencies.
     """
     if not files:
         return
-    coverage, source = read_coverage(system)
+    coverage, source = read_coverage(section)
     for file in files:
         found, _ = read_uvfits(file)
-        advice = f"give each observation a run of its own, with --set system.uvfits={file}"
+        advice = f"give each observation a run of its own, with --set operator.uvfits={file}"
         if len(found) != len(coverage):
             raise UnveilError(f"{file} has {len(found)} visibilities, and {source} has {len(coverage)}; {advice}")
         gap = float(torch.maximum((found.u - coverage.u).abs(), (found.v - coverage.v).abs()).max())
         ratio = float((found.sigma / found.level * coverage.level / coverage.sigma).log().abs().max().exp())
-        if gap * system.field_of_view * MICROARCSECOND > SAME_POINT:
+        if gap * section.field_of_view * MICROARCSECOND > SAME_POINT:
             raise UnveilError(
                 f"{file}: its baselines (u, v) are not those of {source}: they differ by up to {gap:.3g} wavelengths; {advice}"
             )
@@ -49,34 +49,34 @@ def check_observations(system: InterferometrySystem, files: Sequence[Path]) -> N
             )
 
 
-def find_brightness(system: InterferometrySystem, y: Tensor) -> float | None:
+def find_brightness(section: InterferometrySection, y: Tensor) -> float | None:
     """`brightness` that puts images about in [0, 1], to within a factor of about two, from measurements y (B, 2, 1, M), whitened.
 
     None where the noise hides the sources.
     """
-    coverage, _ = read_coverage(system)
+    coverage, _ = read_coverage(section)
     visibilities = torch.complex(y[:, 0, 0], y[:, 1, 0]) * (coverage.sigma / coverage.level)
-    field = system.field_of_view * MICROARCSECOND
+    field = section.field_of_view * MICROARCSECOND
     found = peak_brightness(visibilities, coverage, field)
-    return None if found is None else found * (field / system.pixels) ** 2
+    return None if found is None else found * (field / section.pixels) ** 2
 
 
-def check_source(system: InterferometrySystem, source: ImageSource) -> None:
+def check_source(section: InterferometrySection, source: ImageSource) -> None:
     """Raise UnveilError where measurements are UVFITS files of other points (u, v), or of other noise."""
-    check_observations(system, observations(source))
+    check_observations(section, observations(source))
 
 
-def find_scale(system: InterferometrySystem, y: Tensor) -> Scale | None:
+def find_scale(section: InterferometrySection, y: Tensor) -> Scale | None:
     """Return the brightness that puts images about in [0, 1], from measurements y (B, 2, 1, M); None where noise hides the sources."""
-    found = find_brightness(system, y)
+    found = find_brightness(section, y)
     if found is None:
         return None
     low, high = USUAL
     unusual = None
-    if not low < found / system.brightness / 4 < high:
+    if not low < found / section.brightness / 4 < high:
         unusual = (
-            f"the sources' peaks seem to be at {found:.2g} jansky per pixel, and system.brightness is {system.brightness:.2g}: "
-            f"training supposes values of about 0 to 1; leave it out, or --set system.brightness={found:.2g}"
+            f"the sources' peaks seem to be at {found:.2g} jansky per pixel, and operator.brightness is {section.brightness:.2g}: "
+            f"training supposes values of about 0 to 1; leave it out, or --set operator.brightness={found:.2g}"
         )
     about = f"the sources' peaks are at about {found:.2g}, to within a factor of two;"
     return Scale("brightness", found, about, unusual)

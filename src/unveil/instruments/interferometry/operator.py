@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.instruments.interferometry import InterferometrySystem
+from unveil.instruments.interferometry import InterferometrySection
 from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.stations import read_stations
 from unveil.instruments.interferometry.uvfits import read_uvfits
@@ -137,8 +137,8 @@ class Visibilities(Operator):
         seen = flat @ basis
         columns = self._apply(basis.T.reshape(-1, 1, *b.shape[-2:])).flatten(1)  # P^T (r, 2 M)
         mask = self.measured.expand(len(b), 2, 1, -1).flatten(1).to(flat)
-        system = (columns * mask[:, None]) @ columns.T + torch.diag_embed(w.expand_as(seen))
-        solved = torch.linalg.solve(system, seen)
+        section = (columns * mask[:, None]) @ columns.T + torch.diag_embed(w.expand_as(seen))
+        solved = torch.linalg.solve(section, seen)
         return (flat / w + (solved - seen / w) @ basis.T).reshape(b.shape).to(b.dtype)
 
     def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
@@ -155,9 +155,7 @@ class Visibilities(Operator):
             )
         short = torch.maximum(self.u.abs(), self.v.abs()) <= 0.5 / k
         if not bool(short.any()):
-            raise UnveilError(
-                f"no baseline is short enough for pixels {k} times as large: leave {k} out of the dilation"
-            )
+            raise UnveilError(f"no baseline is short enough for pixels {k} times as large: leave {k} out of the scales")
         # a large pixel stands for k^2 small ones; both sides over k, so that A is about as large as before and the noise sigma / k
         operator = Visibilities(
             k * self.u[short], k * self.v[short], k * self.weight[short], self.pixels // k, self.sigma / k
@@ -188,13 +186,13 @@ def interferometry(coverage: Coverage, pixels: int, field_of_view: float, bright
     return Visibilities(coverage.u * spacing, coverage.v * spacing, weight, pixels, coverage.level)
 
 
-def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, int], count: int) -> Visibilities:
+def build_interferometry(section: InterferometrySection, shape: tuple[int, int, int], count: int) -> Visibilities:
     """Return the operator that a configuration describes, for measurements of `shape` (2, 1, M), whitened.
 
     Raises UnveilError when the coverage has another number of points than the measurements, and what its readers raise.
     """
-    coverage, source = read_coverage(system)
-    operator = interferometry(coverage, system.pixels, system.field_of_view, system.brightness)
+    coverage, source = read_coverage(section)
+    operator = interferometry(coverage, section.pixels, section.field_of_view, section.brightness)
     if shape != operator.measurement_shape:
         raise UnveilError(
             f"{source} has {len(coverage)} visibilities, and the measurements have shape {tuple(shape)}: they must be "
@@ -203,9 +201,9 @@ def build_interferometry(system: InterferometrySystem, shape: tuple[int, int, in
     return operator
 
 
-def read_coverage(system: InterferometrySystem) -> tuple[Coverage, str]:
+def read_coverage(section: InterferometrySection) -> tuple[Coverage, str]:
     """The points (u, v) and the noise that a configuration describes, and which key says so."""
-    if system.track is not None:
-        options = system.track.model_dump(exclude={"stations"})
-        return uv_track(read_stations(system.track.stations), **options), "system.track"
-    return read_uvfits(str(system.uvfits))[0], f"system.uvfits: {system.uvfits}"
+    if section.track is not None:
+        options = section.track.model_dump(exclude={"stations"})
+        return uv_track(read_stations(section.track.stations), **options), "operator.track"
+    return read_uvfits(str(section.uvfits))[0], f"operator.uvfits: {section.uvfits}"

@@ -8,10 +8,10 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "MRISystem"]
+__all__ = ["INSTRUMENT", "MRISection"]
 
 
-class MRISystem(Section):
+class MRISection(Section):
     """Accelerated Cartesian MRI: complex k-space on a centred grid, of one coil or several."""
 
     kind: Literal["mri"] = Field("mri", description="the imaging system; another kind has other keys")
@@ -27,11 +27,11 @@ class MRISystem(Section):
 
 
 INSTRUMENT = Instrument(
-    section=MRISystem,
+    section=MRISection,
     build="unveil.instruments.mri.operator:build_mri",
     example="unveil.instruments.mri.example:k_space",
     settings={
-        "risk": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "dilation": [1]},
+        "loss": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "scale": [1]},
         "estimator": {"iterations": 3},
     },
     keys=("mask",),

@@ -63,10 +63,10 @@ def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Te
 
     Raises UnveilError for another shape or another number of coils, and for real numbers.
     """
-    found = read_array(path, "system.coils")
+    found = read_array(path, "operator.coils")
     if found.dtype.kind != "c" or found.ndim not in (3, 4):
         raise UnveilError(
-            f"system.coils: {path} holds {found.dtype} of shape {found.shape}; give complex numbers (coils, H, W), or "
+            f"operator.coils: {path} holds {found.dtype} of shape {found.shape}; give complex numbers (coils, H, W), or "
             "(N, coils, H, W) for one set per measurement"
         )
     if found.shape[-3] != coils:
@@ -74,12 +74,12 @@ def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Te
             "; k-space (coils, H, W) of a single slice needs an axis in front, (1, coils, H, W)" if coils == 1 else ""
         )
         raise UnveilError(
-            f"system.coils: {path} has the sensitivities of {found.shape[-3]} coils, and the k-space has {coils} "
+            f"operator.coils: {path} has the sensitivities of {found.shape[-3]} coils, and the k-space has {coils} "
             f"({2 * coils} real channels){hint or '; give the sensitivities of the coils that measured'}"
         )
     if found.shape[-2:] != (height, width) or (found.ndim == 4 and len(found) != count):
         raise UnveilError(
-            f"system.coils: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give "
+            f"operator.coils: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give "
             f"sensitivities ({coils}, {height}, {width}), or one such set for each measurement"
         )
     return torch.from_numpy(found.astype(np.complex64))

@@ -20,7 +20,7 @@ def k_space(folder: Path) -> Example:
         images=torch.cat([x, torch.zeros_like(x)], 1),
         operator=mri(mask),
         sigma=0.03,
-        system={"mask": str(folder / "mask.npy")},
+        section={"mask": str(folder / "mask.npy")},
         files={"mask.npy": mask.numpy()},
         about="a third of k-space by a single coil, of round grey photographs that stand in for slices",
     )

@@ -12,4 +12,4 @@ def complete(given: Mapping[str, Any], data: str) -> dict[str, tuple[str, str]]:
     """Return keys of the section that the file `data` tells, unless they are given: name -> (value, a line to say)."""
     if "mask" in given or (mask := mask_inside(data)) is None:
         return {}
-    return {"mask": (mask, f"system.mask is {mask}, in the file of the measurements")}
+    return {"mask": (mask, f"operator.mask is {mask}, in the file of the measurements")}

@@ -88,19 +88,19 @@ def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
 
     Raises UnveilError for another shape, and for values other than 0 and 1 (in an image: black and white).
     """
-    found = read_array(path, "system.mask")
+    found = read_array(path, "operator.mask")
     if found.shape not in {(width,), (height, width), (count, height, width)}:
         raise UnveilError(
-            f"system.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a mask "
+            f"operator.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a mask "
             f"({height}, {width}), columns ({width},), or one mask for each measurement"
         )
     if found.dtype.kind == "u" and found.max() == np.iinfo(found.dtype).max:
         found = found / found.max()  # white in an image
     if found.dtype.kind == "c" or not np.isin(found, (0, 1)).all():
         raise UnveilError(
-            f"system.mask: {path} holds values other than 0 and 1 (or, in an image, black and white); write 1 where k-space "
+            f"operator.mask: {path} holds values other than 0 and 1 (or, in an image, black and white); write 1 where k-space "
             "is measured and 0 elsewhere"
         )
     if found.all():
-        warn(f"system.mask: {path} measures all of k-space; check that it is 0 where nothing was measured")
+        warn(f"operator.mask: {path} measures all of k-space; check that it is 0 where nothing was measured")
     return torch.from_numpy(found != 0)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fft import fft2, fftshift, ifft2, ifftshift
 
 from unveil.errors import UnveilError
-from unveil.instruments.mri import MRISystem
+from unveil.instruments.mri import MRISection
 from unveil.instruments.mri.coils import check_coils, read_coils
 from unveil.instruments.mri.masks import check_mask, read_mask
 from unveil.operators.base import Coarser, Operator
@@ -51,7 +51,7 @@ def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = 
     return KSpace((mask if mask.ndim == 3 else mask[None])[:, None] != 0, sensitivities)
 
 
-def build_mri(system: MRISystem, shape: tuple[int, int, int], count: int) -> "KSpace":
+def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "KSpace":
     """Return the operator that a configuration describes, for `count` measurements of `shape` (2 coils, H, W).
 
     Raises UnveilError when the measurements are not complex k-space, or when mask or sensitivities do not fit them.
@@ -59,16 +59,16 @@ def build_mri(system: MRISystem, shape: tuple[int, int, int], count: int) -> "KS
     channels, height, width = shape
     if channels % 2:
         raise UnveilError(
-            f"the measurements have {channels} channel(s), an odd number: system.kind mri needs complex k-space, in complex "
+            f"the measurements have {channels} channel(s), an odd number: operator.kind mri needs complex k-space, in complex "
             "arrays, or as channels, the real parts of all coils and then their imaginary parts"
         )
-    if system.coils is None and channels != 2:
+    if section.coils is None and channels != 2:
         raise UnveilError(
-            f"system.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy of complex "
+            f"operator.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy of complex "
             f"numbers ({channels // 2}, {height}, {width})"
         )
-    mask = read_mask(system.mask, height, width, count)
-    coils = None if system.coils is None else read_coils(system.coils, channels // 2, height, width, count)
+    mask = read_mask(section.mask, height, width, count)
+    coils = None if section.coils is None else read_coils(section.coils, channels // 2, height, width, count)
     return mri(mask, coils, height)
 
 
@@ -130,7 +130,7 @@ class KSpace(Operator):
             None if self.sensitivities is None else self.sensitivities[..., ::k, ::k],
         )
         if not bool(middle.flatten(-2).any(-1).all()):
-            raise UnveilError(f"a mask misses all of the middle 1 / {k} of k-space: leave {k} out of the dilation")
+            raise UnveilError(f"a mask misses all of the middle 1 / {k} of k-space: leave {k} out of the scales")
         # F is unitary: of an image with k^2 times fewer pixels of the same values each coefficient is k times smaller
         return KSpace(middle, coarse), lambda y: _middle(y, k) / k
 

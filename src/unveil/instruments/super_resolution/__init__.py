@@ -8,10 +8,10 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "SuperResolutionSystem"]
+__all__ = ["INSTRUMENT", "SuperResolutionSection"]
 
 
-class SuperResolutionSystem(Section):
+class SuperResolutionSection(Section):
     """Coarse pixels: an antialiasing kernel, then one pixel kept of factor x factor."""
 
     kind: Literal["super_resolution"] = Field(
@@ -24,10 +24,10 @@ class SuperResolutionSystem(Section):
 
 
 INSTRUMENT = Instrument(
-    section=SuperResolutionSystem,
+    section=SuperResolutionSection,
     build="unveil.instruments.super_resolution.operator:build_super_resolution",
     example="unveil.instruments.super_resolution.example:coarse",
-    settings={"risk": {"symmetry": ["rotate", "dilation"]}},
+    settings={"loss": {"symmetry": ["rotate", "scale"]}},
     keys=("factor",),
 )
 """What coarse pixels remove is seen in smaller images of the same kind, whose details are as fine (Scanvic et al., Scale-equivariant

@@ -14,6 +14,6 @@ def coarse(folder: Path) -> Example:
         images=round_grey(windows()),
         operator=super_resolution(2, SIDE, SIDE),
         sigma=0.02,
-        system={"factor": 2},
+        section={"factor": 2},
         about="round photographs at half their resolution",
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.instruments.blur.operator import blur
 from unveil.instruments.files import read_real
-from unveil.instruments.super_resolution import SuperResolutionSystem
+from unveil.instruments.super_resolution import SuperResolutionSection
 from unveil.operators.base import Operator
 from unveil.operators.convolution import Convolution
 from unveil.shapes import expand
@@ -48,10 +48,10 @@ def super_resolution(
     return Decimation(blur(_bicubic(factor) if kernel is None else kernel, height, width, channels), factor)
 
 
-def build_super_resolution(system: SuperResolutionSystem, shape: tuple[int, int, int], count: int) -> "Decimation":
+def build_super_resolution(section: SuperResolutionSection, shape: tuple[int, int, int], count: int) -> "Decimation":
     """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W), in coarse pixels."""
-    kernel = None if system.kernel is None else torch.from_numpy(read_real(system.kernel, "system.kernel"))
-    return super_resolution(system.factor, system.factor * shape[1], system.factor * shape[2], shape[0], kernel)
+    kernel = None if section.kernel is None else torch.from_numpy(read_real(section.kernel, "operator.kernel"))
+    return super_resolution(section.factor, section.factor * shape[1], section.factor * shape[2], shape[0], kernel)
 
 
 def _bicubic(factor: int) -> Tensor:

@@ -8,14 +8,14 @@ from unveil.instruments.instrument import Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
-__all__ = ["INSTRUMENT", "Axis", "TomographySystem"]
+__all__ = ["INSTRUMENT", "Axis", "TomographySection"]
 
 
 Axis = float | Literal["centre", "astra", "tomopy", "scikit-image"]
 """Where the axis of rotation is, as `unveil.operators.tomography` says."""
 
 
-class TomographySystem(Section):
+class TomographySection(Section):
     """Sinograms of parallel rays, of shape (detectors, angles)."""
 
     kind: Literal["tomography"] = Field("tomography", description="the imaging system; another kind has other keys")
@@ -33,10 +33,10 @@ class TomographySystem(Section):
 
 
 INSTRUMENT = Instrument(
-    section=TomographySystem,
+    section=TomographySection,
     build="unveil.instruments.tomography.operator:build_tomography",
     example="unveil.instruments.tomography.example:sinograms",
-    settings={"risk": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
+    settings={"loss": {"symmetry": ["rotate"]}, "estimator": {"iterations": 2}},
     keys=("angles",),
     prior="white",
     doubts="unveil.instruments.tomography.sinograms:doubts",

@@ -22,7 +22,7 @@ def sinograms(folder: Path) -> Example:
         images=ellipses(COUNT + HELDOUT, WIDTH, make_generator("cpu", 1)),
         operator=tomography(angles, WIDTH),  # detectors enough for the corners too
         sigma=0.01,
-        system={"width": WIDTH},
+        section={"width": WIDTH},
         about=f"projections of bodies made of ellipses, at {ANGLES} angles",
     )
 

@@ -34,7 +34,7 @@ from torch.nn.functional import grid_sample
 
 from unveil.errors import UnveilError, warn
 from unveil.instruments.files import read_real
-from unveil.instruments.tomography import Axis, TomographySystem
+from unveil.instruments.tomography import Axis, TomographySection
 from unveil.operators.base import Operator
 
 __all__ = ["ParallelBeam", "build_tomography", "tomography"]
@@ -78,28 +78,28 @@ def tomography(
     return ParallelBeam(angles.double().cpu(), width, detectors, channels, place, centre)
 
 
-def build_tomography(system: TomographySystem, shape: tuple[int, int, int], count: int) -> "ParallelBeam":
+def build_tomography(section: TomographySection, shape: tuple[int, int, int], count: int) -> "ParallelBeam":
     """Return the operator that a configuration describes, for `count` measurements of `shape` (C, detectors, angles).
 
     Raises UnveilError when the angles are as many as no axis, or the width does not fit the detectors.
     """
     channels, detectors, number = shape
-    if system.angles is None:
+    if section.angles is None:
         angles = torch.arange(number, dtype=torch.float64) * 180 / number
     else:
-        angles = torch.from_numpy(read_real(system.angles, "system.angles"))
+        angles = torch.from_numpy(read_real(section.angles, "operator.angles"))
         if angles.shape != (number,):
             raise UnveilError(
-                f"system.angles: {system.angles} has shape {tuple(angles.shape)}, and the measurements are {detectors} detectors "
+                f"operator.angles: {section.angles} has shape {tuple(angles.shape)}, and the measurements are {detectors} detectors "
                 f"x {number} angles; give {number} angles"
                 + (", or transpose them: exchange H and W in data.axes" if angles.shape == (detectors,) else "")
             )
         if len(angles) >= 8 and float(angles.abs().max()) <= 2 * math.pi:
             warn(
-                f"system.angles: {system.angles} goes up to {float(angles.abs().max()):.3g} degrees, so that they look like radians; "
+                f"operator.angles: {section.angles} goes up to {float(angles.abs().max()):.3g} degrees, so that they look like radians; "
                 "save np.rad2deg of them if they are"
             )
-    return tomography(angles, system.width or detectors, detectors, channels, system.axis)
+    return tomography(angles, section.width or detectors, detectors, channels, section.axis)
 
 
 class ParallelBeam(Operator):

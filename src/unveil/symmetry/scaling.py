@@ -23,10 +23,10 @@ from unveil.errors import UnveilError
 from unveil.random import uniform
 from unveil.symmetry.base import Symmetry, element_dtype
 
-__all__ = ["Dilation"]
+__all__ = ["Scaling"]
 
 
-class Dilation(Symmetry):
+class Scaling(Symmetry):
     """Dilations by z log-uniform in [low, high]. g = (z,): below 1 things get smaller, above 1 larger.
 
     The default only shrinks: a magnified image has no details of its new pixel size, as a measured one has.
@@ -38,7 +38,7 @@ class Dilation(Symmetry):
 
     def __init__(self, low: float = 0.5, high: float = 1.0) -> None:
         if not 0 < low < high < math.inf:
-            raise UnveilError(f"the factors of a dilation need 0 < low < high, not low = {low}, high = {high}")
+            raise UnveilError(f"the factors of a scales need 0 < low < high, not low = {low}, high = {high}")
         self.low = low
         self.high = high
 
