@@ -226,7 +226,7 @@ def tuned_total_variation(task: Task, data: Dataset):
 def linear(task: Task, data: Dataset):
     """The best linear estimate under the spectrum that the measurements tell: what the networks start from."""
     form = task.settings.get("estimator", {})
-    prior = Stationary(tuple(task.train.shape[1:]), form.get("mean", 0.5), form.get("deviation", 0.25))
+    prior = Stationary(tuple(task.train.shape[1:]), form.get("mean", 0.5), form.get("std", 0.25))
     learn_spectrum(prior, data)
     return prior.estimate
 

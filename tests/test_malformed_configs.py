@@ -65,7 +65,7 @@ SYSTEMS = {
     "inpainting": {"mask": "m.npy"},
     "cryoem": {"defocus_u": 10000, "voltage": 300, "cs": 2.7, "pixel_size": 1, "amplitude_contrast": 0.1},
     "demosaicing": {},
-    "blur": {"deviation": 1},
+    "blur": {"std": 1},
     "super_resolution": {"factor": 2},
     "tomography": {"angles": "a.npy"},
     "mri": {"mask": "m.npy", "coils": "c.npy"},
@@ -206,7 +206,7 @@ def put(path, content):
 
 def described(kind, key, path):
     """The system whose `key` names `path`, for three measurements of shape (C, 8, 8)."""
-    own = {name: value for name, value in SYSTEMS[kind].items() if name not in ("coils", "deviation", "table")}
+    own = {name: value for name, value in SYSTEMS[kind].items() if name not in ("coils", "std", "table")}
     own |= {"track": {**own["track"], "stations": str(path)}} if key == "stations" else {key: str(path)}
     if key == "uvfits":
         del own["track"]

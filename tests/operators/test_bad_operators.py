@@ -106,7 +106,7 @@ SECTIONS = {
     "3 channels, and a raw mosaic has 1": ("demosaicing", (3, 4, 6), {}),
     "the mosaic has 4x7 pixels": ("demosaicing", (1, 4, 7), {}),
     "neither given": ("blur", (1, 8, 8), {}),
-    "both given": ("blur", (1, 8, 8), {"kernel": "kernel.npy", "deviation": 1.0}),
+    "both given": ("blur", (1, 8, 8), {"kernel": "kernel.npy", "std": 1.0}),
     "the kernel has 3x3 pixels, more than the image's 2x8": ("blur", (1, 2, 8), {"kernel": "kernel.npy"}),
     "the kernel has shape (3, 3, 3)": ("blur", (1, 8, 8), {"kernel": "colour.png"}),
     "the kernel sums to 0": ("blur", (1, 8, 8), {"kernel": "dark.npy"}),

@@ -288,7 +288,7 @@ def test_the_sections_build_what_the_constructors_do(tmp_path, random, device):
         ),
         "pattern": (build((1, 4, 6), kind="demosaicing", pattern="BGGR"), demosaicing(4, 6, "BGGR")),
         "kernel": (build((3, 7, 8), kind="blur", kernel=file), blur(kernel, 7, 8, 3)),
-        "deviation": (build((1, 9, 9), kind="blur", deviation=0.8), blur(gaussian_kernel(0.8), 9, 9)),
+        "deviation": (build((1, 9, 9), kind="blur", std=0.8), blur(gaussian_kernel(0.8), 9, 9)),
         "bicubic": (build((2, 5, 6), kind="super_resolution", factor=2), super_resolution(2, 10, 12, 2)),
         "coarse": (
             build((1, 5, 6), kind="super_resolution", factor=3, kernel=file),
@@ -321,7 +321,7 @@ def test_the_sections_build_what_the_constructors_do(tmp_path, random, device):
 def test_the_built_problems_have_the_shape_of_the_data():
     for shape, section in {
         (1, 4, 6): {"kind": "demosaicing"},
-        (3, 24, 30): {"kind": "blur", "deviation": 2},
+        (3, 24, 30): {"kind": "blur", "std": 2},
         (3, 8, 9): {"kind": "super_resolution", "factor": 4},
         (2, 12, 20): {"kind": "tomography"},
     }.items():

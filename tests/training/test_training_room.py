@@ -29,7 +29,7 @@ def test_a_training_that_does_not_fit_states_its_size_and_the_limit(sections, tm
 
 
 def test_incomplete_measurements_are_seen_whole(monkeypatch):
-    config = configure(operator={"kind": "blur", "deviation": 1}, training={"batch": 1})
+    config = configure(operator={"kind": "blur", "std": 1}, training={"batch": 1})
     assert least_memory(config, 1, (1, 512, 512)) > 50 * least_memory(config, 1)
     monkeypatch.setattr(room, "_memory", lambda: 2**28)
     check_room(config, 1, (1, 64, 64))
