@@ -20,7 +20,7 @@ from unveil.training.setup import open_operator, open_source
 
 EXAMPLES = [kind for kind, instrument in INSTRUMENTS.items() if instrument.example is not None]
 
-TINY = ["data.validation=0.02", "training.steps=2", "training.warmup=1", "training.batch=2", "estimator.widths=[4]", "estimator.iterations=1",
+TINY = ["data.validation=0.02", "training.steps=2", "training.warmup=1", "training.batch=1", "estimator.widths=[4]", "estimator.iterations=1",
         "sampling.steps=4"]  # fmt: skip
 
 

@@ -61,6 +61,11 @@ def open_input(
             )
         noise = Gaussian(sigma)
     if path is None:
+        for text in sets:
+            if not text.startswith("sampling."):
+                raise UnveilError(
+                    f"--set {text}: the run's own measurements are as its config.yaml says; give INPUT for others, or leave it out"
+                )
         run.check_data("give INPUT")
         data = replace(run.measurements()[1], noise=noise)
     else:
