@@ -115,6 +115,38 @@ def test_overrides(tmp_path):
     assert config.training.precision == "bf16", "what is not overridden stays"
 
 
+RENAMED = {
+    "risk.dilation": "loss.scales",
+    "risk.renormalized": "loss.normalized",
+    "risk.levels": "loss.levels",
+    "system.kind": "operator.kind",
+    "system.deviation": "operator.std",
+    "estimator.deviation": "estimator.std",
+    "refine.rounds": "em.rounds",
+    "sampling.gain": "sampling.inflation",
+    "training.steps": "training.steps",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_overrides_by_names_of_version_1_work_and_say_the_new_one(old, new):
+    section, name = new.split(".")
+    if old == new:
+        assert override({}, [f"{old}=1"]) == {section: {name: "1"}}
+        return
+    with pytest.warns(UnveilWarning, match=rf"--set {old}=1: {old} is called {new} since configuration version 2"):
+        assert override({}, [f"{old}=1"]) == {section: {name: "1"}}
+
+
+def test_keys_of_version_1_are_named_as_they_are_now():
+    for values, words in [
+        ({"risk": {"levels": [1, 2]}}, "unknown key risk: it is called loss since configuration version 2"),
+        ({"estimator": {"deviation": 1}}, "unknown key estimator.deviation: it is called estimator.std since"),
+        ({"sampling": {"gain": 0}}, "unknown key sampling.gain: it is called sampling.inflation since"),
+    ]:
+        assert refused({**DATA, **values}).startswith(words)
+
+
 def test_overrides_make_sections_and_the_last_one_wins():
     assert override({}, ["data.path=x", "data.path=y"]) == {"data": {"path": "y"}}
     assert override({"noise": None}, ["noise.sigma=0.1"]) == {"noise": {"sigma": "0.1"}}, "its key makes it a number"
@@ -209,7 +241,7 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"data": "x"}, "data = 'x': "),
         ({"seed": -1}, "seed = -1: "),
         ({"seed": 2**63}, f"seed = {2**63}: "),
-        ({"version": 2, "risk": {"dilation": [1]}}, "written for configuration version 1, this is 2: "),
+        ({"version": 1, "risk": {"dilation": [1]}}, "written for configuration version 1, this is 2: "),
         ({3: 4}, "3 = 3: "),
     ],
 )
@@ -269,7 +301,7 @@ def test_unreadable_file(content, reason, tmp_path):
 def test_keys_say_what_their_text_is(tmp_path):
     (tmp_path / "c.yaml").write_bytes(
         b"\xef\xbb\xbfversion: 2\ndata: {path: 007, dataset: 0, axes: ~}\nnoise: {sigma: 1e-3}\n"
-        b"training: {precision: no, augment: off}\nrisk: {levels: [1, 2e0]}\n"
+        b"training: {precision: no, augment: off}\nloss: {levels: [1, 2e0]}\n"
     )
     config = load_config(
         tmp_path / "c.yaml", ["training.learning_rate=1e-4", "sampling.inflation=1e-1", "data.path=2024-01-01"]

@@ -2,20 +2,20 @@
 
 __all__ = ["present_name"]
 
-SECTIONS = {"loss": "loss", "em": "em", "operator": "operator"}
+SECTIONS = {"risk": "loss", "refine": "em", "system": "operator"}
 KEYS = {
-    "loss.scales": "loss.scales",
-    "loss.normalized": "loss.normalized",
-    "estimator.std": "estimator.std",
-    "operator.std": "operator.std",
-    "sampling.inflation": "sampling.inflation",
+    "loss.dilation": "loss.scales",
+    "loss.renormalized": "loss.normalized",
+    "estimator.deviation": "estimator.std",
+    "operator.deviation": "operator.std",
+    "sampling.gain": "sampling.inflation",
 }
 
 
 def present_name(key: str) -> str:
     """Return the name of a key, as "section.name", in the present version: itself unless it has another.
 
-    >>> present_name("loss.scales"), present_name("training.steps")
+    >>> present_name("risk.dilation"), present_name("training.steps")
     ('loss.scales', 'training.steps')
     """
     section, dot, name = key.partition(".")

@@ -111,8 +111,8 @@ def test_measurements_that_are_gone_take_their_masks_along(tmp_path):
     data = measure(tmp_path / "data", count=5, side=16)
     masks = torch.rand(5, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.3
     np.save(tmp_path / "masks.npy", masks.numpy())
-    system = {"kind": "inpainting", "mask": str(tmp_path / "masks.npy")}
-    config = configure(data, system=system, noise={"sigma": SIGMA}, training={"crop": 32})
+    operator = {"kind": "inpainting", "mask": str(tmp_path / "masks.npy")}
+    config = configure(data, operator=operator, noise={"sigma": SIGMA}, training={"crop": 32})
     run = create_run(tmp_path / "run", config)
     (data / "m1.tif").unlink()
     with pytest.warns(UnveilWarning, match=r"m1\.tif"):

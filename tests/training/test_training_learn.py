@@ -50,7 +50,7 @@ def test_a_few_steps_learn_what_one_mask_never_sees(tmp_path):
     assert after > before + 5, "behind the mask, too"
     loss = losses(run.folder)
     assert np.mean(loss[-10:]) < 0.65 * np.mean(loss[:10])
-    validated = [line for line in read_metrics(run.folder) if "loss" in line]
+    validated = [line for line in read_metrics(run.folder) if "error" in line]
     assert [line["step"] for line in validated] == [30, 60]
     assert validated[-1]["psnr_hidden"] == pytest.approx(after, abs=2.5)
 

@@ -210,13 +210,13 @@ def test_log_is_one_line_a_step_and_tensorboard_has_it_too(tmp_path):
     run(
         tmp_path,
         settings(validate_every=5),
-        validation=lambda f: {"loss": 0.25 if not f.training else math.nan},
+        validation=lambda f: {"error": 0.25 if not f.training else math.nan},
     )
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 13))
     assert all(set(line) >= {"loss", "gradient_norm", "learning_rate"} for line in lines)
-    assert [line["step"] for line in lines if "loss" in line] == [5, 10, 12]
-    assert {line["loss"] for line in lines if "loss" in line} == {0.25}, "validated in evaluation mode"
+    assert [line["step"] for line in lines if "error" in line] == [5, 10, 12]
+    assert {line["error"] for line in lines if "error" in line} == {0.25}, "validated in evaluation mode"
     assert [line["learning_rate"] for line in lines] == [learning_rate(t, settings()) for t in range(12)]
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

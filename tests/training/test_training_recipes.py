@@ -51,9 +51,9 @@ def with_holes(count=10):
     return Measurement(torch.full((count, 1, 8, 8), 0.5), inpainting(mask), Gaussian(SIGMA))
 
 
-def shown(m, mean=0.5, times=1, **risk):
+def shown(m, mean=0.5, times=1, **chosen):
     """What the network is shown of m by a recipe."""
-    spy, loss = Spy(), make_loss(LossConfig(**risk), mean)
+    spy, loss = Spy(), make_loss(LossConfig(**chosen), mean)
     for t in range(times):
         value = loss(spy, m, make_generator("cpu", t))
         assert value.shape == (len(m),)
@@ -67,12 +67,12 @@ def shown(m, mean=0.5, times=1, **risk):
 @pytest.mark.parametrize("rounds", [0, 1])
 @pytest.mark.parametrize("scales", [(1,), (1, 2)])
 @pytest.mark.parametrize("loss", [*({"recipe": name} for name in RECIPES), {"normalized": 0.0}], ids=str)
-def test_a_run_learns_below_the_measured_level_where_its_batches_show_a_level_below(risk, scales, rounds, tmp_path):
-    config = configure("images", loss=risk, em={"rounds": rounds})
-    scales = scales if RECIPES[config.loss.recipe].scales else (1,)
+def test_a_run_learns_below_the_measured_level_where_its_batches_show_a_level_below(loss, scales, rounds, tmp_path):
+    config = configure("images", loss=loss, em={"rounds": rounds})
+    learned = scales if RECIPES[config.loss.recipe].scales else (1,)
     data = Dataset(MemorySource({"a": torch.rand(1, 16, 16)}), Identity(), Gaussian(SIGMA))
-    m = make_batches(data, 32, 8, scales, augment=True)(make_generator("cpu", 0))
-    below = bool((shown(m, **risk).ratios < 1 - 1e-6).any())
+    m = make_batches(data, 32, 8, learned, augment=True)(make_generator("cpu", 0))
+    below = bool((shown(m, **loss).ratios < 1 - 1e-6).any())
     run = Run(Path("run"), config, Gaussian(SIGMA), 1, scales)
     assert run.learns_below == (below or rounds > 0)
 
@@ -98,8 +98,7 @@ def test_the_default_shows_a_share_just_above_the_level_and_the_others_further_a
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_levels_are_within_those_of_the_configuration(recipe, levels):
     """Also where they leave no room for a recipe's own edges. R2R has one ratio, equivariant imaging asks at the level itself."""
-    risk = {"recipe": recipe, "levels": levels, "normalized": 0.0, "equivariance": 0.0}
-    ratios = shown(images(40), **risk).ratios
+    ratios = shown(images(40), recipe=recipe, levels=levels, normalized=0.0, equivariance=0.0).ratios
     low, high = {
         "sure": (1, None),
         "nsure": (0, None),
@@ -201,8 +200,8 @@ def test_a_recipe_reads_the_keys_that_it_is_said_to_read(recipe, key):
     def f(m):
         return uneven * torch.sin(3 * m.operator.A_adjoint(m.y))
 
-    def loss(**risk):
-        return make_loss(LossConfig(recipe=recipe, **risk))(f, m, make_generator("cpu", 1))
+    def loss(**chosen):
+        return make_loss(LossConfig(recipe=recipe, **chosen))(f, m, make_generator("cpu", 1))
 
     assert torch.equal(loss(), loss(**{key: CHOSEN[key]})) == (recipe not in USED_BY[key])
     assert set(CHOSEN) | {"scales"} == set(USED_BY)

@@ -61,8 +61,8 @@ def test_validation_is_logged_and_is_reproducible(tmp_path):
     with torch.no_grad():
         first, second = validate(f), validate(f)
     assert first == second
-    assert first["loss"] == pytest.approx(seen[-1][1]["loss"], rel=1e-5)
-    assert first["psnr_estimate"] == pytest.approx(-10 * math.log10(first["loss"]))
+    assert first["error"] == pytest.approx(seen[-1][1]["error"], rel=1e-5)
+    assert first["psnr_estimate"] == pytest.approx(-10 * math.log10(first["error"]))
 
 
 def of_images(draw):
@@ -106,8 +106,8 @@ def test_validation_is_unbiased_for_the_true_errors(validated, other, psnr):
             metrics, true = validated(draw)
             differences.append([metrics["error"] - true[0], metrics[f"error_{other}"] - true[1]])
             sizes.append(true)
-            for name, risk in ((psnr, f"error_{other}"), ("psnr_estimate", "loss")):
-                assert metrics[name] == pytest.approx(-10 * math.log10(metrics[risk]))
+            for name, key in ((psnr, f"error_{other}"), ("psnr_estimate", "error")):
+                assert metrics[name] == pytest.approx(-10 * math.log10(metrics[key]))
     d = torch.tensor(differences, dtype=torch.float64)
     error = d.std(0) / len(d) ** 0.5
     assert (d.mean(0).abs() < 4 * error).all()
@@ -122,7 +122,7 @@ def test_validation_says_nothing_it_does_not_know(operator, other):
     data = Dataset(sources([torch.zeros(1, masked.SIDE, masked.SIDE)]), operator, Gaussian(0.5))
     metrics = make_validation(data, 0)(Nothing())
     at_other = -0.25 / (4 if other == "half" else 1)
-    assert metrics == {"loss": pytest.approx(-0.25), f"error_{other}": pytest.approx(at_other)}
+    assert metrics == {"error": pytest.approx(-0.25), f"error_{other}": pytest.approx(at_other)}
 
 
 def test_validation_reads_centres_of_large_images_and_few_of_many():
