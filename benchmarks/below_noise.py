@@ -1,11 +1,13 @@
 """Denoising below the measured noise level: PSNR of networks trained at one level alone, one table of all routes.
 
-    python benchmarks/below_noise.py --methods all --train DIR --test DIR --sigma-n 0.1 --steps 2000 --seeds 0,1 --json OUT
+    python benchmarks/below_noise.py --methods all --train DIR --test DIR --sigma-n 0.1 --steps 2000 --seeds 0,1 --json
+    OUT
 
 Every clean image of --train is measured once, with one draw of noise, as an instrument would; all methods but the
 oracles see only these measurements. Each image of --test is corrupted once at each level, and looked at when all
 training is over. Network, steps and batches are the same for all; each seed has its own initial weights, batches and
-noise. --noise poisson has the gain in sigma_n's place: levels are gains then. Trainings are kept in --work: the same command goes on where it stopped, several may share it with different
+noise. --noise poisson has the gain in sigma_n's place: levels are gains then. Trainings are kept in --work: the same
+command goes on where it stopped, several may share it with different
 --methods or --seeds, and a last one with all of them makes the table.
 """
 
@@ -130,11 +132,16 @@ def configuration(method: Method, seed: int, options) -> Config:
         "estimator": {"form": method.form},
         "loss": {"levels": [1.0, ratio(highest_level(options), options)]},
         "training": {
-            "steps": steps, "crop": options.crop, "batch": options.batch, "checkpoint_every": 250, "validate_every": options.steps,
-            "warmup": min(100, steps), **method.training,
+            "steps": steps,
+            "crop": options.crop,
+            "batch": options.batch,
+            "checkpoint_every": 250,
+            "validate_every": options.steps,
+            "warmup": min(100, steps),
+            **method.training,
         },
         "em": {"steps": steps, "images": 100, "draw_steps": 8, **method.em},
-    }  # fmt: skip
+    }
     return parse_config(values, "benchmark")
 
 

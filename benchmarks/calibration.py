@@ -7,7 +7,8 @@ number of evaluations:
 
 spread / error   mean variance of the samples over the mean square error of the MMSE estimate: 1 for exact samples
 sample PSNR      of one sample; exact samples are 3.01 dB below the MMSE estimate
-distance         Frechet distance on fixed features (`unveil.evaluation.features`) between a sample and the clean image of
+distance         Frechet distance on fixed features (`unveil.evaluation.features`) between a sample and the clean image
+of
                  the same scenes: that of the samples of one draw, the mean over draws
 
 The inflation of "fitted" is found without a reference, on the noisy test images or on eight noisy training images.

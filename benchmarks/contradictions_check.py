@@ -1,8 +1,9 @@
-"""How often `unveil.identify.contradictions` errs: lines on sets of noisy photographs, of which none or one should come.
+"""How often `unveil.identify.contradictions` errs: lines on sets of noisy photographs, of which none or one should
+come.
 
-White Gaussian noise should contradict nothing, in values as they are and clipped to 8 bits; counted photons (their number at
-white) and a camera's (gain 2, read noise 2 electrons, offset 100, 16 bits) should be told by the growth of their noise. The
-thresholds were chosen on photographs of scikit-image; those of the folder are others.
+White Gaussian noise should contradict nothing, in values as they are and clipped to 8 bits; counted photons (their
+number at white) and a camera's (gain 2, read noise 2 electrons, offset 100, 16 bits) should be told by the growth of
+their noise. The thresholds were chosen on photographs of scikit-image; those of the folder are others.
 
     python benchmarks/contradictions_check.py --test DIR --json benchmarks/results/contradictions_check.json
 """

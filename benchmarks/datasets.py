@@ -1,6 +1,7 @@
 """Real data as folders of clean PNG files, --train and --test of the other benchmarks.
 
-    python benchmarks/datasets.py photographs FOLDER OUT     colour photographs found under FOLDER, reduced to 512 pixels
+    python benchmarks/datasets.py photographs FOLDER OUT     colour photographs found under FOLDER, reduced to 512
+    pixels
     python benchmarks/datasets.py fashion-mnist FILE OUT     train-images-idx3-ubyte.gz (Debian: dataset-fashion-mnist)
     python benchmarks/datasets.py slices FILE OUT            `slices` of an npz file, e.g. the axial slices of a head
 

@@ -1,4 +1,5 @@
-"""Which estimator of the supervised loss has the least gradient variance per unit of compute, at each level s >= sigma_n?
+"""Which estimator of the supervised loss has the least gradient variance per unit of compute, at each level s >=
+sigma_n?
 
     python benchmarks/gradient_variance.py --train DIR --work DIR --json OUT --plot docs/gradient_variance.png
 
@@ -23,8 +24,8 @@ One-pass losses regress f(y_s) onto x + e with e ~ N(0, v I) independent of y_s.
     V = V_sup + v V_T,    V_T = 4 E|h|^2 / m^2 summed over the parameters
 
 R2R's target has v = s^2 / a^2 at its training level s, whatever level it starts from. The largest a at a given s is
-that from y itself, a^2 = s^2 / sigma_n^2 - 1, where v = sigma_n^2 s^2 / (s^2 - sigma_n^2). V_T is measured by a backward
-pass of random targets, so that the prediction has no free constant.
+that from y itself, a^2 = s^2 / sigma_n^2 - 1, where v = sigma_n^2 s^2 / (s^2 - sigma_n^2). V_T is measured by a
+backward pass of random targets, so that the prediction has no free constant.
 
 SURE adds -2 g / m with g = n^T h - s^2 div h. By parts, E[n^T F] = s^2 E[div F] for smooth F, first with F = h g, then
 again for the term n^T (grad h) h that comes out (the second-order Stein formula, exact):
@@ -275,7 +276,8 @@ def gradients(f: nn.Module, candidate: Candidate, clean: MemorySource, ratio: fl
 
 
 def spread(g: Tensor) -> tuple[float, Tensor]:
-    """Trace of the covariance over batches, mean over the draws, of g (K, DRAWS, P); and the same without each batch (K,)."""
+    """Trace of the covariance over batches, mean over the draws, of g (K, DRAWS, P); and the same without each batch
+    (K,)."""
     k = len(g)
     squares = (g - g.mean(0)).square().sum(2)
     total = squares.sum(0)
@@ -290,7 +292,8 @@ def jackknife_error(left_out: Tensor) -> float:
 
 
 def bias(g: Tensor, reference: Tensor) -> tuple[float, float]:
-    """|E g - E reference|^2 from the products of different batches, hence unbiased; and its standard error if it is 0."""
+    """|E g - E reference|^2 from the products of different batches, hence unbiased; and its standard error if it is
+    0."""
     difference = (g - reference).mean(1)
     products = difference @ difference.T
     k = len(products)

@@ -1,4 +1,5 @@
-"""What incomplete.py compares: reconstruction without learning, the supervised network, and recipes on measurements alone."""
+"""What incomplete.py compares: reconstruction without learning, the supervised network, and recipes on measurements
+alone."""
 
 from dataclasses import dataclass, field
 

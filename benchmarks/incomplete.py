@@ -1,9 +1,11 @@
-"""Reconstruction from incomplete measurements: networks trained on measurements alone beside the supervised one and others.
+"""Reconstruction from incomplete measurements: networks trained on measurements alone beside the supervised one and
+others.
 
     python benchmarks/incomplete.py --task inpainting --train DIR --test DIR --steps 1500 --json OUT
 
-Every training image is measured once, with one draw of noise; all but the supervised network see only these measurements.
-Network, steps and batches are the same for all. Trainings are kept in --work: the same command goes on where it stopped.
+Every training image is measured once, with one draw of noise; all but the supervised network see only these
+measurements. Network, steps and batches are the same for all. Trainings are kept in --work: the same command goes on
+where it stopped.
 """
 
 import copy
@@ -127,7 +129,8 @@ def source(y: Tensor) -> MemorySource:
 
 
 LOWEST = {"supervised": 0.08, "supervised-above": 1.0}
-"""The lowest level that the supervised networks train at, over sigma_n: all that sampling needs, or what the others have data for."""
+"""The lowest level that the supervised networks train at, over sigma_n: all that sampling needs, or what the others
+have data for."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class Pairs:
 
 
 def supervised(task: Task, config: Config, lowest: float) -> tuple[Callable, Callable]:
-    """The loss of fresh noise on A x at every level from `lowest` sigma_n up, against the clean image; and its batches."""
+    """The loss of fresh noise on A x at every level from `lowest` sigma_n up, against the clean image; and its
+    batches."""
     simulated, noise = Simulated(LogUniform(lowest, config.loss.levels[1])), Gaussian(task.sigma_n)
 
     def batches(generator: torch.Generator) -> Pairs:
@@ -266,7 +270,8 @@ def figures(x_hat: Tensor, task: Task) -> dict[str, float]:
 
 
 def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
-    """How unlike clean images they look: the Frechet distance of features of patches, where there are enough patches of 32x32."""
+    """How unlike clean images they look: the Frechet distance of features of patches, where there are enough patches of
+    32x32."""
     if x.shape[1] > 2 or min(x.shape[-2:]) < 64:
         return {}
     real, found = (features(shown(part).clamp(0, 1)) for part in (x, images))
@@ -274,7 +279,8 @@ def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
 
 
 def sampled(f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, options) -> dict[str, float]:
-    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the truth."""
+    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the
+    truth."""
     m, x_hat, x = test[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
     samples = draw(f, prior, m, x_hat, options)
     spread = torch.stack([m.predict(one) for one in samples]).var(0)

@@ -1,4 +1,5 @@
-"""The measurements of a task as files, for the configurations in examples/: y, what the system needs, and the clean test images.
+"""The measurements of a task as files, for the configurations in examples/: y, what the system needs, and the clean
+test images.
 
 python benchmarks/measurements.py --task inpainting --train DIR --test DIR --out measurements/inpainting
 """

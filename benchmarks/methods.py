@@ -27,7 +27,8 @@ MakeLoss = Callable[[LossConfig], Loss]
 
 @dataclass(frozen=True)
 class Method:
-    """label: in tables. loss: None is the oracle, on clean images. scales: of the images that it learns from. form: of the network.
+    """label: in tables. loss: None is the oracle, on clean images. scales: of the images that it learns from. form: of
+    the network.
     em, training: in the sections of these names.
 
     Rounds share the steps: with two rounds a third of them goes to each stage. Where em states steps, they come on top.

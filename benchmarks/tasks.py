@@ -73,7 +73,8 @@ def colour_mosaic(options) -> Task:
 
 
 def slices(path: str, side: int) -> Tensor:
-    """Images at `path` as complex ones (N, 2, side, side), their imaginary part zero, reduced by cropping in k-space."""
+    """Images at `path` as complex ones (N, 2, side, side), their imaginary part zero, reduced by cropping in
+    k-space."""
     source = open_images(path)
     cut = []
     for i in range(len(source)):
@@ -108,7 +109,8 @@ def undersampled(acceleration: int, several: bool) -> Callable:
 
 
 def horizon(options) -> Task:
-    """The Event Horizon Telescope of 2017 looking at Sgr A*: simulated sources, and in the test --train's simulated black hole.
+    """The Event Horizon Telescope of 2017 looking at Sgr A*: simulated sources, and in the test --train's simulated
+    black hole.
 
     --train: a folder with EHT2017.txt (stations) and grmhd_sgra.npz (jansky per pixel, 130 microarcseconds across).
     """
@@ -133,7 +135,10 @@ def horizon(options) -> Task:
 
 
 def molecules(snr: float) -> Callable:
-    """Projections of a density in random directions, each with its own defocus. --train: a .npz with `potential` (D, D, D)."""
+    """Projections of a density in random directions, each with its own defocus.
+
+    --train: a .npz with `potential` (D, D, D).
+    """
 
     def task(options) -> Task:
         density = torch.from_numpy(np.load(options.train)["potential"]).float()

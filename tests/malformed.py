@@ -4,7 +4,8 @@ from unveil.errors import UnveilError
 
 
 def one_line_or_result(call, named=None):
-    """The result of `call()`, or the line of the UnveilError that it raises, in which `named` occurs; None else passes."""
+    """The result of `call()`, or the line of the UnveilError that it raises, in which `named` occurs; None else
+    passes."""
     try:
         return call()
     except UnveilError as error:

@@ -1,4 +1,5 @@
-"""Configurations, the files that they name and the records of a run, with anything in them: used, or refused in one line."""
+"""Configurations, the files that they name and the records of a run, with anything in them: used, or refused in one
+line."""
 
 import json
 import struct
@@ -52,8 +53,13 @@ texts = st.one_of(
     ),
 )
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.sampled_from([10**22, -(2**63), 10**400]), st.floats(), texts,
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**22, -(2**63), 10**400]),
+    st.floats(),
+    texts,
+)
 values = st.recursive(
     scalars,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
@@ -69,10 +75,22 @@ SYSTEMS = {
     "super_resolution": {"factor": 2},
     "tomography": {"angles": "a.npy"},
     "mri": {"mask": "m.npy", "coils": "c.npy"},
-    "interferometry": {"pixels": 8, "field_of_view": 100, "track": {
-        "stations": "eht.txt", "right_ascension": 1, "declination": 1, "frequency": 2e11, "start": 0, "stop": 24, "cadence": 60,
-        "bandwidth": 1e9, "integration": 60}},
-}  # fmt: skip
+    "interferometry": {
+        "pixels": 8,
+        "field_of_view": 100,
+        "track": {
+            "stations": "eht.txt",
+            "right_ascension": 1,
+            "declination": 1,
+            "frequency": 2e11,
+            "start": 0,
+            "stop": 24,
+            "cadence": 60,
+            "bandwidth": 1e9,
+            "integration": 60,
+        },
+    },
+}
 
 
 def whole(kind):
@@ -173,24 +191,40 @@ FILES = {
     "folder.npy": "folder",
 }
 OF_KEY = {
-    ("inpainting", "mask"): {"some_nan.npy": np.diag(np.full(8, np.nan)) + 1, "complex.npy": MASK + 0j, "many.npy": np.ones((5, 8, 8))},
+    ("inpainting", "mask"): {
+        "some_nan.npy": np.diag(np.full(8, np.nan)) + 1,
+        "complex.npy": MASK + 0j,
+        "many.npy": np.ones((5, 8, 8)),
+    },
     ("mri", "mask"): {"complex.npy": MASK + 0j, "values.npy": MASK * 0.5, "many.npy": np.ones((5, 8, 8))},
     ("mri", "coils"): {"real.npy": np.ones((1, 8, 8)), "nan.npy": np.full((1, 8, 8), np.nan + 0j)},
     ("blur", "kernel"): {"complex.npy": MASK + 0j, "sums.npy": np.array([[1.0, -1.0]]), "large.npy": np.ones((99, 99))},
     ("super_resolution", "kernel"): {"complex.npy": MASK + 0j, "sums.npy": np.array([[1.0, -1.0]])},
     ("tomography", "angles"): {"complex.npy": np.zeros(8) + 0j, "nan.npy": np.full(8, np.nan)},
     ("interferometry", "stations"): {
-        "one.txt": b"A 1 2 3 4\n", "twice.txt": b"A 1 2 3 4\nA 1 2 3 4\n", "nan.txt": b"A 1 2 3 4\nB nan 2 3 4\n",
-        "negative.txt": b"A 1 2 3 4\nB 1 2 3 -4\n", "binary.txt": bytes(range(256)),
+        "one.txt": b"A 1 2 3 4\n",
+        "twice.txt": b"A 1 2 3 4\nA 1 2 3 4\n",
+        "nan.txt": b"A 1 2 3 4\nB nan 2 3 4\n",
+        "negative.txt": b"A 1 2 3 4\nB 1 2 3 -4\n",
+        "binary.txt": bytes(range(256)),
     },
     ("interferometry", "uvfits"): {"empty.uvfits": b"", "text.uvfits": b"text" * 999},
     ("cryoem", "table"): {
-        "empty.csv": b"", "names.csv": b"defocus_u\n", "other.csv": b"a,b\n1,2\n", "text.csv": b"defocus_u\n" + b"x\n" * 3,
-        "nan.csv": b"defocus_u\n" + b"nan\n" * 3, "rows.csv": b"defocus_u\n1\n", "uneven.csv": b"defocus_u,cs\n1\n1,2\n3,4,5\n",
-        "binary.csv": bytes(range(256)), "empty.star": b"", "text.star": b"text", "binary.star": bytes(range(256)),
-        "loop.star": b"data_\n\nloop_\n_rlnDefocusU #1\n", "quote.csv": b'defocus_u\n"1\n',
+        "empty.csv": b"",
+        "names.csv": b"defocus_u\n",
+        "other.csv": b"a,b\n1,2\n",
+        "text.csv": b"defocus_u\n" + b"x\n" * 3,
+        "nan.csv": b"defocus_u\n" + b"nan\n" * 3,
+        "rows.csv": b"defocus_u\n1\n",
+        "uneven.csv": b"defocus_u,cs\n1\n1,2\n3,4,5\n",
+        "binary.csv": bytes(range(256)),
+        "empty.star": b"",
+        "text.star": b"text",
+        "binary.star": bytes(range(256)),
+        "loop.star": b"data_\n\nloop_\n_rlnDefocusU #1\n",
+        "quote.csv": b'defocus_u\n"1\n',
     },
-}  # fmt: skip
+}
 WRONG = [(*where, name) for where, own in OF_KEY.items() for name in {**FILES, **own}]
 WRONG = [case for case in WRONG if case[1:] != ("kernel", "shape.npy")]  # a kernel may have any
 

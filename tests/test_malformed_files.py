@@ -1,6 +1,8 @@
-"""Files that are not what they seem: each is read to finite numbers or refused in one line, at once and in little memory.
+"""Files that are not what they seem: each is read to finite numbers or refused in one line, at once and in little
+memory.
 
-Some are made by hand, one for each way in which a file can be wrong; the others are whole files with bytes changed or cut off.
+Some are made by hand, one for each way in which a file can be wrong; the others are whole files with bytes changed or
+cut off.
 """
 
 import io
@@ -59,7 +61,8 @@ def png(width, height, colour=0, pixels=b""):
 
 
 def tiff(tags, content=b"\0" * 64, start=8):
-    """A little-endian TIFF of one page with `tags` {number: value}, whose pixels are at 8 + the length of its list of tags."""
+    """A little-endian TIFF of one page with `tags` {number: value}, whose pixels are at 8 + the length of its list of
+    tags."""
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
     return b"II*\0" + struct.pack("<IH", start, len(tags)) + entries + struct.pack("<I", 0) + content
 
@@ -96,8 +99,14 @@ def fits(*cards):
     return b"".join(map(card, (*cards, "END"))).ljust(2880)
 
 
-GROUPS = ("NAXIS   =                    3", "NAXIS1  =                    0", "NAXIS2  =                    3",
-          "NAXIS3  =                    1", "GROUPS  =                    T", "PCOUNT  =                    2")  # fmt: skip
+GROUPS = (
+    "NAXIS   =                    3",
+    "NAXIS1  =                    0",
+    "NAXIS2  =                    3",
+    "NAXIS3  =                    1",
+    "GROUPS  =                    T",
+    "PCOUNT  =                    2",
+)
 
 BYTES = {
     "empty.png": b"",
@@ -335,8 +344,20 @@ def uvfits(path):
     ]
     data = np.ones((4, 1, 1, 1, 1, 2, 3), "f4")
     hdu = fits_io.GroupsHDU(fits_io.GroupData(data, bitpix=-32, parnames=list(names), pardata=values))
-    for key, value in {"CTYPE2": "COMPLEX", "CTYPE3": "STOKES", "CRVAL3": -1.0, "CDELT3": -1.0, "CRPIX3": 1.0, "CTYPE4": "FREQ",
-                       "CRVAL4": 2.3e11, "CDELT4": 1e9, "CRPIX4": 1.0, "CTYPE5": "IF", "CTYPE6": "RA", "CTYPE7": "DEC"}.items():  # fmt: skip
+    for key, value in {
+        "CTYPE2": "COMPLEX",
+        "CTYPE3": "STOKES",
+        "CRVAL3": -1.0,
+        "CDELT3": -1.0,
+        "CRPIX3": 1.0,
+        "CTYPE4": "FREQ",
+        "CRVAL4": 2.3e11,
+        "CDELT4": 1e9,
+        "CRPIX4": 1.0,
+        "CTYPE5": "IF",
+        "CTYPE6": "RA",
+        "CTYPE7": "DEC",
+    }.items():
         hdu.header[key] = value
     hdu.writeto(path)
 
@@ -359,14 +380,16 @@ WHOLE = {
     "plain.tif": lambda path: tifffile.imwrite(path, X),
     "big.tif": lambda path: tifffile.imwrite(path, X, byteorder=">", imagej=True),
     "packed.tif": lambda path: tifffile.imwrite(path, X, compression="zlib"),
-    "tiled.ome.tif": lambda path: tifffile.imwrite(path, np.kron(X[0], np.ones((2, 2), "u1")), tile=(16, 16), compression="zlib"),
+    "tiled.ome.tif": lambda path: tifffile.imwrite(
+        path, np.kron(X[0], np.ones((2, 2), "u1")), tile=(16, 16), compression="zlib"
+    ),
     "a.npy": lambda path: np.save(path, F),
     "a.h5": hdf5_file,
     "v2.zarr": lambda path: zarr.save_array(str(path), F, zarr_format=2),
     "v3.zarr": lambda path: zarr.save_array(str(path), F),
     "a.mrc": mrc_file,
     "a.uvfits": uvfits,
-}  # fmt: skip
+}
 
 places = st.one_of(st.integers(0, 400), st.integers(0, 2**16))  # headers come first
 changes = st.lists(

@@ -9,10 +9,23 @@ from unveil.paths import path_keys
 
 VALUES = {
     "data": {"path": "../images"},
-    "operator": {"kind": "interferometry", "pixels": 8, "field_of_view": 1, "track": {
-        "stations": "eht.txt", "right_ascension": 1, "declination": 1, "frequency": 1, "start": 1, "stop": 2, "cadence": 1,
-        "bandwidth": 1, "integration": 1}},
-}  # fmt: skip
+    "operator": {
+        "kind": "interferometry",
+        "pixels": 8,
+        "field_of_view": 1,
+        "track": {
+            "stations": "eht.txt",
+            "right_ascension": 1,
+            "declination": 1,
+            "frequency": 1,
+            "start": 1,
+            "stop": 2,
+            "cadence": 1,
+            "bandwidth": 1,
+            "integration": 1,
+        },
+    },
+}
 
 
 def paths(config):

@@ -71,8 +71,10 @@ class EstimatorConfig(Section):
     std: float = Field(0.25, gt=0, description="standard deviation of the images about their mean")
     prior: Literal["white", "stationary"] | None = Field(
         None,
-        description="of a system other than identity: the images for which f's linear part is best; stationary learns their "
-        "spectrum from the measurements; null: white where the system measures Fourier coefficients or rays, else stationary",
+        description="of a system other than identity: the images for which f's linear part is best; stationary learns "
+        "their "
+        "spectrum from the measurements; null: white where the system measures Fourier coefficients or rays, else "
+        "stationary",
     )
 
 
@@ -80,16 +82,26 @@ class LossConfig(Section):
     """What is minimised."""
 
     recipe: Literal[
-        "default", "ambient", "measured", "sure", "nsure", "r2r", "consistency", "equivariant", "splitting",
+        "default",
+        "ambient",
+        "measured",
+        "sure",
+        "nsure",
+        "r2r",
+        "consistency",
+        "equivariant",
+        "splitting",
         "equivariant-splitting",
     ] = Field(
-        "default", description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md"
-    )  # fmt: skip
+        "default",
+        description="default costs 1.2 supervised steps, ambient 1; see docs/recipes.md and docs/incomplete.md",
+    )
     scales: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
         (1, 2, 4),
         min_length=1,
         max_length=16,
-        description="block sizes, of Fourier coefficients (mri, interferometry) the factors by which the highest frequency is lowered; "
+        description="block sizes, of Fourier coefficients (mri, interferometry) the factors by which the highest "
+        "frequency is lowered; "
         "[1] for signals with a scale of their own (text, cells)",
     )
     levels: tuple[float, float] = Field(
@@ -104,14 +116,16 @@ class LossConfig(Section):
     )
     seen: bool = Field(
         False,
-        description="judge equivariant imaging in the default recipe only along what the system saw of each image: for those that see "
+        description="judge equivariant imaging in the default recipe only along what the system saw of each image: for "
+        "those that see "
         "a small part (MRI, raw mosaics), with a weight of about 3",
     )
     near: float = Field(
         0.2,
         ge=0,
         lt=1,
-        description="share of the batch that learns just above the measured level, by Stein's estimate, in the default recipe; it takes "
+        description="share of the batch that learns just above the measured level, by Stein's estimate, in the default "
+        "recipe; it takes "
         "a second pass",
     )
     hidden: float = Field(
@@ -122,7 +136,8 @@ class LossConfig(Section):
         0.3,
         ge=0,
         lt=1,
-        description="share of the measurements that the default recipe scales down, to teach the levels below the measured "
+        description="share of the measurements that the default recipe scales down, to teach the levels below the "
+        "measured "
         "one; 0 for signals of fixed contrast in strong noise (particles)",
     )
 
@@ -160,7 +175,8 @@ class TrainingConfig(Section):
 
 
 class EMConfig(Section):
-    """Rounds after training: draw the training set with less noise from the newest network, and learn from the draws."""
+    """Rounds after training: draw the training set with less noise from the newest network, and learn from the
+    draws."""
 
     rounds: int = Field(0, ge=0, le=1000, description="how many; 0: none")
     delta: float = Field(
@@ -203,8 +219,8 @@ class Config(Section):
 def parse_config(values: Mapping[str, Any], where: str) -> Config:
     """The validated configuration; its paths are relative to the working directory.
 
-    A warm-up longer than the training is as long as it. Raises UnveilError naming the first wrong key, its value and `where`
-    it stands.
+    A warm-up longer than the training is as long as it. Raises UnveilError naming the first wrong key, its value and
+    `where` it stands.
     """
     try:
         config = Config.model_validate(values)
@@ -213,7 +229,8 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
     training = config.training
     if training.warmup > training.steps:
         warn(
-            f"{where}: training.warmup = {training.warmup} is longer than training.steps = {training.steps}, and is now "
+            f"{where}: training.warmup = {training.warmup} is longer than training.steps = {training.steps}, and is "
+            f"now "
             f"{training.steps}; set training.warmup to some tenth of the steps"
         )
         fits = training.model_copy(update={"warmup": training.steps})

@@ -76,7 +76,8 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
         return f"{key} is missing; add it, or pass --set {key}=..."
     if key == "version":
         return (
-            f"written for configuration version {_shown(given)}, this is {version}: use the unveil release that wrote it, or "
+            f"written for configuration version {_shown(given)}, this is {version}: use the unveil release that wrote "
+            f"it, or "
             "start a new run with unveil init"
         )
     if first["type"].startswith("union_tag"):

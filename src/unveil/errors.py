@@ -30,7 +30,8 @@ def warn(message: str) -> None:
 
 
 def plain(text: str) -> str:
-    """`text` with its control characters, and what is not Unicode (names that are not UTF-8), as escapes: \\x1b, \\udcff."""
+    """`text` with its control characters, and what is not Unicode (names that are not UTF-8), as escapes: \\x1b,
+    \\udcff."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 

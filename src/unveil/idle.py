@@ -1,4 +1,4 @@
-"""Keys of a configuration that do nothing for its instrument, its noise or its recipe: refused, not passed over in silence.
+"""Keys of a configuration that do nothing for its instrument, its noise or its recipe: they are refused.
 
 A value that is the default, or one of the instrument's settings, is nobody's choice and is not refused.
 """
@@ -37,7 +37,8 @@ def _loss(key: str) -> Rule:
         if key in UNSEEN and instrument.sees_all:
             return f"{instrument.kind} leaves nothing out that it could teach"
         if config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
-            return f"loss.recipe = {config.loss.recipe} does not read it; {', '.join(USED_BY[key])} do{'es' * (len(USED_BY[key]) == 1)}"
+            readers = ", ".join(USED_BY[key]) + (" does" if len(USED_BY[key]) == 1 else " do")
+            return f"loss.recipe = {config.loss.recipe} does not read it; {readers}"
         if key == "scales" and not instrument.scales:
             return f"measurements by {instrument.kind} have no coarser ones in them"
         if key == "seen" and not config.loss.equivariance:
@@ -105,7 +106,10 @@ def idle_keys(config: Config) -> dict[str, str]:
 
 
 def refuse_idle(config: Config, where: str) -> Config:
-    """Return the configuration. Raises UnveilError, which names the key and `where` it stands, for one that does nothing."""
+    """Return the configuration.
+
+    Raises UnveilError, which names the key and `where` it stands, for one that does nothing.
+    """
     instrument = INSTRUMENTS[config.operator.kind]
     for key, why in idle_keys(config).items():
         section, name = key.split(".")

@@ -58,7 +58,8 @@ class Measurement:
 
     @property
     def level(self) -> Tensor:
-        """sigma (B,), in the units of y: the deviation of the noise; of noise that depends on the signal, its root mean square."""
+        """sigma (B,), in the units of y: the deviation of the noise; of noise that depends on the signal, its root mean
+        square."""
         return self.noise.level(self.y, self.operator.mean)
 
     def at(self, y: Tensor) -> Self:
@@ -78,7 +79,8 @@ class Measurement:
         inside = (torch.as_tensor(t) > 0) & (torch.as_tensor(t) <= 1 + ROUNDING)
         if not bool(inside.all()):
             raise UnveilError(
-                f"t is {float(torch.as_tensor(t)[~inside][0]):g}: of a measurement a share of its exposure can be taken, in (0, 1]"
+                f"t is {float(torch.as_tensor(t)[~inside][0]):g}: of a measurement a share of its exposure can be "
+                f"taken, in (0, 1]"
             )
         return replace(self, y=self.noise.noisier(self.y, t, generator), noise=self.noise.exposed(t))
 

@@ -22,7 +22,8 @@ class GaussianNoise(Section):
 
     family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
     stored: ClassVar[bool] = False
-    """Whether the parameters are in the units of the numbers in the files; else they are on the [0, 1] scale of the data."""
+    """Whether the parameters are in the units of the numbers in the files; else they are on the [0, 1] scale of the
+    data."""
 
     kind: Literal["gaussian"] = Field("gaussian", description="family: gaussian or poisson; another has other keys")
     sigma: float | Literal["estimate"] = Field(
@@ -51,7 +52,8 @@ class PoissonNoise(Section):
     gain: float = Field(
         ge=LEAST_SIGMA,
         le=MOST_SIGMA,
-        description="what one photon adds to the numbers in the files, whatever data.value_range is; 1 where photons are counted",
+        description="what one photon adds to the numbers in the files, whatever data.value_range is; 1 where photons "
+        "are counted",
     )
 
 

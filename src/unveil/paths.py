@@ -48,7 +48,8 @@ def _relative(path: str, base: str | None) -> str:
 
 
 def moved(values: Mapping[str, Any], section: type[BaseModel], change: Callable[[str], str]) -> dict[str, Any]:
-    """A copy of `values`, of `section`, in which each path is changed; what is not as the section says stays as it is."""
+    """A copy of `values`, of `section`, in which each path is changed; what is not as the section says stays as it
+    is."""
     result = deepcopy(dict(values))
     for *sections, name in path_keys(section):
         place: Any = result

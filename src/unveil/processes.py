@@ -1,4 +1,7 @@
-"""How many processes torchrun or accelerate started with this command line, and which of them speaks. No heavy imports."""
+"""How many processes torchrun or accelerate started with this command line, and which of them speaks.
+
+No heavy imports.
+"""
 
 import os
 

@@ -31,7 +31,10 @@ def read_json(path: Path, mend: str = "restore it from a copy") -> dict[str, Any
 
 
 def read_record(path: Path, form: type[Record], mend: str = "restore it from a copy") -> Record:
-    """The JSON file `path` as a `form`, whose types are held to strictly. Raises what `read_json` does, and names the wrong key."""
+    """The JSON file `path` as a `form`, whose types are held to strictly.
+
+    Raises what `read_json` does, and names the wrong key.
+    """
     record = read_json(path, mend)
     try:
         known = json.dumps(record, ensure_ascii=False).encode(

@@ -1,4 +1,5 @@
-"""Keys of configuration version 1, by the names that they have now: scripts that override them go on working, and are told."""
+"""Keys of configuration version 1, by the names that they have now: scripts that override them go on working, and are
+told."""
 
 __all__ = ["present_name"]
 

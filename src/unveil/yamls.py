@@ -1,8 +1,9 @@
 """The part of YAML that a configuration needs: keys with values, lists and text, each key once.
 
-A scalar is its text, or None where it is empty, ~ or null: the key that it belongs to says whether that is a number. So a
-folder may be called 007, no or 2024-01-01, and 1e-3 is a number, which YAML itself reads as text. Anchors, aliases and tags,
-by which a few bytes make gigabytes or call code, are refused, and so is what is larger or deeper than a configuration is.
+A scalar is its text, or None where it is empty, ~ or null: the key that it belongs to says whether that is a number. So
+a folder may be called 007, no or 2024-01-01, and 1e-3 is a number, which YAML itself reads as text. Anchors, aliases
+and tags, by which a few bytes make gigabytes or call code, are refused, and so is what is larger or deeper than a
+configuration is.
 """
 
 from typing import Any
@@ -23,8 +24,8 @@ NULL = ("", "~", "null", "Null", "NULL")
 def read_yaml(text: str, where: str, advice: str) -> Any:
     """What `text` holds: dicts with keys of text, lists, text and None.
 
-    where: the text comes from, and advice: what to do, for the message. Raises UnveilError, with the line, where it is not
-    valid YAML or holds what a configuration does not.
+    where: the text comes from, and advice: what to do, for the message. Raises UnveilError, with the line, where it is
+    not valid YAML or holds what a configuration does not.
     """
     try:
         if len(text) > MOST_BYTES:

@@ -1,4 +1,5 @@
-"""Input that is not of the kind a run was trained on, and references that do not fit: one line, and beside the figures."""
+"""Input that is not of the kind a run was trained on, and references that do not fit: one line, and beside the
+figures."""
 
 import contextlib
 import io

@@ -20,8 +20,15 @@ from unveil.training.setup import open_operator, open_source
 
 EXAMPLES = [kind for kind, instrument in INSTRUMENTS.items() if instrument.example is not None]
 
-TINY = ["data.validation=0.02", "training.steps=2", "training.warmup=1", "training.batch=1", "estimator.widths=[4]", "estimator.iterations=1",
-        "sampling.steps=4"]  # fmt: skip
+TINY = [
+    "data.validation=0.02",
+    "training.steps=2",
+    "training.warmup=1",
+    "training.batch=1",
+    "estimator.widths=[4]",
+    "estimator.iterations=1",
+    "sampling.steps=4",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +96,21 @@ def test_an_example_trains_and_is_evaluated(kind, examples, tmp_path, monkeypatc
     run = tmp_path / "run"
     gain = [] if kind == "interferometry" else ["sampling.inflation=0"]  # fitting it takes hundreds of passes
     assert call("train", folder / "unveil.yaml", "--out", run, "--device", "cpu", *sets(*TINY, *gain)) == 0
-    assert call("evaluate", run, data / "heldout.npy", "--reference", data / "heldout_reference.npy", "--sampled", 1,
-                "--device", "cpu", *sets("sampling.samples=1", "sampling.steps=2")) == 0  # fmt: skip
+    assert (
+        call(
+            "evaluate",
+            run,
+            data / "heldout.npy",
+            "--reference",
+            data / "heldout_reference.npy",
+            "--sampled",
+            1,
+            "--device",
+            "cpu",
+            *sets("sampling.samples=1", "sampling.steps=2"),
+        )
+        == 0
+    )
     images = json.loads((run / "evaluation.json").read_text())["images"]
     assert len(images) == HELDOUT
     assert np.isfinite([image["psnr_mmse"] for image in images]).all()
@@ -278,7 +298,8 @@ def test_exchanged_axes_are_said_and_the_advice_mends_them(tmp_path, capsys):
 
 
 def test_the_brightness_of_sources_is_found_in_their_visibilities(examples, tmp_path, capsys):
-    """Without operator.brightness it is set so that images are about in [0, 1]; a stated one far from it is warned of."""
+    """Without operator.brightness it is set so that images are about in [0, 1]; a stated one far from it is warned
+    of."""
     known = load_config(examples("interferometry") / "unveil.yaml")
     keys = [f"operator.{key}={json.dumps(v)}" for key, v in known.system.model_dump().items() if v is not None]
     words = ("init", "interferometry", known.data.path, "--out", tmp_path / "c.yaml", "--force")

@@ -1,4 +1,5 @@
-"""Every command on measurements that hold NaN where their mask says that nothing was measured: as if zeros stood there."""
+"""Every command on measurements that hold NaN where their mask says that nothing was measured: as if zeros stood
+there."""
 
 import json
 

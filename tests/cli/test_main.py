@@ -30,9 +30,12 @@ def raising(error):
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES), "x.tif"), ["x.tif: Permission denied"]),
         (MemoryError(), ["not enough memory;"]),
         (RecursionError("maximum recursion depth exceeded"), ["nested too deeply"]),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0"), ["20.00 GiB asked for at once", "--device cpu"]),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0"),
+            ["20.00 GiB asked for at once", "--device cpu"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_the_machine_lacks_is_one_line(error, words, tmp_path, monkeypatch):
     monkeypatch.setattr(init, "run_init", raising(error))
     line = refused("init", tmp_path)

@@ -1,4 +1,5 @@
-"""What the commands write: no input is touched, no results are lost or mixed, and stopped work goes on to the same bits."""
+"""What the commands write: no input is touched, no results are lost or mixed, and stopped work goes on to the same
+bits."""
 
 import json
 import os

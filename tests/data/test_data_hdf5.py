@@ -1,4 +1,5 @@
-"""HDF5 as instruments and MATLAB write it: links, filters, records; and what it may not do: read elsewhere, promise more than it is."""
+"""HDF5 as instruments and MATLAB write it: links, filters, records; and what it may not do: read elsewhere, promise
+more than it is."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""Results are files like their input: axes, pixel size, units, header; and hold each image where its measurement was."""
+"""Results are files like their input: axes, pixel size, units, header; and hold each image where its measurement
+was."""
 
 import shutil
 
@@ -43,7 +44,13 @@ def test_imagej_hyperstack(tmp_path):
 
 def test_ome_tiff(tmp_path):
     v = RNG.integers(0, 4096, (3, 2, 8, 9)).astype(np.uint16)
-    said = {"axes": "ZCYX", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeZ": 0.5, "Channel": {"Name": ["a", "b"]}}  # fmt: skip
+    said = {
+        "axes": "ZCYX",
+        "PhysicalSizeX": 0.1,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeZ": 0.5,
+        "Channel": {"Name": ["a", "b"]},
+    }
     tifffile.imwrite(tmp_path / "h.ome.tif", v, ome=True, metadata=said)
     path = doubled(tmp_path, open_images(tmp_path / "h.ome.tif"))
     first = path.read_bytes()

@@ -257,18 +257,44 @@ DEEP = "[" * 100_000
 @pytest.mark.parametrize(
     "change",
     [
-        "", "[]", "null", "{", DEEP, '{"a": ' * 100_000, '{"zarr_format": 3}', "\xff\xfe", '{"shape": ' + "9" * 5000 + "}",
-        {"shape": None}, {"shape": [3, -8, 8]}, {"shape": [3, 8.0, 8]}, {"shape": "388"}, {"shape": [True, 8, 8]}, {"shape": [8, 8]},
-        {"shape": []}, {"shape": [0, 8, 8]}, {"shape": {}}, {"chunks": [0, 4, 8], "chunk_grid": {}},
-        {"chunk_grid": 3, "chunks": 3}, {"chunk_grid": {"name": "regular", "configuration": []}, "chunks": None},
-        {"data_type": "string", "dtype": "|O"}, {"data_type": "r16", "dtype": "<U4"}, {"data_type": {"name": "x"}, "dtype": {}},
-        {"data_type": "bool", "dtype": "|b1"}, {"data_type": None, "dtype": [["a", "<f4"], ["b", "<f4"]]},
-        {"data_type": 3, "dtype": [["a", [["b", "<f4"]]]]}, {"data_type": "float33", "dtype": "<f9"},
-        {"codecs": None, "compressor": 3}, {"codecs": "bytes", "filters": "x"}, {"codecs": [[]], "filters": [[]]},
-        {"fill_value": {}}, {"fill_value": "text"}, {"chunk_key_encoding": 3, "order": 3}, {"zarr_format": 7},
+        "",
+        "[]",
+        "null",
+        "{",
+        DEEP,
+        '{"a": ' * 100_000,
+        '{"zarr_format": 3}',
+        "\xff\xfe",
+        '{"shape": ' + "9" * 5000 + "}",
+        {"shape": None},
+        {"shape": [3, -8, 8]},
+        {"shape": [3, 8.0, 8]},
+        {"shape": "388"},
+        {"shape": [True, 8, 8]},
+        {"shape": [8, 8]},
+        {"shape": []},
+        {"shape": [0, 8, 8]},
+        {"shape": {}},
+        {"chunks": [0, 4, 8], "chunk_grid": {}},
+        {"chunk_grid": 3, "chunks": 3},
+        {"chunk_grid": {"name": "regular", "configuration": []}, "chunks": None},
+        {"data_type": "string", "dtype": "|O"},
+        {"data_type": "r16", "dtype": "<U4"},
+        {"data_type": {"name": "x"}, "dtype": {}},
+        {"data_type": "bool", "dtype": "|b1"},
+        {"data_type": None, "dtype": [["a", "<f4"], ["b", "<f4"]]},
+        {"data_type": 3, "dtype": [["a", [["b", "<f4"]]]]},
+        {"data_type": "float33", "dtype": "<f9"},
+        {"codecs": None, "compressor": 3},
+        {"codecs": "bytes", "filters": "x"},
+        {"codecs": [[]], "filters": [[]]},
+        {"fill_value": {}},
+        {"fill_value": "text"},
+        {"chunk_key_encoding": 3, "order": 3},
+        {"zarr_format": 7},
     ],
     ids=lambda change: str(change)[:30],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("version", [2, 3])
 def test_damaged_arrays(tmp_path, change, version):
     path = array(tmp_path / "x.zarr", version)
@@ -279,11 +305,19 @@ def test_damaged_arrays(tmp_path, change, version):
 @pytest.mark.parametrize(
     "scales",
     [
-        3, [], [3], [{}], [{"datasets": 3}], [{"datasets": [3]}], [{"datasets": [{"path": 3}]}], [{"datasets": [{"path": "../../x"}]}],
-        [{"datasets": [{"path": "none"}]}], [{"datasets": [{"path": ""}]}],
+        3,
+        [],
+        [3],
+        [{}],
+        [{"datasets": 3}],
+        [{"datasets": [3]}],
+        [{"datasets": [{"path": 3}]}],
+        [{"datasets": [{"path": "../../x"}]}],
+        [{"datasets": [{"path": "none"}]}],
+        [{"datasets": [{"path": ""}]}],
     ],
     ids=str,
-)  # fmt: skip
+)
 @pytest.mark.parametrize("version", [2, 3])
 def test_damaged_ome_metadata(tmp_path, scales, version):
     root = zarr.open_group(tmp_path / "x.zarr", mode="w", zarr_format=version)

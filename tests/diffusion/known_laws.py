@@ -1,13 +1,16 @@
-"""Signals whose estimators and posteriors are known in closed form: Gaussians and their mixtures through any A, Gamma intensities.
+"""Signals whose estimators and posteriors are known in closed form: Gaussians and their mixtures through any A, Gamma
+intensities.
 
-Gaussian noise. x = mu_k + F_k z, z ~ N(0, I), with probability p_k; y = A x + n, n ~ N(0, S). With r = S^(-1/2) (y - A mu_k),
+Gaussian noise. x = mu_k + F_k z, z ~ N(0, I), with probability p_k; y = A x + n, n ~ N(0, S). With r = S^(-1/2) (y - A
+mu_k),
 G = S^(-1/2) A F_k and H = I + G^T G
 
     z | y, k ~ N(H^-1 G^T r, H^-1),     p_k(y) ~ p_k det(H)^(-1/2) exp(-(|r|^2 - r^T G H^-1 G^T r) / 2)
 
 Counts. x ~ Gamma(a_k, rate b_k) with probability p_k; y = gain j, j ~ Poisson(x / gain):
 
-    x | y, k ~ Gamma(a_k + j, rate b_k + 1 / gain),     p_k(y) ~ p_k b_k^a_k Gamma(a_k + j) / (Gamma(a_k) (b_k + 1 / gain)^(a_k + j))
+    x | y, k ~ Gamma(a_k + j, rate b_k + 1 / gain),     p_k(y) ~ p_k b_k^a_k Gamma(a_k + j) / (Gamma(a_k) (b_k + 1 /
+    gain)^(a_k + j))
 """
 
 from dataclasses import dataclass, replace
@@ -193,8 +196,12 @@ class Intensity:
         gain = expand(torch.as_tensor(m.noise.gain, dtype=torch.float64), y)
         shapes, rates = self.shapes + y / gain, self.rates + 1 / gain
         log_weights = (
-            self.weights.log() + self.shapes * self.rates.log() - self.shapes.lgamma() + shapes.lgamma() - shapes * rates.log()
-        )  # fmt: skip
+            self.weights.log()
+            + self.shapes * self.rates.log()
+            - self.shapes.lgamma()
+            + shapes.lgamma()
+            - shapes * rates.log()
+        )
         return log_weights.softmax(-1), shapes, rates
 
 
@@ -220,8 +227,8 @@ def noisy(y, sigma):
 def check_law(x, law, allowance):
     """The sample x (S, n) has the mean and covariance of the mixture `law`, in standard errors, and lies in its range.
 
-    In the axes in which cov is I the standard errors of its entries are (2 / S)^(1/2) and (1 / S)^(1/2). allowance: of the
-    discretisation, in them.
+    In the axes in which cov is I the standard errors of its entries are (2 / S)^(1/2) and (1 / S)^(1/2). allowance: of
+    the discretisation, in them.
     """
     x, size = x.double(), len(x)
     variance, axes = torch.linalg.eigh(law.cov())

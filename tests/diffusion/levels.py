@@ -1,4 +1,5 @@
-"""SDE-DPM-Solver++(2M) (Lu et al. 2022, https://arxiv.org/abs/2211.01095), written in the levels s of the noise, and wrong variants.
+"""SDE-DPM-Solver++(2M) (Lu et al. 2022, https://arxiv.org/abs/2211.01095), written in the levels s of the noise, and
+wrong variants.
 
     x' = r^2 x + (1 - r^2) D~ + s' (1 - r^2)^(1/2) w,      r = s' / s
     D~ = D + (h / 2 h_) (D - D_),                          h = ln(s / s')

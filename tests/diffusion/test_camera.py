@@ -1,4 +1,5 @@
-"""Going on with an ideal camera, B = I: samples of p(x | y) also of what A does not see, where going on with A returns the mean."""
+"""Going on with an ideal camera, B = I: samples of p(x | y) also of what A does not see, where going on with A returns
+the mean."""
 
 from dataclasses import replace
 
@@ -63,7 +64,8 @@ def test_going_on_with_the_operator_itself_returns_the_mean_of_what_it_does_not_
 
 @pytest.mark.parametrize("about", ["mean", "wrong"])
 def test_from_a_first_exposure_on(about, device):
-    """Where p(x | y) is narrow against t^(-1/2) it does not matter where x_t starts: the estimate, or something near it."""
+    """Where p(x | y) is narrow against t^(-1/2) it does not matter where x_t starts: the estimate, or something near
+    it."""
     prior, size = signal(N).to(device), 8000
     m = repeated(measured(Matrix(WIDE), prior, device), size)
     start = prior.estimate(m) + (0.5 if about == "wrong" else 0.0)
@@ -168,7 +170,8 @@ def test_at_no_exposure_a_camera_says_nothing(device, dtype):
 
 
 def test_the_flow_is_of_second_order_and_a_function_of_its_start(device):
-    """Of a Gaussian x_t - E[x | y] is stretched by ((c + s'^2) / (c + s^2))^(1/2), s = t^(-1/2), exactly: no noise is added on the way."""
+    """Of a Gaussian x_t - E[x | y] is stretched by ((c + s'^2) / (c + s^2))^(1/2), s = t^(-1/2), exactly: no noise is
+    added on the way."""
     c, mean = 0.09, 0.3
     prior = gaussian([mean], [[c]]).to(device)
     m = Measurement(torch.zeros(5, 1, dtype=torch.float64, device=device), Identity(), Gaussian(1e6))
@@ -185,7 +188,8 @@ def test_the_flow_is_of_second_order_and_a_function_of_its_start(device):
 
 @pytest.mark.parametrize("name", BLIND)
 def test_the_flow_draws_from_the_posterior(name, device):
-    """25 evaluations, from levels far above the deviations on: of a variance c the start takes the share c / (c + s^2), 1% here."""
+    """25 evaluations, from levels far above the deviations on: of a variance c the start takes the share c / (c + s^2),
+    1% here."""
     prior, size = signal(N).to(device), 8000
     m = measured(BLIND[name](), prior, device)
     many = repeated(m, size)

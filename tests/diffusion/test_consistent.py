@@ -1,4 +1,5 @@
-"""Consistent diffusion's loss: zero for the true estimator, and the closed form for a wrong affine one; Gaussian noise and counts."""
+"""Consistent diffusion's loss: zero for the true estimator, and the closed form for a wrong affine one; Gaussian noise
+and counts."""
 
 import pytest
 import torch
@@ -24,7 +25,10 @@ def level(m):
 
 
 def shrinkage(v, factor=1.0):
-    """factor E[x | y] of pixels of variance v, normal, or gamma for counts: affine in y. Any v is the right one of some prior."""
+    """factor E[x | y] of pixels of variance v, normal, or gamma for counts: affine in y.
+
+    Any v is the right one of some prior.
+    """
     return lambda m: factor * (MEAN + expand(v / (v + level(m).to(m.y) ** 2), m.y) * (m.y - MEAN))
 
 
@@ -53,7 +57,8 @@ def measurements(family, device, dtype, batch=400):
 
 
 def loss_and_expected(f, kept, m, loss=None):
-    """The loss (B,), and its conditional mean given y_t (B,): f and a step of going on are affine, whatever the family."""
+    """The loss (B,), and its conditional mean given y_t (B,): f and a step of going on are affine, whatever the
+    family."""
     values = (loss or ConsistentDiffusion(step=STEP))(f, m, make_generator(m.y.device, 2))
     m_t = kept.returned[0]
     here = f(m_t)

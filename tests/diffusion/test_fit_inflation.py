@@ -76,7 +76,8 @@ def test_the_fitted_inflation_restores_the_spread_without_a_reference(pair, step
 
 @pytest.mark.parametrize("several", [False, True])
 def test_it_is_fitted_where_something_is_measured(several, pair):
-    """Behind a mask, or masks of their own: the missing entries, whose estimate and samples are 1/2, count in neither."""
+    """Behind a mask, or masks of their own: the missing entries, whose estimate and samples are 1/2, count in
+    neither."""
     x, m = pair
     keep = torch.rand(8, 64, 64, generator=make_generator(x.device, 9), device=x.device) < 0.6
     m = Measurement(m.y, inpainting(keep if several else keep[0]), m.noise)

@@ -1,12 +1,14 @@
 """The weak order of going on measuring, measured without Monte Carlo: 2, and less of the wrong variants.
 
-Of a Gaussian signal the sampler is linear in y and in its draws w_1..w_N. Fed with w = 0 and with each unit vector, it shows its
-mean and its coefficients; the sum of their squares is the variance of y_T given y. Both are compared with the exact law,
+Of a Gaussian signal the sampler is linear in y and in its draws w_1..w_N. Fed with w = 0 and with each unit vector, it
+shows its mean and its coefficients; the sum of their squares is the variance of y_T given y. Both are compared with the
+exact law,
 
     y_T | x, y ~ N(x + b (y - x), s^2 (1 - b)),      b = (s / sigma)^2:   a bridge
 
-Counts have no such draws, but of an estimator that is linear in them the first two moments go on as with Gaussian noise: E D~ is
-E[x | y] at every step, and the variance of z is affine in D~. The count's law is compared with that, by Monte Carlo.
+Counts have no such draws, but of an estimator that is linear in them the first two moments go on as with Gaussian
+noise: E D~ is E[x | y] at every step, and the variance of z is affine in D~. The count's law is compared with that, by
+    Monte Carlo.
 
 For a mixture the draws are the points of a scrambled Sobol' sequence, whose error is far below the sampler's.
 """
@@ -113,7 +115,10 @@ def test_order_on_a_mixture(monkeypatch):
 
 @pytest.mark.parametrize("count", [0, 3, 10])
 def test_counts_go_on_as_gaussian_noise_of_their_mean_variance(count, monkeypatch, device):
-    """Of the very sampler with 6 steps, not of its limit. E[x | y] of Gamma(a, b) is that of a Gaussian with mean a / b."""
+    """Of the very sampler with 6 steps, not of its limit.
+
+    E[x | y] of Gamma(a, b) is that of a Gaussian with mean a / b.
+    """
     gain, exposures, size = 0.5, karras(0.1, 7), 100_000
     prior = one_gamma(2.0, 1.5)
     m = Measurement(torch.tensor([[gain * count]], dtype=torch.float64), Identity(), Poisson(gain))
@@ -126,7 +131,8 @@ def test_counts_go_on_as_gaussian_noise_of_their_mean_variance(count, monkeypatc
     assert float(on.y.var()) == pytest.approx(variance, rel=4 * (5 / size) ** 0.5)
 
 
-# Relative error of the variance of y_T, from t = 1 to 400, of signals of deviation `std` in noise of level 0.1, by steps.
+# Relative error of the variance of y_T, from t = 1 to 400, of signals of deviation `std` in noise of level 0.1, by
+# steps.
 BIAS = {
     (geometric, 0.03): {10: 0.0205, 25: 0.0040, 50: 0.0010},
     (geometric, 0.2): {10: -0.0651, 25: -0.0080, 50: -0.0019},

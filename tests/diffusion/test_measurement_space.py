@@ -1,4 +1,5 @@
-"""Samples of x given y = A x + n by going on with A itself, against closed forms: u = A x is right, and x what u leaves of it."""
+"""Samples of x given y = A x + n by going on with A itself, against closed forms: u = A x is right, and x what u leaves
+of it."""
 
 import pytest
 import torch
@@ -60,7 +61,8 @@ def test_the_posterior_where_the_operator_is_one_to_one(several, device):
 
 @pytest.mark.parametrize("lowest", [0.001, 0.05, 0.5])
 def test_what_the_samples_lack_where_the_operator_is_not_one_to_one(lowest, device):
-    """Cov x = Cov(x | y) - E Cov(x | y_T): what A leaves open, no small part here, and of a variance c of u the share s^2 / (c + s^2)."""
+    """Cov x = Cov(x | y) - E Cov(x | y_T): what A leaves open, no small part here, and of a variance c of u the share
+    s^2 / (c + s^2)."""
     prior, m = signal(N), measured(Matrix(random(1, 3, N, key=3)), signal(N), device)
     x = posterior_samples(
         prior.to(device).estimate, m, make_generator(device, 1), samples=3000, **HOW | {"lowest": lowest}
@@ -79,7 +81,8 @@ def test_what_the_samples_lack_where_the_operator_is_not_one_to_one(lowest, devi
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("k", [2, N])
 def test_masks(k, several, device):
-    """Four of six entries: all of a signal of two dimensions; of one of six what is missing is the mean given the others."""
+    """Four of six entries: all of a signal of two dimensions; of one of six what is missing is the mean given the
+    others."""
     shown = torch.tensor([[1, 0, 1, 1, 0, 1], [1, 1, 1, 0, 0, 1]], dtype=torch.bool)[: 2 if several else 1]
     prior = signal(N, k)
     m = measured(Inpainting((N,), shown), prior, device)
@@ -118,7 +121,8 @@ def test_entries_that_are_not_measured_play_no_part(device):
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 5, 64])
 def test_each_measurement_meets_its_own_operator(batch, device):
-    """The b-th is A = b I: f gets the rows of just the samples in y, at their values A 1/2 at first, and says which they are."""
+    """The b-th is A = b I: f gets the rows of just the samples in y, at their values A 1/2 at first, and says which
+    they are."""
     rows = torch.arange(1.0, 4.0, dtype=torch.float64, device=device)[:, None]
     high = 1e-3
 

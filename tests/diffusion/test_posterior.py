@@ -1,6 +1,8 @@
-"""Posterior samples against closed forms: means and variances in standard errors, distributions by Kolmogorov-Smirnov and energy tests.
+"""Posterior samples against closed forms: means and variances in standard errors, distributions by Kolmogorov-Smirnov
+and energy tests.
 
-What is allowed for, beside the standard errors, is the discretisation, known without Monte Carlo from `test_go_on_order`, and the
+What is allowed for, beside the standard errors, is the discretisation, known without Monte Carlo from
+`test_go_on_order`, and the
 end at T = 400, of which x = E[x | y_T] lacks the share s^2 / (c + s^2) of a variance c.
 """
 
@@ -45,7 +47,8 @@ def test_gaussian_posterior(schedule, device, dtype):
 
 @pytest.mark.parametrize(("steps", "least", "most"), [(10, 0.97, 1.06), (25, 0.985, 1.015), (50, 0.985, 1.01)])
 def test_the_variance_after_few_evaluations(steps, least, most, device):
-    """Of each of the posterior's own axes, over the exact one of E[x | y_T]: that of x itself is 7% more in the narrowest."""
+    """Of each of the posterior's own axes, over the exact one of E[x | y_T]: that of x itself is 7% more in the
+    narrowest."""
     prior, end = correlated().to(device), 0.05 * SIGMA
     m = noisy(torch.tensor([[0.8, 0.35, 0.6]], dtype=torch.float64, device=device), SIGMA)
     exact, size = prior.posterior(m), 40_000
@@ -95,7 +98,8 @@ def test_mixture_posterior(schedule, device, dtype):
 
 
 def test_mixture_posterior_after_25_evaluations(device):
-    """The defaults: of each coordinate the variance within 3%, the distribution within 0.02, beside the standard errors."""
+    """The defaults: of each coordinate the variance within 3%, the distribution within 0.02, beside the standard
+    errors."""
     prior, m, exact = mixture_case(device)
     size = 20_000
     x = draw(prior, m, size, 3)
@@ -142,7 +146,8 @@ def other_member(prior, m, size, lam, steps=200):
 
 @pytest.mark.parametrize("lam", [0.0, 0.5, 1.0, 2.0])
 def test_of_the_reverse_diffusions_from_y_one_alone_is_right(lam, device):
-    """Why the measurement goes on with fresh noise: the others, the flow without noise among them, have the wrong law given y."""
+    """Why the measurement goes on with fresh noise: the others, the flow without noise among them, have the wrong law
+    given y."""
     prior, m, exact = mixture_case(device)
     marginal, energy = p_values(other_member(prior, m, 3000, lam), exact)
     if lam == 1:
@@ -161,7 +166,8 @@ def counted(y, gain, device):
 
 @pytest.mark.parametrize("mean", [0.5, 3.0, 10.0])
 def test_posterior_of_counts(mean, device):
-    """Gamma prior, 0.5, 3 and 10 photons on average, the defaults: within 1% of the variance and 0.005 of the distribution."""
+    """Gamma prior, 0.5, 3 and 10 photons on average, the defaults: within 1% of the variance and 0.005 of the
+    distribution."""
     gain, size = 0.25, 20_000
     prior = one_gamma(2.0, 2.0 / (mean * gain)).to(device)
     for count in {0, round(mean), round(2 * mean) + 1}:

@@ -1,4 +1,5 @@
-"""The estimator of x under a learned prior that also knows y = A x + n, and the samples drawn with it, against closed forms."""
+"""The estimator of x under a learned prior that also knows y = A x + n, and the samples drawn with it, against closed
+forms."""
 
 import pytest
 import torch
@@ -37,7 +38,10 @@ def case(device, operators=4):
 @pytest.mark.parametrize("iterations", [3, 4, 12])
 @pytest.mark.parametrize("operators", [1, 4])
 def test_of_a_gaussian_it_is_exact(operators, iterations, device):
-    """Three measured numbers: three iterations solve the system, and more do no harm. Rows of A, y, sigma and s all differ."""
+    """Three measured numbers: three iterations solve the system, and more do no harm.
+
+    Rows of A, y, sigma and s all differ.
+    """
     prior, m, x_t, s = case(device, operators)
     known = Camera(m).known(x_t, s**-2)
     found = UnderPrior(prior.estimate, iterations)(known)
@@ -56,7 +60,8 @@ def test_measured_entries_alone_are_read(device):
 
 
 def test_fewer_iterations_come_near(device):
-    """Each minimises the error in the norm of its system: with one the estimate is nearer than with none, with two nearer still."""
+    """Each minimises the error in the norm of its system: with one the estimate is nearer than with none, with two
+    nearer still."""
     prior, m, x_t, s = case(device)
     known = Camera(m).known(x_t, s**-2)
     estimates = [prior.estimate(noisy(x_t, s)), *(UnderPrior(prior.estimate, k)(known) for k in (1, 2, 3))]
@@ -68,7 +73,10 @@ def test_fewer_iterations_come_near(device):
 
 @pytest.mark.parametrize("operators", [1, 2])
 def test_samples_are_those_of_the_posterior(operators, device):
-    """What measurement space cannot draw: A is not one-to-one. From a start that is wrong, with one operator for both or two."""
+    """What measurement space cannot draw: A is not one-to-one.
+
+    From a start that is wrong, with one operator for both or two.
+    """
     prior = signal(N).to(device)
     m = measured(random(operators, 3, N, key=3), prior, device)
     about = 0.5 + random(2, N, key=8).to(device)
@@ -79,7 +87,8 @@ def test_samples_are_those_of_the_posterior(operators, device):
 
 
 def test_samples_start_about_the_estimate_and_end_at_the_lowest_level(device):
-    """With geometric steps from `highest` down to lowest times the level of each measurement; progress counts over all."""
+    """With geometric steps from `highest` down to lowest times the level of each measurement; progress counts over
+    all."""
     m = measured(torch.eye(N, dtype=torch.float64)[None], signal(N), device)
     about, levels, seen = torch.full((2, N), 7.0, dtype=torch.float64, device=device), [], []
 
@@ -112,7 +121,8 @@ def test_the_search_ends_where_the_curvature_is_not_positive(device):
 
 
 def test_single_precision_and_a_network(device):
-    """More iterations than float32 can use, and a J that is not symmetric: finite, and no gradient is left in the weights."""
+    """More iterations than float32 can use, and a J that is not symmetric: finite, and no gradient is left in the
+    weights."""
     _, m, x_t, s = case(device, 1)
     net = torch.nn.Linear(N, N, device=device)
     m = Measurement(m.y.float(), Matrix(m.operator.a.float()), m.noise)

@@ -1,4 +1,5 @@
-"""Equivariant layers and the UNet made of them: exact for every a > 0 and mu, any size, samples apart, able to learn."""
+"""Equivariant layers and the UNet made of them: exact for every a > 0 and mu, any size, samples apart, able to
+learn."""
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ from unveil.operators import Identity
 from unveil.random import make_generator, normal, uniform
 
 PRECISIONS = [(torch.float32, 5e-5), (torch.float64, 1e-10)]
-"""Rounding of float32, in an order of the processor's: at most 2.4e-5 over 60 draws of the weights, with AVX and without. A bias
-violates by more than 1e-4."""
+"""Rounding of float32, in an order of the processor's: at most 2.4e-5 over 60 draws of the weights, with AVX and
+without. A bias violates by more than 1e-4."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,5 @@
-"""The preconditioned network against EDM's formulas and dense linear algebra: W y, E, proximal steps, and what batches must not mix."""
+"""The preconditioned network against EDM's formulas and dense linear algebra: W y, E, proximal steps, and what batches
+must not mix."""
 
 from itertools import pairwise
 
@@ -230,7 +231,8 @@ def test_with_a_prior_it_begins_with_the_best_linear_estimate(device):
 
 
 def error_factors(name, device, level):
-    """Of each sample E (B, n, n), column by column, as f - W y, the covariance C (B, n, n), and lambda H^-1, at one level."""
+    """Of each sample E (B, n, n), column by column, as f - W y, the covariance C (B, n, n), and lambda H^-1, at one
+    level."""
     operator = make(name, device)
     shape, many = shape_of(operator), SIDE if operator.count else 1
     n = shape[0] * shape[1] * shape[2]
@@ -256,7 +258,8 @@ def test_what_the_network_adds_is_as_large_as_the_error_of_the_linear_estimate(n
 @pytest.mark.parametrize("level", [1e-3, 0.1, 0.3, 2.0])
 @pytest.mark.parametrize("name", OTHERS)
 def test_where_only_the_inverse_is_within_reach_it_is_right_at_both_ends(name, level, device):
-    """E = v (q I + (1 - q) N), N = lambda (A^T A + lambda I)^-1: v where A sees nothing, about v q where it sees best."""
+    """E = v (q I + (1 - q) N), N = lambda (A^T A + lambda I)^-1: v where A sees nothing, about v q where it sees
+    best."""
     e, c, n = error_factors(name, device, level)
     q = level / (level**2 + V**2) ** 0.5
     torch.testing.assert_close(e, V * (q * torch.eye(e.shape[-1]).to(e) + (1 - q) * n), rtol=0, atol=1e-3 * V)

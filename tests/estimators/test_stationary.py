@@ -82,7 +82,8 @@ def test_levels_are_per_sample(device):
 
 
 def test_counts_are_weighed_by_their_own_variance(device):
-    """Of counts the best linear estimate takes each entry's variance from y; nothing was counted in some, which are not certain."""
+    """Of counts the best linear estimate takes each entry's variance from y; nothing was counted in some, which are not
+    certain."""
     prior = make_prior(device, (1, 6, 6))
     operator = inpainting(random_mask(6, 6, 0.7, make_generator("cpu", 3)).to(device))
     x = MEAN + prior.draw(torch.zeros(1, 1, 6, 6, dtype=torch.float64, device=device), make_generator(device, 4))

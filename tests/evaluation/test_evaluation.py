@@ -1,4 +1,5 @@
-"""Figures of merit against closed forms: white signals, seen whole or through masks, where the posterior is Gaussian and W y its mean."""
+"""Figures of merit against closed forms: white signals, seen whole or through masks, where the posterior is Gaussian
+and W y its mean."""
 
 import math
 

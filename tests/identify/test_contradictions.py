@@ -1,4 +1,5 @@
-"""What images contradict: silent on photographs in white Gaussian noise, and one line for each thing that is otherwise."""
+"""What images contradict: silent on photographs in white Gaussian noise, and one line for each thing that is
+otherwise."""
 
 import functools
 

@@ -162,7 +162,8 @@ def test_both_ways_agree_where_the_hidden_space_is_of_frequencies_or_pixels(name
 
 
 def test_both_ways_agree_where_the_hidden_space_mixes_all(by_lanczos, monkeypatch):
-    """What dilations leave hidden of a few pixels is neither frequencies nor pixels: in standard errors, over 8 seeds."""
+    """What dilations leave hidden of a few pixels is neither frequencies nor pixels: in standard errors, over 8
+    seeds."""
     operator = inpainting(columns(8, 0, 1, 3) * MASK)
     exact = by_matrix(operator, Scaling())
     assert 5 < exact.hidden < exact.judged - 5

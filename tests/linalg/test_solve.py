@@ -1,4 +1,5 @@
-"""Conjugate gradients and implicit gradients against dense linear algebra, sample by sample; the spectral norm against that of matrices."""
+"""Conjugate gradients and implicit gradients against dense linear algebra, sample by sample; the spectral norm against
+that of matrices."""
 
 import pytest
 import torch
@@ -52,7 +53,8 @@ def test_two_steps_are_exact_for_a_projector_and_one_is_not(device):
 
 @pytest.mark.parametrize("steps", [3, 6, 12])
 def test_steps_converge_as_fast_as_they_must(steps, device):
-    """|x_k - x|_H <= 2 r^k |x|_H, r = (c^1/2 - 1) / (c^1/2 + 1), c the condition number of H (Hestenes and Stiefel 1952)."""
+    """|x_k - x|_H <= 2 r^k |x|_H, r = (c^1/2 - 1) / (c^1/2 + 1), c the condition number of H (Hestenes and Stiefel
+    1952)."""
     matrix = random_matrix(device, 20, 20, 0.1)
     h = matrix @ matrix.mT + 0.02 * torch.eye(20).to(matrix)
     b = random(device, 6, 20, key=65)

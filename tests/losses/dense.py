@@ -1,4 +1,5 @@
-"""Linear estimators of dense operators, for closed forms: of the mean loss, over the noise and the symmetry, by matrices."""
+"""Linear estimators of dense operators, for closed forms: of the mean loss, over the noise and the symmetry, by
+matrices."""
 
 import torch
 from loss_statistics import check_zero
@@ -33,7 +34,8 @@ def random(device, *shape, key=0):
 
 
 class LinearCase:
-    """x (B, *IMAGE), A (M, N) of which 3 rows are not measured, f(y) = F y, levels (B,) a factor 4 apart; B = M, the width.
+    """x (B, *IMAGE), A (M, N) of which 3 rows are not measured, f(y) = F y, levels (B,) a factor 4 apart; B = M, the
+    width.
 
     Of counts all numbers are positive, so that what is simulated can be counted.
     """
@@ -78,8 +80,8 @@ class LinearCase:
         return torch.stack([symmetry.apply(images, g.expand(N, -1)).flatten(1).mT for g in elements])
 
     def squared(self, matrix, mean, spread, noise, t, judge):
-        """E |matrix z + judge F w|^2 (B,), mean over g, of z of mean (B, N) and covariance F diag(spread) F^T, and the noise w of
-        T_g z. matrix, judge (|G|, K, N), t (|G|, N, N), spread (B, M)."""
+        """E |matrix z + judge F w|^2 (B,), mean over g, of z of mean (B, N) and covariance F diag(spread) F^T, and the
+        noise w of T_g z. matrix, judge (|G|, K, N), t (|G|, N, N), spread (B, M)."""
         gain = judge @ self.F  # (|G|, K, M)
         fixed = (matrix @ mean.mT).square().sum(1)  # (|G|, B)
         drawn = torch.einsum("gkm,bm->gb", (matrix @ self.F).square(), spread)
@@ -98,7 +100,10 @@ class LinearCase:
 
 
 def check_ratio(value_of, expected_of, repeats, what, sensitivity=0.04):
-    """Raises Biased unless value / expected (B,) has the mean 1; returns it less 1. Both: number of the repeat -> (B,)."""
+    """Raises Biased unless value / expected (B,) has the mean 1; returns it less 1.
+
+    Both: number of the repeat -> (B,).
+    """
     with torch.no_grad():
         rows = torch.stack([value_of(r) / expected_of(r) for r in range(repeats)])
     check_zero(rows - 1, what, sensitivity)

@@ -1,9 +1,10 @@
 """Is a loss unbiased? One check for the losses of the library and for the wrong ones that it must reject.
 
-D = (loss - |A f(m_in) - A x|^2 / m) / v_in per sample, over many draws of the noise of a fixed x, where m_in is what the loss
-showed to the estimator first and v_in the mean variance that the noise told with it has at A x. Of an unbiased loss every mean
-is zero: that of each sample, not only the mean over the batch, in which errors may cancel. And the noise of y_in must be that
-which is told, or the estimator is trained at a level other than the one it hears of.
+D = (loss - |A f(m_in) - A x|^2 / m) / v_in per sample, over many draws of the noise of a fixed x, where m_in is what
+the loss showed to the estimator first and v_in the mean variance that the noise told with it has at A x. Of an unbiased
+loss every mean
+is zero: that of each sample, not only the mean over the batch, in which errors may cancel. And the noise of y_in must
+be that which is told, or the estimator is trained at a level other than the one it hears of.
 
 The batch is as long as the image is wide, so that a level (B,) that meets an image unexpanded broadcasts over its
 columns without an error, and the levels differ by a factor four, so that this shows.
@@ -66,8 +67,8 @@ def linear(z, sigma):
 
 
 def nonlinear(z, sigma):
-    """Shrinkage that bends on the scale of the noise, and a quadratic term that couples neighbours. Both as large as the noise:
-    a larger error of f would drown what is tested."""
+    """Shrinkage that bends on the scale of the noise, and a quadratic term that couples neighbours. Both as large as
+    the noise: a larger error of f would drown what is tested."""
     s = expand(3 * sigma, z)
     return z - 0.6 * s * torch.tanh((z - z.roll(1, -1)) / s) + 0.2 * s * z * z.roll(-1, -1)
 
@@ -108,7 +109,10 @@ class Binning(Operator):
 
 @dataclass
 class Case:
-    """An operator, its noise of B levels, and the signal x (B, *image) that is measured. junk: what y holds where nothing is."""
+    """An operator, its noise of B levels, and the signal x (B, *image) that is measured.
+
+    junk: what y holds where nothing is.
+    """
 
     operator: Operator
     noise: Noise
@@ -202,7 +206,8 @@ def mean_over(operator, v):
 
 
 def differences(loss, case, f, repeats, key=1, target=None, judged=None):
-    """(D (R, B), noise (R, B), told (R, B)): see the module; noise is |y_in - target|^2 / m / v_in, told is level^2 / v_in.
+    """(D (R, B), noise (R, B), told (R, B)): see the module; noise is |y_in - target|^2 / m / v_in, told is level^2 /
+    v_in.
 
     f: an estimator. target: generator -> the noiseless A x' behind y_in, when it is not A x.
     judged: m_in -> the operator whose predictions the loss judges, when it is not A.

@@ -147,7 +147,10 @@ class WrongShift(Loss):
 
 
 class Coarser(Loss):
-    """The loss of the measurement of k times larger pixels. factor: k^2, the exposure that its noise is said to have."""
+    """The loss of the measurement of k times larger pixels.
+
+    factor: k^2, the exposure that its noise is said to have.
+    """
 
     def __init__(self, loss, k=2, factor=None):
         self.loss, self.k, self.factor = loss, k, k**2 if factor is None else factor

@@ -242,7 +242,8 @@ def test_consistency_is_zero_at_the_identity_alone(device, dtype):
         assert (Consistency()(lambda m: 0.9 * m.y, m, generator) > 0).all()
 
 
-# --- minimisers: of f = mu + k (y - mu) the best k at exposure t is Wiener's v^2 / (v^2 + s^2 / t), s^2 the mean variance
+# --- minimisers: of f = mu + k (y - mu) the best k at exposure t is Wiener's v^2 / (v^2 + s^2 / t), s^2 the mean
+# variance
 
 MEAN, SIGNAL, LEVEL = 0.5, 0.3, 0.2
 

@@ -1,4 +1,5 @@
-"""Equivariant imaging: against closed forms of linear estimators, for Gaussian noise and counts; and wrong ones are rejected."""
+"""Equivariant imaging: against closed forms of linear estimators, for Gaussian noise and counts; and wrong ones are
+rejected."""
 
 from dataclasses import replace
 
@@ -147,7 +148,8 @@ def test_a_consistent_estimator_has_none(detach, symmetry, device):
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_virtual_measurements_are_made_and_read_with_the_other_operator(detach, device):
-    """An f that inverts the operator it is told is consistent for every pair of operators; with the wrong one it is not."""
+    """An f that inverts the operator it is told is consistent for every pair of operators; with the wrong one it is
+    not."""
     operator = Matrix(invertible(device, 5)).select(torch.tensor([3, 0, 4, 1], device=device))
     m = Measurement(random(device, 4, 1, 1, N, key=6), operator, Gaussian(SILENT))
     told = []

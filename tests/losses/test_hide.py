@@ -1,4 +1,5 @@
-"""Splitting: f is shown a part of the entries and told which; the losses of it are unbiased, and wrong ones are rejected."""
+"""Splitting: f is shown a part of the entries and told which; the losses of it are unbiased, and wrong ones are
+rejected."""
 
 import pytest
 import torch
@@ -77,7 +78,8 @@ def test_wrong_hides_are_rejected(mistake, family, device, dtype):
 
 
 def check_what_is_hidden(make, axes, device, share=0.3, keep=0.4, batch=400):
-    """Raises Biased unless, by binomial laws, `keep` of the samples are whole and `share` of the places of the others hidden."""
+    """Raises Biased unless, by binomial laws, `keep` of the samples are whole and `share` of the places of the others
+    hidden."""
     m = Measurement(torch.ones(batch, 4, 6, 6, device=device), Identity(), Gaussian(1.0))
     f = Recorder(lambda m: m.y)
     make(Consistency(), share, keep, axes)(f, m, make_generator(device, 1))

@@ -23,7 +23,10 @@ def drawn(law, like, device):
 
 
 def r2r(f, y, sigma, operator, ratio, generator):
-    """|y_2 - A f(y_1)|^2 / m less the variance of y_2; y_1 = y + a n, y_2 = y - n / a, n as the noise (Pang et al. 2021)."""
+    """|y_2 - A f(y_1)|^2 / m less the variance of y_2; y_1 = y + a n, y_2 = y - n / a, n as the noise (Pang et al.
+
+    2021).
+    """
     a = (ratio**2 - 1).sqrt()
     n = expand(sigma, y) * normal(y, generator)
     y_1, y_2 = y + expand(a, y) * n, y - n / expand(a, y)
@@ -43,7 +46,8 @@ def ambient_tweedie(f, y, sigma, operator, ratio, generator):
 
 
 def generalized_r2r(f, y, gain, operator, ratio, generator):
-    """|y_2 - A f(y_1)|^2 / m less the variance of y_2; omega ~ Binomial(y / gain, alpha), y_1 = (y - gain omega) / (1 - alpha),
+    """|y_2 - A f(y_1)|^2 / m less the variance of y_2; omega ~ Binomial(y / gain, alpha), y_1 = (y - gain omega) / (1 -
+    alpha),
     y_2 = (y - (1 - alpha) y_1) / alpha (Monroy et al. 2025)."""
     g, alpha = expand(gain, y), 1 - expand(ratio**-2, y)
     torch.rand(

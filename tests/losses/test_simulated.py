@@ -1,4 +1,5 @@
-"""Signals measured again: the supervised loss of a linear estimator, in closed form, and wrong simulations are rejected."""
+"""Signals measured again: the supervised loss of a linear estimator, in closed form, and wrong simulations are
+rejected."""
 
 import pytest
 import torch

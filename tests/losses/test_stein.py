@@ -23,7 +23,8 @@ def whole(v):
 
 
 def exact_trace(case, f, m):
-    """(B,): mean over measured entries of v_i dh_i / dy_i, h = A f, v = variance(y), from the Jacobian, column by column."""
+    """(B,): mean over measured entries of v_i dh_i / dy_i, h = A f, v = variance(y), from the Jacobian, column by
+    column."""
     rows = []
     for i in range(len(m)):
         one = m[i : i + 1]
@@ -64,7 +65,8 @@ def test_monte_carlo_has_the_mean_of_the_exact(family, operator, g, device):
 
 
 def test_the_error_is_of_the_order_of_the_step_squared(device):
-    """Of y^3 the mean is sigma^2 (3 y^2 + s^2): at s = step sigma the error is sigma^2 s^2 to the last digit of its mean."""
+    """Of y^3 the mean is sigma^2 (3 y^2 + s^2): at s = step sigma the error is sigma^2 s^2 to the last digit of its
+    mean."""
     y, sigma = 0.5 * torch.ones(20000, 16, device=device, dtype=torch.float64), 2.0
     noise = Gaussian(torch.full((20000,), sigma, device=device, dtype=torch.float64))
     for step in (0.25, 0.5, 1.0):
@@ -113,14 +115,18 @@ def test_the_count_is_that_of_measured_entries(device, dtype):
     torch.testing.assert_close(value, squares - case.noise.sigma**2)
 
 
-# --- counts: exact for affine f, and otherwise to the first order of the gain. No Monte Carlo: sums over the Poisson law
+# --- counts: exact for affine f, and otherwise to the first order of the gain. No Monte Carlo: sums over the Poisson
+# law
 
 COUNTS = [0.3, 1.0, 4.0, 30.0, 300.0]
 """Mean photons of one pixel."""
 
 
 def bias(f, photons, gain, loss=None):
-    """E loss - E |f(y) - u|^2 of one pixel, by the law of its count. f: y -> estimate. Both signs of the probe are averaged."""
+    """E loss - E |f(y) - u|^2 of one pixel, by the law of its count. f: y -> estimate.
+
+    Both signs of the probe are averaged.
+    """
     k = torch.arange(int(photons + 15 * photons**0.5 + 30), dtype=torch.float64)
     law = torch.from_numpy(stats.poisson.pmf(k.numpy(), photons))
     m = Measurement((gain * k)[:, None, None, None], Identity(), Poisson(torch.tensor(gain, dtype=torch.float64)))
@@ -138,9 +144,12 @@ def test_affine_estimators_of_counts_have_no_bias(photons):
 
 @pytest.mark.parametrize("photons", COUNTS)
 def test_the_bias_of_curved_estimators_of_counts(photons):
-    """Hudson's identity has h(y) - h(y - gain), and its first order gain h'(y): they differ by at most gain^2 K / 2 where |h''| <= K,
-    so the loss is off by at most gain^2 K u, and by just that where h'' = K everywhere. Relative to the variance, gain u, that is
-    gain K: of shrinkage that bends on the scale of the noise, K ~ 1 / sigma, it falls as 1 / sigma in photons, photons^(-1/2)."""
+    """Hudson's identity has h(y) - h(y - gain), and its first order gain h'(y): they differ by at most gain^2 K / 2
+    where |h''| <= K,
+    so the loss is off by at most gain^2 K u, and by just that where h'' = K everywhere. Relative to the variance, gain
+    u, that is
+    gain K: of shrinkage that bends on the scale of the noise, K ~ 1 / sigma, it falls as 1 / sigma in photons,
+        photons^(-1/2)."""
     gain = 0.05
     u, sigma = gain * photons, gain * photons**0.5
     for curvature in (0.7, -0.4):

@@ -1,4 +1,5 @@
-"""Every base loss has the mean of the supervised loss, for every noise family; and the check that says so rejects wrong ones."""
+"""Every base loss has the mean of the supervised loss, for every noise family; and the check that says so rejects wrong
+ones."""
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ from unveil.shapes import expand
 @pytest.mark.parametrize("name", BASE)
 @pytest.mark.parametrize(("family", "operator"), CASES)
 def test_unbiased(family, operator, name, device, dtype):
-    """Of counts `Stein` is exact for linear estimators alone; for others in the first order of the gain, hence with many photons."""
+    """Of counts `Stein` is exact for linear estimators alone; for others in the first order of the gain, hence with
+    many photons."""
     many = "poisson, many" if (family, name) == ("poisson", "stein") else family
     case = make_case(operator, device, dtype, many)
     check_unbiased(BASE[name](case.x), case, nonlinear, repeats=40, sensitivity=0.04)
@@ -168,7 +170,8 @@ def test_the_check_sees_what_cancels_over_the_batch(device, dtype):
 
 
 def theta_estimator(theta):
-    """What theta multiplies is as small as the noise, or its product with the noise would drown the divergence's gradient."""
+    """What theta multiplies is as small as the noise, or its product with the noise would drown the divergence's
+    gradient."""
 
     def f(m):
         z = m.operator.A_dagger(m.y)

@@ -7,7 +7,8 @@ from unveil.noise import NOISES, Gaussian, Poisson
 
 B = W = 24
 FAR = 5
-"""Standard errors that none of the few thousand means of single samples and columns that are compared here may be off by."""
+"""Standard errors that none of the few thousand means of single samples and columns that are compared here may be off
+by."""
 SHARES = [0.1, 0.37, 0.8]
 
 
@@ -31,7 +32,8 @@ def fourth(noise, z, u):
 
 
 def check_noise(y, u, noise):
-    """Fails unless y (B, ...) has the mean u and the variance that `noise` says, in every sample and column, and is white."""
+    """Fails unless y (B, ...) has the mean u and the variance that `noise` says, in every sample and column, and is
+    white."""
     z = (y - u).double() / noise.variance(u).double().sqrt()
     spread = fourth(noise, z, u) - 1
     for axis in (0, -1):

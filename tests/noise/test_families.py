@@ -129,8 +129,10 @@ def test_level_is_the_root_of_the_mean_variance(name, u, parameter):
     torch.testing.assert_close(level, expected)
     assert level.shape == (B,)
     assert level.dtype == u.dtype
-    torch.testing.assert_close(MAKE[name](torch.tensor(2.0)).level(u, lambda v: v.flatten(1).mean(1))[:1],
-                               MAKE[name](torch.tensor([2.0])).level(u[:1], lambda v: v.flatten(1).mean(1)))  # fmt: skip
+    torch.testing.assert_close(
+        MAKE[name](torch.tensor(2.0)).level(u, lambda v: v.flatten(1).mean(1))[:1],
+        MAKE[name](torch.tensor([2.0])).level(u[:1], lambda v: v.flatten(1).mean(1)),
+    )
 
 
 def test_an_image_without_a_photon_is_told_the_noise_of_one(parameter):

@@ -1,4 +1,7 @@
-"""Two views of one measurement: independent, and each as a measurement of its exposure would be. Wrong views must fail."""
+"""Two views of one measurement: independent, and each as a measurement of its exposure would be.
+
+Wrong views must fail.
+"""
 
 import pytest
 import torch
@@ -15,7 +18,8 @@ from unveil.shapes import expand
 @every_family
 @pytest.mark.parametrize("t", SHARES)
 def test_recorruption_gives_independent_views(t, name, u, parameter, generator):
-    """Given u: no correlation, and none of the squares, which independence asks for and a lack of correlation does not."""
+    """Given u: no correlation, and none of the squares, which independence asks for and a lack of correlation does
+    not."""
     noise = MAKE[name](parameter)
     m = Measurement(noise.sample(u, generator), Identity(), noise)
     share = t * torch.linspace(1, 0.7, B).to(parameter)

@@ -1,4 +1,5 @@
-"""The brightness of sources of known brightness is found from what an interferometer sees of them, to a factor of about two."""
+"""The brightness of sources of known brightness is found from what an interferometer sees of them, to a factor of about
+two."""
 
 import math
 

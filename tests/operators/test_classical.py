@@ -1,4 +1,5 @@
-"""Inpainting, demosaicing, blur, super-resolution and tomography where the answer is known, and their sections of a configuration."""
+"""Inpainting, demosaicing, blur, super-resolution and tomography where the answer is known, and their sections of a
+configuration."""
 
 import math
 
@@ -206,7 +207,8 @@ def test_against_another_implementation(random):
 
 @pytest.mark.parametrize(("width", "circle"), [(24, True), (25, True), (24, False), (25, False), (30, False)])
 def test_the_axis_of_scikit_image(width, circle, random):
-    """Its sinograms are those of A, and what it reconstructs lies where A has it; the axis in the middle errs by a tenth."""
+    """Its sinograms are those of A, and what it reconstructs lies where A has it; the axis in the middle errs by a
+    tenth."""
     u, v = centred(width, "cpu")
     x = torch.exp(-((u - 3) ** 2 + (v + 2) ** 2) / 8) + (0.5 * ((u + 4).abs() < 3) * ((v - 3).abs() < 2)).to(DOUBLE)
     angles = torch.arange(0, 180, 9.0)

@@ -14,7 +14,8 @@ DOUBLE = torch.float64
 
 
 def blobs(pixels, spacing):
-    """(3, 1, pixels, pixels): smooth sources well inside the field, at pixels `spacing` apart, in units of the finest."""
+    """(3, 1, pixels, pixels): smooth sources well inside the field, at pixels `spacing` apart, in units of the
+    finest."""
     position = spacing * (torch.arange(pixels, dtype=DOUBLE) - (pixels - 1) / 2)
     images = []
     for across, down, width in ((2.0, -3.0, 3.0), (-4.0, 1.0, 3.5), (0.0, 0.5, 4.0)):

@@ -1,4 +1,5 @@
-"""Particles: the convolution with the CTF, its inverse, one defocus an image, and the tables and configuration they come from."""
+"""Particles: the convolution with the CTF, its inverse, one defocus an image, and the tables and configuration they
+come from."""
 
 import math
 

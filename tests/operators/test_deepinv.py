@@ -61,7 +61,8 @@ def test_blur(size):
 
 @pytest.mark.parametrize("factor", [2, 3])
 def test_super_resolution(factor):
-    """Which keeps the first pixel of each block, and centres its kernel otherwise: a kernel of one pixel more says where."""
+    """Which keeps the first pixel of each block, and centres its kernel otherwise: a kernel of one pixel more says
+    where."""
     side = (4 * factor, 5 * factor)
     kernel = white(factor, factor).abs()
     kernel = kernel / kernel.sum()

@@ -1,4 +1,5 @@
-"""Known answers of interferometry: points and Gaussians on the sky, baselines on the turning Earth, noise and whitening."""
+"""Known answers of interferometry: points and Gaussians on the sky, baselines on the turning Earth, noise and
+whitening."""
 
 import math
 
@@ -119,7 +120,10 @@ def test_brightness_scales_the_image(device):
 
 @pytest.mark.parametrize("count", [15, 100])
 def test_adjoint_and_pseudo_inverse(count, device):
-    """Fewer rows than pixels, and more: both ways of finding A^+. The small field has singular values around the cut-off."""
+    """Fewer rows than pixels, and more: both ways of finding A^+.
+
+    The small field has singular values around the cut-off.
+    """
     coverage = scattered(count, device, torch.linspace(0.01, 0.03, count))
     operator = interferometry(coverage, 6, 25.0)
     eye = torch.eye(36, dtype=torch.float64, device=device).reshape(36, 1, 6, 6)

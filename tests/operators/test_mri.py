@@ -1,4 +1,5 @@
-"""MRI against the definition of the Fourier transform, its masks and coils against what they state, and what is refused."""
+"""MRI against the definition of the Fourier transform, its masks and coils against what they state, and what is
+refused."""
 
 import imageio.v3 as iio
 import numpy as np

@@ -1,4 +1,5 @@
-"""The contract by operators of the tests' own: what the base class makes of `_apply` and `_adjoint`, and the check of the adjoint."""
+"""The contract by operators of the tests' own: what the base class makes of `_apply` and `_adjoint`, and the check of
+the adjoint."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""What holds for every operator: its adjoint, shapes, batches, precisions, gradients, pseudo-inverse, and measured entries."""
+"""What holds for every operator: its adjoint, shapes, batches, precisions, gradients, pseudo-inverse, and measured
+entries."""
 
 import copy
 

@@ -1,4 +1,5 @@
-"""Functions of A^T A and proximal steps, for every operator: against dense linear algebra, at low and high levels of noise."""
+"""Functions of A^T A and proximal steps, for every operator: against dense linear algebra, at low and high levels of
+noise."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""The operator of a turned image: its functions are those of A T_g written out as a matrix, and a turned network sees what f sees."""
+"""The operator of a turned image: its functions are those of A T_g written out as a matrix, and a turned network sees
+what f sees."""
 
 import pytest
 import torch

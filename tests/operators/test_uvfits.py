@@ -1,4 +1,5 @@
-"""UVFITS: small files written here with astropy are read back exactly, in every layout that occurs, and errors are named."""
+"""UVFITS: small files written here with astropy are read back exactly, in every layout that occurs, and errors are
+named."""
 
 import sys
 
@@ -72,7 +73,8 @@ def complex_part(data, stokes):
 
 
 def test_a_file_is_read_back_exactly(tmp_path):
-    """Stokes I = (RR + LL) / 2 with sigma^2 = (1 / w_R + 1 / w_L) / 4, (u, v) reversed, the last group a station alone."""
+    """Stokes I = (RR + LL) / 2 with sigma^2 = (1 / w_R + 1 / w_L) / 4, (u, v) reversed, the last group a station
+    alone."""
     data = cube(stokes=4)
     coverage, visibilities = read_uvfits(write(tmp_path / "a.uvfits", data))
     np.testing.assert_allclose(coverage.u, -U[:3] * FREQUENCY, rtol=1e-14)
@@ -180,7 +182,8 @@ def test_linear_hands_and_stokes_i(tmp_path):
 
 
 def test_a_source_to_the_north_east_stays_there(tmp_path):
-    """A file says exp(+2 pi i (u l + v m)), (u, v) along r_1 - r_2: read, A predicts it from the pixel up and to the left."""
+    """A file says exp(+2 pi i (u l + v m)), (u, v) along r_1 - r_2: read, A predicts it from the pixel up and to the
+    left."""
     spacing = 4.0 * MICROARCSECOND
     phase = 2 * np.pi * FREQUENCY * (U * 3 * spacing + V * 2 * spacing)
     data = np.stack([np.cos(phase), np.sin(phase), 0 * phase + 1], axis=-1).reshape(4, 1, 1, 1, 1, 1, 3)
@@ -251,7 +254,8 @@ def test_without_astropy(tmp_path, monkeypatch):
 
 
 def test_a_file_is_a_measurement_and_its_coverage_tells_the_level(tmp_path):
-    """As data it is the whitened visibilities, in float32; the operator of the same file knows their noise, and so does a run."""
+    """As data it is the whitened visibilities, in float32; the operator of the same file knows their noise, and so does
+    a run."""
     path = write(tmp_path / "a.uvfits", cube(stokes=4))
     coverage, visibilities = read_uvfits(path)
     source = open_images(path)

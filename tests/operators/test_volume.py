@@ -1,4 +1,5 @@
-"""Projections of a density: sums along axes, closed forms, poses, shifts, contrast, the exact transpose and least squares."""
+"""Projections of a density: sums along axes, closed forms, poses, shifts, contrast, the exact transpose and least
+squares."""
 
 import math
 import sys
@@ -185,7 +186,8 @@ def test_least_squares_recovers_the_density(device):
 
 
 def test_random_rotations_are_uniform(device):
-    """E[R] = 0, E[R_ij R_kl] = delta_ik delta_jl / 3, within 4 standard errors; the angle has density (1 - cos) / pi."""
+    """E[R] = 0, E[R_ij R_kl] = delta_ik delta_jl / 3, within 4 standard errors; the angle has density (1 - cos) /
+    pi."""
     n = 4000
     rotations = random_rotations(n, make_generator(device, 6))
     torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3, device=device).expand(n, 3, 3), rtol=0, atol=1e-5)

@@ -1,4 +1,5 @@
-"""Runs from incomplete measurements: smooth images that look alike when shifted, each seen through a mask, its own or one for all."""
+"""Runs from incomplete measurements: smooth images that look alike when shifted, each seen through a mask, its own or
+one for all."""
 
 import math
 

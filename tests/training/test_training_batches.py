@@ -1,4 +1,5 @@
-"""Batches of measurements: who comes how often, at which scale, and that a coarser one is of the image with larger pixels."""
+"""Batches of measurements: who comes how often, at which scale, and that a coarser one is of the image with larger
+pixels."""
 
 import math
 

@@ -167,7 +167,10 @@ def test_unchanged_files_are_not_read_again(data, tmp_path, monkeypatch):
 
 
 def test_data_json_belongs_to_its_run_and_a_split_to_its_images(data, tmp_path):
-    run, other = (create_run(tmp_path / str(n), configure(data if n else measure(tmp_path / "b", 3), noise={"sigma": SIGMA})) for n in (1, 0))  # fmt: skip
+    run, other = (
+        create_run(tmp_path / str(n), configure(data if n else measure(tmp_path / "b", 3), noise={"sigma": SIGMA}))
+        for n in (1, 0)
+    )
     shutil.copy(other.folder / "data.json", run.folder / "data.json")
     assert "of another run than run.json" in refused(run.measurements)
     (run.folder / "data.json").write_text("[]")
@@ -179,7 +182,8 @@ def test_data_json_belongs_to_its_run_and_a_split_to_its_images(data, tmp_path):
 
 
 def test_stamps_of_folders_and_of_files_that_link_elsewhere(tmp_path):
-    """A chunk that changes in a zarr folder, and a file to which HDF5 links, are not seen in the time of what was opened."""
+    """A chunk that changes in a zarr folder, and a file to which HDF5 links, are not seen in the time of what was
+    opened."""
     import zarr
 
     array = zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 8), chunks=(1, 8, 8), dtype="float32")

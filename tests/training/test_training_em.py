@@ -1,4 +1,5 @@
-"""Rounds of expectation maximisation: draws have the laws of closed forms, and a run with rounds ends and resumes as one without."""
+"""Rounds of expectation maximisation: draws have the laws of closed forms, and a run with rounds ends and resumes as
+one without."""
 
 import math
 import signal
@@ -97,7 +98,8 @@ def test_draws_have_the_law_of_the_posterior(under_prior, tmp_path):
 
 
 def test_draws_of_counts_are_counts_of_a_longer_exposure(tmp_path):
-    """Of a flat scene the posterior mean given any counts is the scene itself: at exposure t each pixel is gain / t Poisson(t u / gain)."""
+    """Of a flat scene the posterior mean given any counts is the scene itself: at exposure t each pixel is gain / t
+    Poisson(t u / gain)."""
     gain, u, t = 0.05, 0.4, 4.0
 
     class Scene(torch.nn.Module):
@@ -233,13 +235,15 @@ def test_draws_of_incomplete_measurements_are_turned_and_measured_by_their_opera
         residuals = simulated.operator.mean((simulated.y - simulated.operator.A(x)).square()).sqrt()
         apart.append(float(residuals.min() / simulated.level))
         moved.add(int(residuals.argmin()))
-    # what is measured are the draw's values, in another place, and noise: in some 150 pixels, by the nearest of 256 shifts
+    # what is measured are the draw's values, in another place, and noise: in some 150 pixels, by the nearest of 256
+    # shifts
     assert 0.5 < min(apart) < max(apart) < 1.2
     assert len(moved) > 5
 
 
 def test_the_prior_learns_from_turned_draws(tmp_path, given):
-    """By the symmetries but shifts, which a convolutional network knows, and amplitudes, which no draw has another of."""
+    """By the symmetries but shifts, which a convolutional network knows, and amplitudes, which no draw has another
+    of."""
     masked.write(tmp_path / "data", count=8)
     config = masked_rounds(tmp_path / "data")
     loss = config.loss.model_copy(update={"symmetry": ("shift", "flip", "amplitude"), "equivariance": 0.0})

@@ -186,8 +186,25 @@ def test_a_killed_process_ends_the_other_and_leaves_a_whole_checkpoint(ended):
 def test_ctrl_c_under_torchrun_saves_the_step_and_ends_all(tmp_path):
     config = configuration(tmp_path, steps=10**6, checkpoint_every=10**6)
     folder = tmp_path / "run"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_endpoint", "localhost:0",
-              "--rdzv_backend", "c10d", "-m", "unveil", "train", str(config), "--out", str(folder), "--device", "cpu"]  # fmt: skip
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--rdzv_endpoint",
+        "localhost:0",
+        "--rdzv_backend",
+        "c10d",
+        "-m",
+        "unveil",
+        "train",
+        str(config),
+        "--out",
+        str(folder),
+        "--device",
+        "cpu",
+    ]
     with subprocess.Popen(launch, env=environment(), stderr=subprocess.PIPE, text=True) as torchrun:
         try:
             began = time.monotonic()

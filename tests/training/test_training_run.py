@@ -259,7 +259,8 @@ def counted(folder, **sections):
 
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
-    """The gain is in the numbers of the files; the noise, the network's map of it, batches, rounds and validation follow."""
+    """The gain is in the numbers of the files; the noise, the network's map of it, batches, rounds and validation
+    follow."""
     refine = {"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2} if rounds else {}
     config = counted(tmp_path / "data", em=refine)
     run = create_run(tmp_path / "run", config)

@@ -16,7 +16,8 @@ app = typer.Typer(
     help="Learn to image from measurements alone: denoise, and draw posterior samples, with no ground truth.\n\n"
     "Any command takes --debug to show where an error came from.",
     epilog="Start with: unveil demo, or: unveil init FOLDER && unveil train unveil.yaml\n\n"
-    "Exit codes: 0 done; 1 a defect of unveil; 2 something to mend; 3 done, but for some of the input, which is listed; "
+    "Exit codes: 0 done; 1 a defect of unveil; 2 something to mend; 3 done, but for some of the input, which is "
+    "listed; "
     "128 + n stopped by signal n.",
 )
 
@@ -90,9 +91,10 @@ def init(
     """Look at the data, and write a commented configuration for them.
 
     DATA: noisy images, whose noise is estimated; a warning says where it is not white, of one level and independent.
-    SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry, cryoem, tomography, blur or super_resolution;
-    --set operator.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to start from, in the folder
-    example-SYSTEM. For a folder that has the name of a system write ./NAME.
+    SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry, cryoem, tomography, blur or
+        super_resolution;
+    --set operator.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to start from, in the
+    folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
     """
     from unveil.cli.init import run_init
     from unveil.cli.init_system import KINDS, run_init_system
@@ -111,8 +113,8 @@ def whiten(
 ) -> None:
     """Before init, for noise that a detector has blurred (micrographs): find its spectrum, and make it white.
 
-    The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units, and each file
-    gives one with its axes and pixel size, as denoise's.
+    The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units, and each
+    file gives one with its axes and pixel size, as denoise's.
     """
     from unveil.cli.whiten import run_whiten
 
@@ -171,12 +173,14 @@ def reconstruct(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Estimate E[x | y] of each measurement y; denoise and reconstruct are the same, by the names that fit complete and incomplete ones.
+    """Estimate E[x | y] of each measurement y; denoise and reconstruct are the same, by the names that fit complete and
+    incomplete ones.
 
-    A file for each file of INPUT, in its units, and a PNG for 1 or 3 channels; of complex images a TIFF of two channels, real and
-    imaginary part. TIFF, MRC and NPY come back as such, with their axes and pixel size; anything else as TIFF. Where each
-    measurement has its own mask or defocus, --set operator.mask=... names those of INPUT; --set noise.gain=... its exposure.
-    Interrupted, the same command goes on where it stopped. Exit code 3: done, but for the images that are listed at the end.
+    A file for each file of INPUT, in its units, and a PNG for 1 or 3 channels; of complex images a TIFF of two
+    channels, real and imaginary part. TIFF, MRC and NPY come back as such, with their axes and pixel size; anything
+    else as TIFF. Where each measurement has its own mask or defocus, --set operator.mask=... names those of INPUT;
+    --set noise.gain=... its exposure. Interrupted, the same command goes on where it stopped. Exit code 3: done, but
+    for the images that are listed at the end.
     """
     from unveil.cli.denoise import run_denoise
 

@@ -1,7 +1,7 @@
 """One image after the other, and one file for each file: what denoise, reconstruct, sample and whiten have in common.
 
-The result of each image is kept, whole, until its file can be put together; so the same call goes on where it was stopped,
-and no more than one image is in memory.
+The result of each image is kept, whole, until its file can be put together; so the same call goes on where it was
+stopped, and no more than one image is in memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,9 +51,10 @@ def process(
 ) -> tuple[int, int]:
     """Write the results of all images that are not there yet; (images done, values clipped).
 
-    compute: of image i on the [0, 1] scale, (layers, C, H, W) on the CPU. An UnveilError of one image is noted in `failures`,
-    and the others go on. advance: told of image i when it is done. pictures: a PNG for each image and layer. dtype: of the
-    files; None: that of each input.
+    compute: of image i on the [0, 1] scale, (layers, C, H, W) on the CPU. An UnveilError of one image is noted in
+        `failures`,
+    and the others go on. advance: told of image i when it is done. pictures: a PNG for each image and layer. dtype: of
+    the files; None: that of each input.
     """
     done, clipped = 0, 0
     for target in targets:
@@ -91,7 +92,8 @@ def _result(source: ImageSource, compute: Callable[[int], Tensor], i: int, failu
         return x
     failures.add(
         UnveilError(
-            f"{source.where(i)}: its estimate contains NaN or infinite values, and is not written; compare the image's values "
+            f"{source.where(i)}: its estimate contains NaN or infinite values, and is not written; compare the image's "
+            f"values "
             "with those the run was trained on"
         )
     )

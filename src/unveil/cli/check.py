@@ -29,7 +29,8 @@ FIRST_MEASUREMENTS = 16
 
 
 def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: bool = False) -> Verdict:
-    """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that folder."""
+    """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that
+    folder."""
     config = load_config(config_path, sets)
     source, operator = open_measurements(config)
     if out is not None:

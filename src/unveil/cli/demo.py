@@ -81,6 +81,7 @@ def measure(results: Results, images: Sequence[tuple[str, Tensor]], seed: int) -
         save_image(results.path(name), y)
     parts = [name.split("/")[1] for name, _ in images]
     say(
-        f"measured {parts.count('training')} photographs for training and {parts.count('heldout')} to test on, with noise of "
+        f"measured {parts.count('training')} photographs for training and {parts.count('heldout')} to test on, with "
+        f"noise of "
         f"deviation {SIGMA_N}",
     )

@@ -144,7 +144,8 @@ def usable(results: Iterable[Evaluation], failures: Failures, begin: Callable[[]
 
 
 def clear_evaluation(folder: Path, replace: Callable[[], object]) -> None:
-    """Remove what an earlier evaluation wrote: the report and the figures first, so that they never speak of other pictures."""
+    """Remove what an earlier evaluation wrote: the report and the figures first, so that they never speak of other
+    pictures."""
     for name in WRITTEN:
         (folder / name).unlink(missing_ok=True)
     replace()

@@ -23,7 +23,8 @@ class Failures:
         self.reasons.append(str(error))
 
     def end(self, done: int) -> None:
-        """List them on stderr, and exit with EXIT_PARTLY; raises UnveilError with the first one where nothing was `done`."""
+        """List them on stderr, and exit with EXIT_PARTLY; raises UnveilError with the first one where nothing was
+        `done`."""
         if not self.reasons:
             return
         count = len(self.reasons)

@@ -55,7 +55,8 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     if smallest < SMALLEST:
         where = source.where([min(shape[1:]) for shape in shapes].index(smallest))
         raise UnveilError(
-            f"{where} has {smallest} pixels across, and {SMALLEST} are needed: leave such images out, or, if these are channels, "
+            f"{where} has {smallest} pixels across, and {SMALLEST} are needed: leave such images out, or, if these are "
+            f"channels, "
             "state --set data.axes=..., one letter of N, C, H, W for each axis of the array"
         )
     if config.data.value_range is None and (found := unusual_range(config)) is not None:

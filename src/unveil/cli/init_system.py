@@ -109,7 +109,8 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     config = refuse_idle(parse_config(override(values, sets), "--set"), "--set")
     if measured(config) != measured(simulated):
         raise UnveilError(
-            "--set: without DATA the measurements are simulated, and system, noise and data are the simulation's; give DATA, or "
+            "--set: without DATA the measurements are simulated, and system, noise and data are the simulation's; give "
+            "DATA, or "
             "leave these keys out"
         )
     config = with_batch(values, example.operator, EXAMPLE_PIXELS, "--set")
@@ -142,7 +143,8 @@ def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: s
 
 
 def find_scale(config: Config, source: ImageSource) -> Scale | None:
-    """What measurements tell of a key of the section that scales the images; None of other instruments, or where they do not."""
+    """What measurements tell of a key of the section that scales the images; None of other instruments, or where they
+    do not."""
     find = INSTRUMENTS[config.operator.kind].scale
     if find is None or config.data.value_range is not None:
         return None
@@ -151,7 +153,8 @@ def find_scale(config: Config, source: ImageSource) -> Scale | None:
 
 
 def scale_line(config: Config, source: ImageSource, operator: Operator, scale: Scale | None) -> str | None:
-    """What to do where the images' values are far from those that training supposes; None where they are not, or not known."""
+    """What to do where the images' values are far from those that training supposes; None where they are not, or not
+    known."""
     if config.data.value_range is not None:
         return None
     if INSTRUMENTS[config.operator.kind].scale is not None:
@@ -163,7 +166,8 @@ def scale_line(config: Config, source: ImageSource, operator: Operator, scale: S
         return None
     return (
         f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
-        f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "
+        f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is "
+        f"then "
         "that of the quotients"
     )
 
@@ -175,7 +179,8 @@ def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
 
 
 def write_example(folder: Path, example: Example) -> None:
-    """measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy, and the system's files."""
+    """measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy, and the system's
+    files."""
     x = example.images
     A = example.operator
     y = A.project(Gaussian(example.sigma).sample(A.A(x), make_generator("cpu", 0)))
@@ -204,7 +209,8 @@ def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
 # Training reads measurements.npy alone; reference.npy, the clean images, is there to look at.
 #   unveil train {out}
 #   unveil evaluate runs/{out.stem} {folder / "heldout.npy"} --reference {folder / "heldout_reference.npy"}
-# For your own measurements change data.path, noise.sigma and the keys of system, and give training.steps more (2000 or so);
+# For your own measurements change data.path, noise.sigma and the keys of system, and give training.steps more (2000 or
+so);
 # or write a new file:
 #   unveil init {kind} DATA --set noise.sigma=...{own_keys(kind)}
 

@@ -5,7 +5,8 @@ Exit codes:
 1          a defect of unveil: please report it
 2          something to mend: the input, the options, the disk, the memory
 3          done, but for some of the input, which is listed
-128 + n    stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 141 where nobody reads the output any more
+128 + n    stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 141 where nobody reads the output any
+more
 
 Kept free of heavy imports, so that `unveil --help` answers at once.
 """
@@ -67,7 +68,8 @@ def main() -> None:
         if (asked := _memory(error)) is not None:
             _fail(
                 debug,
-                f"not enough memory{asked}; smaller training.batch, training.crop or sampling.samples need less, or --device cpu has more",
+                f"not enough memory{asked}; smaller training.batch, training.crop or sampling.samples need less, or "
+                f"--device cpu has more",
             )
         if type(error).__name__ == "Abort":  # what other releases of Typer make of an interrupt
             _interrupted()
@@ -91,7 +93,8 @@ MENDS = {
 
 
 def _memory(error: Exception) -> str | None:
-    """How much memory was asked for, in words, of an error of PyTorch's or NumPy's allocators; None of another error."""
+    """How much memory was asked for, in words, of an error of PyTorch's or NumPy's allocators; None of another
+    error."""
     text = str(error)
     if (
         not isinstance(error, MemoryError)
@@ -121,7 +124,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP where nothing is under way that is saved; like KeyboardInterrupt no `except Exception` holds it."""
+    """SIGTERM or SIGHUP where nothing is under way that is saved; like KeyboardInterrupt no `except Exception` holds
+    it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -130,7 +134,8 @@ class Terminated(BaseException):
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP end the work as Ctrl-C does, with clean-up; where they are ignored (nohup) they stay so."""
+    """Within the block SIGTERM and SIGHUP end the work as Ctrl-C does, with clean-up; where they are ignored (nohup)
+    they stay so."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second one ends all at once

@@ -1,8 +1,8 @@
 """Where commands write: never over what they read, and not over results unless asked to.
 
-A folder of results holds `unveil-output.json`: the call that they are of, and the names of the files that it writes. The
-same call goes on with what is missing; another one needs --force, and then removes the files of the earlier call first, so
-that results of two calls never stand side by side.
+A folder of results holds `unveil-output.json`: the call that they are of, and the names of the files that it writes.
+The same call goes on with what is missing; another one needs --force, and then removes the files of the earlier call
+first, so that results of two calls never stand side by side.
 """
 
 import contextlib
@@ -90,8 +90,10 @@ def open_results(
 ) -> Results:
     """The folder for the results of a call, made and cleared of what an earlier call wrote where `force` says so.
 
-    call: what the results depend on, as JSON: the command, its settings, the fingerprint of its input. names: of all files
-    that it may write, relative to `folder`. inputs: the files that it reads, `data` the folder or file they were asked for by.
+    call: what the results depend on, as JSON: the command, its settings, the fingerprint of its input. names: of all
+        files
+    that it may write, relative to `folder`. inputs: the files that it reads, `data` the folder or file they were asked
+    for by.
     dry_run: change nothing. Raises UnveilError where an input would be touched, or results without `force`.
     """
     names, call = list(names), json.loads(json.dumps(call))  # as it will be read again
@@ -184,7 +186,8 @@ def clear_parts(folder: Path) -> None:
 
 
 def keep_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise UnveilError if one of `outputs` is a file of `inputs`, by whatever name or link, or lies inside one (a zarr)."""
+    """Raise UnveilError if one of `outputs` is a file of `inputs`, by whatever name or link, or lies inside one (a
+    zarr)."""
     read: dict[object, Path] = {}
     folders: list[tuple[Path, Path]] = []
     for path in inputs:
@@ -216,7 +219,8 @@ def config_files(config: Config) -> list[Path]:
 
 
 def input_identity(source: ImageSource, inputs: Iterable[Path]) -> str:
-    """16 hexadecimal digits that change with the images' names and shapes, and when a file of `inputs` is another, or written to."""
+    """16 hexadecimal digits that change with the images' names and shapes, and when a file of `inputs` is another, or
+    written to."""
     digest = hashlib.sha256(source.fingerprint().encode())
     for path in inputs:
         status = path.stat()

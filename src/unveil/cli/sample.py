@@ -30,7 +30,8 @@ from unveil.random import make_generator
 __all__ = ["run_sample"]
 
 UNSEEN = (
-    "what {kind} does not see stands at its mean in every sample: the samples spread by less than the estimate errs, by .06 to .7 "
+    "what {kind} does not see stands at its mean in every sample: the samples spread by less than the estimate errs, "
+    "by .06 to .7 "
     "of it in trials; with em.rounds=1 they are drawn under a prior of the images"
 )
 

@@ -29,7 +29,10 @@ MEASURED = "measured entries alone,\nestimated"
 
 
 def figures_table(rows: Sequence[Figures], means: dict[str, float], incomplete: bool = False) -> Table:
-    """One line per image and their mean; PSNR in dB. incomplete: what is estimated without a reference is the error of A x."""
+    """One line per image and their mean; PSNR in dB.
+
+    incomplete: what is estimated without a reference is the error of A x.
+    """
     keys = [key for key in HEADINGS if any(getattr(row, key) is not None for row in rows)]
     headings = {**HEADINGS, "psnr_estimate": MEASURED} if incomplete else HEADINGS
     counts = counted(list(rows))

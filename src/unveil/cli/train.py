@@ -56,7 +56,8 @@ def run_train(
 
 
 def warn_of_contradictions(config: Config) -> None:
-    """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is spent."""
+    """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is
+    spent."""
     if not instrument(config).any_shape:
         return
     source = open_source(config)

@@ -25,12 +25,13 @@ from unveil.training.create import find_noise, noise_level, recorded
 from unveil.training.setup import instrument, open_measurements
 
 __all__ = [
-    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training", "warn_of_unlike",
-    "with_sets",
+    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training",
+    "warn_of_unlike", "with_sets",
 ]  # fmt: skip
 
 NOT_BELOW = (
-    "its recipe teaches no noise level below the measured one, through which samples go; train with loss.recipe=default or "
+    "its recipe teaches no noise level below the measured one, through which samples go; train with "
+    "loss.recipe=default or "
     "em.rounds=1"
 )
 
@@ -49,7 +50,8 @@ def open_input(
     """
     if sigma is not None and not LEAST_SIGMA <= sigma <= MOST_SIGMA:
         raise UnveilError(
-            f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale; between {LEAST_SIGMA:g} and "
+            f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale; between "
+            f"{LEAST_SIGMA:g} and "
             f"{MOST_SIGMA:g}"
         )
     run = open_run(run_folder)
@@ -64,7 +66,8 @@ def open_input(
         for text in sets:
             if not text.startswith("sampling."):
                 raise UnveilError(
-                    f"--set {text}: the run's own measurements are as its config.yaml says; give INPUT for others, or leave it out"
+                    f"--set {text}: the run's own measurements are as its config.yaml says; give INPUT for others, or "
+                    f"leave it out"
                 )
         run.check_data("give INPUT")
         data = replace(run.measurements()[1], noise=noise)
@@ -75,7 +78,8 @@ def open_input(
         data = Dataset(source, operator, noise)
     if data.source.channels != run.channels:
         raise UnveilError(
-            f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert the images, "
+            f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert "
+            f"the images, "
             "or train on images like these"
         )
     return run, Tiled(run.estimator(data.operator).to(torch_device(device))), data
@@ -88,7 +92,8 @@ def warn_of_unlike(path: str, run: Run, data: Dataset) -> None:
 
 
 def unlike_training(run: Run, data: Dataset) -> str | None:
-    """Return a line where the measurements are not on the scale of those that the run was trained on, or not at the level given."""
+    """Return a line where the measurements are not on the scale of those that the run was trained on, or not at the
+    level given."""
     seen, images, source = run.seen, look(data.source, damaged="skip"), data.source
     if seen is None or not images:
         return None
@@ -112,7 +117,8 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
     for text in sets:
         if not text.startswith(("sampling.", "operator.", "noise.")):
             raise UnveilError(
-                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and operator.* and noise.* for "
+                f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and operator.* "
+                f"and noise.* for "
                 "INPUT"
             )
     config = parse_config(override(run.config.model_dump(mode="json"), sets), "--set")

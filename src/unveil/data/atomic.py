@@ -54,7 +54,8 @@ def reserve(path: str | os.PathLike[str]) -> None:
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Wait until the file or folder `path` is on the disk: what is renamed after that is whole even when the power fails.
+    """Wait until the file or folder `path` is on the disk: what is renamed after that is whole even when the power
+    fails.
 
     Raises OSError for a file; of a folder, whose entries some systems cannot be told to write, nothing.
     """

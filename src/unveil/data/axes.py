@@ -15,9 +15,9 @@ _PASS = 'pass axes="{0}" in Python, --set data.axes={0} on the command line'
 def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
     """The axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
 
-    Three axes are NHW, unless the last has 1 to 4 entries, which may be colour: then `axes` is asked for. Four are NHWC if
-    the last has 1 to 4 entries, otherwise NCHW if the second has. Complex numbers are NHW and NCHW whatever their sizes:
-    k-space of several coils, C.
+    Three axes are NHW, unless the last has 1 to 4 entries, which may be colour: then `axes` is asked for. Four are NHWC
+    if the last has 1 to 4 entries, otherwise NCHW if the second has. Complex numbers are NHW and NCHW whatever their
+    sizes: k-space of several coils, C.
     Raises UnveilError, which asks for `axes`, for anything else.
     """
     if len(shape) == 2:
@@ -25,7 +25,8 @@ def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
     if len(shape) == 3 and shape[2] in _CHANNELS and dtype.kind != "c":  # no camera has so few columns
         n, h, w = shape
         raise UnveilError(
-            f"{where}: {n} images of {h} x {w} pixels: is the last axis colour? {_PASS.format('HWC')}; or NHW if they are that small"
+            f"{where}: {n} images of {h} x {w} pixels: is the last axis colour? {_PASS.format('HWC')}; or NHW if they "
+            f"are that small"
         )
     if len(shape) == 3:
         return "NHW"

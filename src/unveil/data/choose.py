@@ -24,8 +24,8 @@ def choose(
     """The name of the images among `found` (name -> shape, dtype): `dataset`, or else the only candidate, or `kspace`.
 
     A candidate holds numbers and has at least two axes; files of fastMRI hold reconstructions beside what was measured,
-    `kspace`. closed: what was not looked into, name -> why. Raises UnveilError, which lists the candidates, if there is not
-    exactly one or if `dataset` is not in the file.
+    `kspace`. closed: what was not looked into, name -> why. Raises UnveilError, which lists the candidates, if there is
+    not exactly one or if `dataset` is not in the file.
     """
     arrays = {name: dtype.kind for name, (shape, dtype) in found.items() if len(shape) >= 2 and dtype.kind in "biufc"}
     candidates = [name for name, kind in arrays.items() if kind != "b"] or list(
@@ -47,14 +47,16 @@ def choose(
             f"{_short(name)} {shape}, {_short(str(dtype))}" for name, (shape, dtype) in [*found.items()][:3]
         )
         raise UnveilError(
-            f"{path} holds no array of numbers with at least two axes{f' (but {others})' if others else ''}: check that it is "
+            f"{path} holds no array of numbers with at least two axes{f' (but {others})' if others else ''}: check "
+            f"that it is "
             "the right file"
         )
     if "kspace" in candidates:
         return "kspace"
     if len(candidates) > 1:
         raise UnveilError(
-            f"{path} holds several arrays: say which, by --set data.dataset=NAME or, in Python, pass dataset=NAME; one of "
+            f"{path} holds several arrays: say which, by --set data.dataset=NAME or, in Python, pass dataset=NAME; one "
+            f"of "
             f"{listing}"
         )
     return candidates[0]

@@ -48,7 +48,8 @@ def unreadable(where: str, error: BaseException) -> UnveilError:
             advice = _ADVICE.get(cause.errno, _DRIVE)
             return UnveilError(f"{where} cannot be read ({cause.strerror or reason}): {advice}")
     return UnveilError(
-        f"{where} cannot be read ({type(error).__name__}: {reason}): it may be corrupt or truncated; restore it from its "
+        f"{where} cannot be read ({type(error).__name__}: {reason}): it may be corrupt or truncated; restore it from "
+        f"its "
         "source or leave it out"
     )
 

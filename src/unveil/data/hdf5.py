@@ -1,6 +1,7 @@
 """HDF5: a dataset is read window by window; HDF5's own small cache of chunks is the only one.
 
-Files of MATLAB (-v7.3) are HDF5. Its arrays run the other way round, the rows last, and its complex numbers are records.
+Files of MATLAB (-v7.3) are HDF5. Its arrays run the other way round, the rows last, and its complex numbers are
+records.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _HDF4 = b"\x0e\x03\x13\x01"
 def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
     """The dataset `dataset` of the file `path`, or its only one; axes: as in `open_images`.
 
-    Links are followed within the folder of the file. Raises UnveilError for a dataset that lies elsewhere, was not written, or
-    needs a filter that is not installed.
+    Links are followed within the folder of the file. Raises UnveilError for a dataset that lies elsewhere, was not
+    written, or needs a filter that is not installed.
     """
     _check_format(path)
     with Tree(path) as tree:
@@ -64,7 +65,8 @@ def mask_inside(path: str) -> str | None:
 
 
 def read(path: Path, dataset: str | None, usual: Sequence[str]) -> np.ndarray:
-    """The whole of a small array in the file `path`: `dataset`, or else the first of `usual` that it has, or its only one.
+    """The whole of a small array in the file `path`: `dataset`, or else the first of `usual` that it has, or its only
+    one.
 
     An array of MATLAB has its rows and columns exchanged, as has one image of it. Raises UnveilError where `scan` does.
     """

@@ -81,7 +81,8 @@ def _check_filters(dataset: Any, where: str) -> None:
             what = f"{where} is compressed by the HDF5 filter {code} ({_text(name)})"
             if plugins:
                 raise UnveilError(
-                    f"{what}, which is not installed: write it again with gzip (h5repack -f GZIP=4 OLD NEW), where it is"
+                    f"{what}, which is not installed: write it again with gzip (h5repack -f GZIP=4 OLD NEW), where it "
+                    f"is"
                 )
             raise UnveilError(f"{what}, which needs the package hdf5plugin: pip install hdf5plugin")
 

@@ -1,7 +1,7 @@
 """The objects of an HDF5 file, and of the files beside it that it links to.
 
-Master files of detectors hold links alone. They are followed here, one by one, never by the HDF5 library, which follows them
-anywhere on the disk.
+Master files of detectors hold links alone. They are followed here, one by one, never by the HDF5 library, which follows
+them anywhere on the disk.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class Tree:
     def beside(self, place: Place, name: str | bytes, what: str) -> Path:
         """The file `name` that something at `place` points to. what: points to it, for the message.
 
-        It is looked for where the HDF5 library does: beside the file (or what that is a link to), and of an absolute name that
-        is gone the last part as well, for data are moved. Raises UnveilError where it is not there, or not in the data's folder.
+        It is looked for where the HDF5 library does: beside the file (or what that is a link to), and of an absolute
+        name that is gone the last part as well, for data are moved. Raises UnveilError where it is not there, or not in
+        the data's folder.
         """
         wanted = Path(os.fsdecode(name))
         parts = (wanted, Path(wanted.name)) if wanted.is_absolute() else (wanted,)
@@ -78,7 +79,8 @@ class Tree:
         raise UnveilError(f"{where} points to {wanted}, which is not there: put that file beside {self.path.name}")
 
     def find(self, name: str, start: Place | None = None, hops: int = _HOPS) -> Place | None:
-        """The object `name`, from the group at `start` (the root) on, links followed; None where there is nothing of that name.
+        """The object `name`, from the group at `start` (the root) on, links followed; None where there is nothing of
+        that name.
 
         Raises UnveilError for a link that leads nowhere, out of the data's folder or in a circle.
         """
@@ -96,7 +98,8 @@ class Tree:
         return at
 
     def follow(self, group: Place, name: str, hops: int = _HOPS) -> Place | None:
-        """The object to which the link `name` of the group at `group` leads; None where there is nothing of that name."""
+        """The object to which the link `name` of the group at `group` leads; None where there is nothing of that
+        name."""
         import h5py
 
         opened = self[group]  # its links do not keep it open
@@ -147,7 +150,8 @@ class Tree:
                     count += 1
                     if count > _MOST:
                         raise UnveilError(
-                            f"{self.path} holds more than {_MOST:,} objects: name the images, by --set data.dataset=NAME"
+                            f"{self.path} holds more than {_MOST:,} objects: name the images, by --set "
+                            f"data.dataset=NAME"
                         )
                     if name.startswith("#"):  # MATLAB's own
                         continue

@@ -1,6 +1,7 @@
 """Results that are like their input: one file for one file, with its axes, pixel size, units and resolution.
 
-TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY. Anything else, complex numbers, and images on another grid
+TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY. Anything else, complex numbers, and images on
+another grid
 than their measurements give TIFF: an image, or a page for each.
 """
 
@@ -73,7 +74,8 @@ def _suffix(path: Path, same_grid: bool) -> str:
 def write_like(
     path: Path, target: Target, shapes: Sequence[tuple[int, ...]], images: Iterable[np.ndarray], dtype: np.dtype
 ) -> None:
-    """Write `images`, one after the other, each (C, H, W) as `shapes` say and of type `dtype`, to `path`: whole or not at all.
+    """Write `images`, one after the other, each (C, H, W) as `shapes` say and of type `dtype`, to `path`: whole or not
+    at all.
 
     Raises UnveilError where the file cannot be written.
     """

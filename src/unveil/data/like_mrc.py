@@ -17,8 +17,25 @@ __all__ = ["EXTENSIONS", "create"]
 
 EXTENSIONS = (".mrc", ".mrcs", ".map", ".rec", ".st")
 
-_KEPT = ("nxstart", "nystart", "nzstart", "mx", "my", "mz", "cella", "cellb", "mapc", "mapr", "maps", "ispg", "origin", "nlabl", "label")  # fmt: skip
-"""The fields of the header that say what the voxels are; the others describe their values and the layout of the file."""
+_KEPT = (
+    "nxstart",
+    "nystart",
+    "nzstart",
+    "mx",
+    "my",
+    "mz",
+    "cella",
+    "cellb",
+    "mapc",
+    "mapr",
+    "maps",
+    "ispg",
+    "origin",
+    "nlabl",
+    "label",
+)
+"""The fields of the header that say what the voxels are; the others describe their values and the layout of the
+file."""
 
 
 @contextmanager

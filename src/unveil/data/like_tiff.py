@@ -18,9 +18,15 @@ _IMAGEJ = ("unit", "spacing", "finterval", "fps", "loop", "mode", "min", "max", 
 """What ImageJ says of its images, beside the axes."""
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME = (
-    "PhysicalSizeX", "PhysicalSizeXUnit", "PhysicalSizeY", "PhysicalSizeYUnit", "PhysicalSizeZ", "PhysicalSizeZUnit",
-    "TimeIncrement", "TimeIncrementUnit",
-)  # fmt: skip
+    "PhysicalSizeX",
+    "PhysicalSizeXUnit",
+    "PhysicalSizeY",
+    "PhysicalSizeYUnit",
+    "PhysicalSizeZ",
+    "PhysicalSizeZUnit",
+    "TimeIncrement",
+    "TimeIncrementUnit",
+)
 
 
 @contextmanager
@@ -29,7 +35,8 @@ def create(
 ) -> Iterator[tuple[np.ndarray, str]]:
     """A new file for `count` images (C, H, W), and its axes as letters of N, C, H, W; a map of the file, to be filled.
 
-    like: the file whose axes and scale it takes; None, or a file with other axes than these images: a page for each image.
+    like: the file whose axes and scale it takes; None, or a file with other axes than these images: a page for each
+        image.
     """
     import tifffile
 
@@ -88,7 +95,13 @@ def _follow(path: Path, like: Path, count: int, shape: tuple[int, ...], dtype: n
                 continue
             scale = _resolution(series.keyframe)
             if file.is_ome:
-                return {"shape": full, "ome": True, "metadata": {"axes": letters, "UUID": _uuid(path, file.ome_metadata), **_ome(file.ome_metadata)}, **scale, **_photometric(letters, full)}  # fmt: skip
+                return {
+                    "shape": full,
+                    "ome": True,
+                    "metadata": {"axes": letters, "UUID": _uuid(path, file.ome_metadata), **_ome(file.ome_metadata)},
+                    **scale,
+                    **_photometric(letters, full),
+                }
             said = (file.imagej_metadata or {}) if file.is_imagej else {}
             if file.is_imagej and "S" not in letters and dtype.name in _IMAGEJ_TYPES:
                 for other in set(letters) - set("TZCYX"):
@@ -115,7 +128,8 @@ def _resolution(page: Any) -> dict[str, Any]:
 
 
 def _uuid(path: Path, xml: str | None) -> str:
-    """The same for the same file made again, which stays the same to the bit; `path` is a temporary `.NAME.1a2b3c4d.tif`."""
+    """The same for the same file made again, which stays the same to the bit; `path` is a temporary
+    `.NAME.1a2b3c4d.tif`."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{path.stem.rsplit('.', 1)[0]} {xml}"))
 
 

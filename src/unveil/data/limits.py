@@ -26,7 +26,8 @@ MOST_IMAGES = 10**6
 def check_size(where: str, nbytes: int, stored: int | None = None) -> None:
     """Raise UnveilError if what lies at `where` would fill more memory than the limit.
 
-    nbytes: of one image, or of the whole array where no part of it can be decoded alone. stored: the bytes of the file that
+    nbytes: of one image, or of the whole array where no part of it can be decoded alone. stored: the bytes of the file
+        that
     it is decoded from: what was measured has noise, and is not compressed SUSPICIOUS-fold.
     """
     limit = _limit()
@@ -35,7 +36,8 @@ def check_size(where: str, nbytes: int, stored: int | None = None) -> None:
     if nbytes > limit * 2**30:
         within = "" if stored is None else f" in {stored / 2**20:.3g} MiB"
         raise UnveilError(
-            f"{where} declares {nbytes / 2**30:.3g} GiB{within}, and the limit is {limit:g} GiB at once: check that it is the "
+            f"{where} declares {nbytes / 2**30:.3g} GiB{within}, and the limit is {limit:g} GiB at once: check that it "
+            f"is the "
             f"right file, or allow more with the environment variable {LIMIT}={math.ceil(nbytes / 2**30)}"
         )
 
@@ -44,7 +46,8 @@ def check_count(where: str, images: int) -> None:
     """Raise UnveilError if the file at `where` declares more images than any instrument writes to one."""
     if images > MOST_IMAGES:
         raise UnveilError(
-            f"{where} declares {images:,} images, and a file may hold {MOST_IMAGES:,}: check axes and the file, or split it"
+            f"{where} declares {images:,} images, and a file may hold {MOST_IMAGES:,}: check axes and the file, or "
+            f"split it"
         )
 
 

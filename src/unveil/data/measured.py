@@ -13,7 +13,8 @@ from unveil.operators.base import Operator
 __all__ = ["Measured"]
 
 MOST = 0.5
-"""The share of entries that are numbers where they should not be, or not where they should, from which a mask is inverted."""
+"""The share of entries that are numbers where they should not be, or not where they should, from which a mask is
+inverted."""
 
 
 class Measured(Subset):
@@ -35,7 +36,8 @@ class Measured(Subset):
         measured = measured.expand(1, *self.shape(i))[0, :, top : top + height, left : left + width]
         if float((known != measured).float().mean()) > MOST and not bool(measured.all()):
             raise UnveilError(
-                f"{self.where(i)} has numbers where the mask says that entries are missing, and NaN or infinite values where it says "
+                f"{self.where(i)} has numbers where the mask says that entries are missing, and NaN or infinite values "
+                f"where it says "
                 "measured: is the mask inverted? It must be 1 where measured and 0 where missing"
             )
         return torch.where(measured, y, 0)

@@ -1,9 +1,10 @@
 """MRC, the format of electron microscopy: a micrograph, or a stack of particles, in a memory map.
 
-Modes 0 (int8), 1 (int16), 2 (float32), 6 (uint16) and 12 (float16), and 4 (complex64); a third axis counts images, whether the file
-calls itself a stack or a volume (Cheng et al. 2015, https://doi.org/10.1016/j.jsb.2015.04.002). Integers are counts as a rule, far
-below the largest of their type, by which they are divided unless a `value_range` says otherwise. IMOD (.st, .ali, .rec) marks files
-whose bytes are unsigned (https://bio3d.colorado.edu/imod/doc/mrc_format.txt).
+Modes 0 (int8), 1 (int16), 2 (float32), 6 (uint16) and 12 (float16), and 4 (complex64); a third axis counts images,
+whether the file calls itself a stack or a volume (Cheng et al. 2015, https://doi.org/10.1016/j.jsb.2015.04.002).
+Integers are counts as a rule, far below the largest of their type, by which they are divided unless a `value_range`
+says otherwise. IMOD (.st, .ali, .rec) marks files whose bytes are unsigned
+(https://bio3d.colorado.edu/imod/doc/mrc_format.txt).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ __all__ = ["scan"]
 
 _IMOD = b"IMOD"
 _HEADER, _EXTENDED, _STAMP, _BIG = 1024, 92, 212, 0x11
-"""Bytes of the header; in it the places of the extended header's length and of the machine stamp, whose first byte tells the order."""
+"""Bytes of the header; in it the places of the extended header's length and of the machine stamp, whose first byte
+tells the order."""
 _SIGNED = 1
 """Of the flags that follow IMOD's stamp in the header."""
 
@@ -37,7 +39,8 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     array, faults = _open(path)
     if faults:
         warn(  # of all files in the folder, which come from one program: the same line is shown once
-            f"{path.parent}: MRC headers are not by the standard here ({'; '.join(faults)}); they are read as they are, so "
+            f"{path.parent}: MRC headers are not by the standard here ({'; '.join(faults)}); they are read as they "
+            f"are, so "
             "check that the images look right"
         )
     own = "NNHW"[-array.ndim :]  # four axes are a stack of volumes, two a micrograph or a stack of one
@@ -85,7 +88,8 @@ def _check_header(path: Path) -> None:
     extended = int.from_bytes(head[_EXTENDED : _EXTENDED + 4], order, signed=True)
     if not 0 <= extended <= size - _HEADER:
         raise UnveilError(
-            f"{path} cannot be read: its header declares {extended:,} bytes of extended header and the file has {size:,}; it may "
+            f"{path} cannot be read: its header declares {extended:,} bytes of extended header and the file has "
+            f"{size:,}; it may "
             "be corrupt or truncated: restore it from its source or leave it out"
         )
 

@@ -1,7 +1,7 @@
 """Names of images: unique, and the stems of files on every file system, so that nobody who writes has to look again.
 
-Some file systems ignore case, some the way an accent is composed; Windows forbids <>:"/\\|?*, a dot or a space at the end
-and the names of its devices; most allow 255 bytes. Brackets and spaces within stay as they are.
+Some file systems ignore case, some the way an accent is composed; Windows forbids <>:"/\\|?*, a dot or a space at the
+end and the names of its devices; most allow 255 bytes. Brackets and spaces within stay as they are.
 """
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ __all__ = ["load", "scan"]
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The array of the file `path`; axes: as in `open_images`. Raises UnveilError for a header that is not true of the file."""
+    """The array of the file `path`; axes: as in `open_images`.
+
+    Raises UnveilError for a header that is not true of the file.
+    """
     array = load(path)
     axes = axes or default_axes(array.shape, array.dtype, str(path))
     stored = StoredArray(path, "", array.shape, array.dtype, axes, partial(load, path))
@@ -27,7 +30,10 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
 
 
 def load(path: Path) -> Any:
-    """The array of the file `path`, mapped. Raises UnveilError for a header that is not true of the file, and for objects."""
+    """The array of the file `path`, mapped.
+
+    Raises UnveilError for a header that is not true of the file, and for objects.
+    """
     import numpy as np
 
     with open(path, "rb") as file:

@@ -1,7 +1,7 @@
 """OME-Zarr (NGFF 0.1 to 0.5): which arrays of a group are images, and which of their axes is which.
 
-An image is a group with `multiscales`, the same pixels at several resolutions, of which level 0 is as measured. A plate is a
-group of such groups, as is what bioformats2raw writes. Groups below `labels` are somebody's segmentation.
+An image is a group with `multiscales`, the same pixels at several resolutions, of which level 0 is as measured. A plate
+is a group of such groups, as is what bioformats2raw writes. Groups below `labels` are somebody's segmentation.
 (https://ngff.openmicroscopy.org/0.5/)
 """
 
@@ -31,14 +31,15 @@ def level_0(group: Node, nodes: Mapping[str, Node]) -> str | None:
     if not paths or paths[0] not in nodes or nodes[paths[0]].array is None:
         which = f" {paths[0]!r:.80}" if paths else ""
         raise UnveilError(
-            f"{group.where}: its OME metadata lead to no array{which} at level 0: name the array, by --set data.dataset=NAME"
+            f"{group.where}: its OME metadata lead to no array{which} at level 0: name the array, by --set "
+            f"data.dataset=NAME"
         )
     return paths[0]
 
 
 def axes_of(array: str, nodes: Mapping[str, Node]) -> str | None:
-    """One letter of N, C, H, W for each axis of the array named `array`, as the image that it is a level of says; None where none
-    says it, or what it says does not fit."""
+    """One letter of N, C, H, W for each axis of the array named `array`, as the image that it is a level of says; None
+    where none says it, or what it says does not fit."""
     parts = array.split("/")
     shape = (nodes[array].array or {}).get("shape")
     rank = len(shape) if isinstance(shape, list) else 0

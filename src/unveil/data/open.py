@@ -39,18 +39,21 @@ def open_images(
     path: one file (of an extension in `EXTENSIONS`), a .zarr folder, or a folder of these: in
         natural order (2 before 10), not recursive, hidden files and other extensions skipped. Formats may be
         mixed and sizes may differ; the number of channels may not.
-    dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace. Of OME-Zarr
-        by default level 0 of all images. Links, external storage and virtual datasets are followed within the data's folder.
+    dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace. Of
+        OME-Zarr by default level 0 of all images. Links, external storage and virtual datasets are followed within the
+        data's folder.
     axes: one letter per axis of the stored array, of N (image; may repeat), C (channel), H, W, e.g. "NHW" or
         "HWC". By default PNG and JPEG are HW or HWC, TIFF and OME-Zarr follow their own metadata with each page
-        (time, depth) an image, and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4 channels (complex: NCHW with any
-        number, the coils).
+        (time, depth) an image, and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4
+        channels (complex: NCHW with any number, the coils).
     value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers
         are divided by the largest of their type and floating point passes unchanged.
-    unreadable: told of each file of a folder that cannot be opened, and the others go on; None: the first such file raises.
+    unreadable: told of each file of a folder that cannot be opened, and the others go on; None: the first such file
+        raises.
 
-    PNG, JPEG and TIFF are read as a viewer shows them: turned as their orientation says, with black at 0. Links to nothing in
-    a folder are left out with one warning. Names (`ImageSource.name`) are the stems of files on every file system.
+    PNG, JPEG and TIFF are read as a viewer shows them: turned as their orientation says, with black at 0. Links to
+    nothing in a folder are left out with one warning. Names (`ImageSource.name`) are the stems of files on every file
+    system.
     Complex channels become twice as many: the real parts of all, then the imaginary parts of all.
     Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that
     cannot be used.

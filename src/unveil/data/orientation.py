@@ -1,7 +1,7 @@
 """The Orientation of TIFF and EXIF (tag 274): pixels lie in the file as the sensor read them, and are seen turned.
 
-Images are read as a viewer shows them. Rows and columns change their names, and run backwards where they have to: a view,
-so that a window still costs only its own pixels.
+Images are read as a viewer shows them. Rows and columns change their names, and run backwards where they have to: a
+view, so that a window still costs only its own pixels.
 """
 
 from __future__ import annotations

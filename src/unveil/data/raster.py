@@ -103,7 +103,8 @@ def _chunk(path: Path, kind: bytes) -> bytes:
 
 @contextmanager
 def _any_size() -> Iterator[None]:
-    """Without Pillow's own limit on the size of images: `check_size` holds them against ours, which a user can raise."""
+    """Without Pillow's own limit on the size of images: `check_size` holds them against ours, which a user can
+    raise."""
     from PIL import Image
 
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -30,8 +30,8 @@ Window = tuple[int, int, int, int]  # (top, left, height, width), in pixels
 class Origin:
     """The file that an image lies in, and how: what it takes to write a result like it.
 
-    path: the file, or the folder of a zarr array. shape, axes, dtype: of the stored array that holds the image, and maybe
-    others; axes are letters of N, C, H, W. value_range: the stored numbers that are read as 0 and 1.
+    path: the file, or the folder of a zarr array. shape, axes, dtype: of the stored array that holds the image, and
+    maybe others; axes are letters of N, C, H, W. value_range: the stored numbers that are read as 0 and 1.
     """
 
     path: Path

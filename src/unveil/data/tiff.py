@@ -5,8 +5,9 @@ columns, and every other one (pages, time, depth) counts images. Pages of differ
 different sizes. Of a pyramid its level 0 is the image; labels, macros, thumbnails and masks are none
 (`unveil.data.tiff_pages`).
 
-Pixels are read as a viewer shows them: turned as Orientation says, and integers of which the least is white (MinIsWhite,
-radiographs and gels) as what the largest of their bits leaves, so that black is 0; what is written has 0 for black.
+Pixels are read as a viewer shows them: turned as Orientation says, and integers of which the least is white
+(MinIsWhite, radiographs and gels) as what the largest of their bits leaves, so that black is 0; what is written has 0
+for black.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ def _end(where: str, page: Any) -> int:
     parts = max(len(page.dataoffsets), math.prod(page.chunked))
     if held < parts or not held:
         raise UnveilError(
-            f"{where} has no data for {parts - held or 'any'} of the {parts} parts of its image, which would read as 0: "
+            f"{where} has no data for {parts - held or 'any'} of the {parts} parts of its image, which would read as "
+            f"0: "
             "restore it from its source or leave it out"
         )
     return max(map(sum, zip(page.dataoffsets, page.databytecounts)))
@@ -168,7 +170,8 @@ def _declared(letters: str, shape: tuple[int, ...], where: str) -> str:
     axes = "".join(known.get(a, "N") for a in letters)
     if axes.count("C") > 1 or axes.count("H") != 1 or axes.count("W") != 1:
         raise UnveilError(
-            f"{where} declares the axes {letters} of shape {shape}: pass axes (--set data.axes=... on the command line), one "
+            f"{where} declares the axes {letters} of shape {shape}: pass axes (--set data.axes=... on the command "
+            f"line), one "
             'letter of N, C, H, W for each, e.g. axes="NCHW"'
         )
     return axes
@@ -187,7 +190,8 @@ def _memmap(path: Path, number: int, level: int, axes: str, orientation: Any) ->
 
 
 def _decode(path: Path, offsets: list[int], shape: tuple[int, ...], axes: str, orientation: Any) -> np.ndarray:
-    """The pages whose entries in the file's list lie at `offsets`: no other is looked at, so that the last costs the first."""
+    """The pages whose entries in the file's list lie at `offsets`: no other is looked at, so that the last costs the
+    first."""
     import tifffile
 
     pages = []

@@ -23,7 +23,10 @@ _BESIDE = {"label", "macro", "map", "probability", "thumbnail"}
 
 @dataclass(frozen=True)
 class Images:
-    """Pages of one shape and type. number, level: of the series in tifffile's list. pages: those of it that are images."""
+    """Pages of one shape and type. number, level: of the series in tifffile's list.
+
+    pages: those of it that are images.
+    """
 
     series: Any
     number: int
@@ -101,7 +104,8 @@ def check_chain(file: Any, where: str) -> None:
     inside = len(stored) == file.tiff.offsetsize
     if position > file.filehandle.size or (inside and struct.unpack(file.tiff.offsetformat, stored)[0]):
         warn(
-            f"{where}: the list of its pages breaks off after {len(file.pages)}: if it should hold more, it was cut; restore it "
+            f"{where}: the list of its pages breaks off after {len(file.pages)}: if it should hold more, it was cut; "
+            f"restore it "
             "from its source"
         )
 
@@ -110,6 +114,7 @@ def check_whole(where: str, end: int, size: int) -> None:
     """Raises UnveilError if data that end at byte `end` do not lie in a file of `size` bytes."""
     if end > size:
         raise UnveilError(
-            f"{where} cannot be read: its data end at byte {end} and the file at {size}, so it is truncated; restore it from its "
+            f"{where} cannot be read: its data end at byte {end} and the file at {size}, so it is truncated; restore "
+            f"it from its "
             "source or leave it out"
         )

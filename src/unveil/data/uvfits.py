@@ -27,7 +27,8 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
 
 
 def observations(source: ImageSource) -> list[Path]:
-    """The UVFITS files that the measurements in `source` come from, each once; empty where they come from other files."""
+    """The UVFITS files that the measurements in `source` come from, each once; empty where they come from other
+    files."""
     files = dict.fromkeys(source.file(i) for i in range(len(source)))
     return [file for file in files if file is not None and file.suffix.lower() in EXTENSIONS]
 

@@ -17,8 +17,8 @@ def check_written(
 ) -> None:
     """Warn of chunks that are missing, one line for all. Raises UnveilError where an image has none at all.
 
-    shape, chunks: of the array and of one chunk. axes: one letter of N, C, H, W for each of its axes. present: the chunks that
-    are stored, each by its place among the chunks, along each axis.
+    shape, chunks: of the array and of one chunk. axes: one letter of N, C, H, W for each of its axes. present: the
+    chunks that are stored, each by its place among the chunks, along each axis.
     """
     grid = [math.ceil(n / size) for n, size in zip(shape, chunks)]
     stack = [k for k, axis in enumerate(axes) if axis == "N"]
@@ -34,11 +34,13 @@ def check_written(
             covered = covered.repeat(chunks[k], axis).take(range(shape[k]), axis)
         empty = np.flatnonzero(~covered.reshape(-1))
         raise UnveilError(
-            f"{where}: {len(empty)} of its {covered.size} images were never written (image {empty[0]} first), and would be read "
+            f"{where}: {len(empty)} of its {covered.size} images were never written (image {empty[0]} first), and "
+            f"would be read "
             "as its fill value: write them, or copy the data again, whole"
         )
     if count < math.prod(grid):
         warn(
-            f"{where}: {math.prod(grid) - count} of its {math.prod(grid)} chunks were never written and are read as its fill "
+            f"{where}: {math.prod(grid) - count} of its {math.prod(grid)} chunks were never written and are read as "
+            f"its fill "
             "value; if they should hold measurements, copy the data again, whole"
         )

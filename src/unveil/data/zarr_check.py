@@ -1,4 +1,5 @@
-"""What the metadata of a zarr array must say before zarr opens it: sizes that are numbers, and codecs that only decode numbers."""
+"""What the metadata of a zarr array must say before zarr opens it: sizes that are numbers, and codecs that only decode
+numbers."""
 
 from __future__ import annotations
 
@@ -13,11 +14,38 @@ from unveil.errors import UnveilError
 __all__ = ["check_array", "chunk_shape", "shape"]
 
 CODECS = frozenset(
-    ("blosc", "zlib", "gzip", "zstd", "lz4", "bz2", "lzma", "delta", "fixedscaleoffset", "quantize", "bitround", "shuffle",
-     "astype", "packbits", "crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "zfpy", "pcodec", "bytes", "endian",
-     "transpose", "sharding_indexed")
-)  # fmt: skip
-"""Those that turn bytes into numbers; the names of zarr 3 may begin with numcodecs. Others, as pickle, may run what they decode."""
+    (
+        "blosc",
+        "zlib",
+        "gzip",
+        "zstd",
+        "lz4",
+        "bz2",
+        "lzma",
+        "delta",
+        "fixedscaleoffset",
+        "quantize",
+        "bitround",
+        "shuffle",
+        "astype",
+        "packbits",
+        "crc32",
+        "crc32c",
+        "adler32",
+        "fletcher32",
+        "jenkins_lookup3",
+        "zfpy",
+        "pcodec",
+        "bytes",
+        "endian",
+        "transpose",
+        "sharding_indexed",
+    )
+)
+"""Those that turn bytes into numbers; the names of zarr 3 may begin with numcodecs.
+
+Others, as pickle, may run what they decode.
+"""
 _DEPTH = 4
 """Of shards in shards."""
 _ADVICE = "copy or write the array again"
@@ -41,7 +69,8 @@ def check_array(node: Node, itemsize: int) -> None:
     for name in names:
         if name.removeprefix("numcodecs.") not in CODECS:
             raise UnveilError(
-                f"{node.where} uses the codec {name[:60]!r}, which is not among those that only decode numbers: write it again "
+                f"{node.where} uses the codec {name[:60]!r}, which is not among those that only decode numbers: write "
+                f"it again "
                 "with blosc, zstd or gzip"
             )
     check_size(f"a chunk of {node.where}", math.prod(sizes[-1] if sizes else chunk_shape(node)) * itemsize)

@@ -1,7 +1,7 @@
 """The arrays and groups in a zarr folder, from its metadata alone, which may come from anywhere.
 
-Read here before zarr itself opens anything: a codec that the metadata name may run code (numcodecs' pickle), and links may lead
-anywhere on the disk.
+Read here before zarr itself opens anything: a codec that the metadata name may run code (numcodecs' pickle), and links
+may lead anywhere on the disk.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _METADATA = ("zarr.json", ".zarray", ".zgroup")
 class Node:
     """An array, or a group where `array` is None.
 
-    root: the zarr folder. name: within it, "" itself. format: of zarr, 2 or 3. array: what its metadata say. attributes: the
-    user's.
+    root: the zarr folder. name: within it, "" itself. format: of zarr, 2 or 3. array: what its metadata say.
+    attributes: the user's.
     """
 
     root: Path
@@ -50,7 +50,8 @@ class Node:
 
 
 def read_tree(root: Path) -> tuple[dict[str, Node], dict[str, str]]:
-    """The arrays and groups of the zarr folder `root` by name, in natural order, and what was not looked into: name -> why."""
+    """The arrays and groups of the zarr folder `root` by name, in natural order, and what was not looked into: name ->
+    why."""
     real = root.resolve()
     nodes: dict[str, Node] = {}
     closed: dict[str, str] = {}

@@ -24,9 +24,21 @@ from unveil.errors import UnveilError
 __all__ = ["is_zarr", "scan"]
 
 _TYPES = (
-    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64", "complex64",
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
     "complex128",
-)  # fmt: skip
+)
 """Of format 3; format 2 has those of NumPy."""
 
 
@@ -37,10 +49,11 @@ def is_zarr(path: Path) -> bool:
 
 
 def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
-    """The array `dataset` of the group `path`, or its only one, or the array `path` itself; of OME-Zarr the images at level 0.
+    """The array `dataset` of the group `path`, or its only one, or the array `path` itself; of OME-Zarr the images at
+    level 0.
 
-    axes: as in `open_images`; by default those that OME-Zarr declares. Links are followed within the folder. Raises UnveilError
-    for codecs that do more than decode numbers, and for an image of which nothing was written.
+    axes: as in `open_images`; by default those that OME-Zarr declares. Links are followed within the folder. Raises
+    UnveilError for codecs that do more than decode numbers, and for an image of which nothing was written.
     """
     nodes, closed = read_tree(path)
     if not nodes:
@@ -80,7 +93,8 @@ def _choose(path: Path, dataset: str | None, nodes: dict[str, Node], closed: dic
 
 
 def _images(nodes: dict[str, Node], named: str | None) -> list[str]:
-    """The arrays at level 0 of all images of OME-Zarr, labels left out; of the group `named` alone, where one is named."""
+    """The arrays at level 0 of all images of OME-Zarr, labels left out; of the group `named` alone, where one is
+    named."""
     chosen = [node for node in nodes.values() if not ome.is_label(node)] if named is None else [nodes.get(named)]
     groups = [node for node in chosen if node is not None and node.array is None]
     return [level for node in groups if (level := ome.level_0(node, nodes)) is not None]

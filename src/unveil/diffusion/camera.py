@@ -1,9 +1,10 @@
 """Going on with another instrument: an ideal camera, which sees what A does not.
 
-The state is (y, x_t), x_t = x + t^(-1/2) w at exposure t of the camera, from t = 0, where it says nothing, to where it says all.
-With f = E[x | y, x_t], of the measurement that lies beside the camera's (`unveil.operators.beside`), `go_on` draws x ~ p(x | y)
-exactly as the steps get short, also of what A does not see. f must know such measurements: in closed form, or from a prior of
-the images (`unveil.diffusion.mmps`).
+The state is (y, x_t), x_t = x + t^(-1/2) w at exposure t of the camera, from t = 0, where it says nothing, to where it
+says all.
+With f = E[x | y, x_t], of the measurement that lies beside the camera's (`unveil.operators.beside`), `go_on` draws x ~
+p(x | y) exactly as the steps get short, also of what A does not see. f must know such measurements: in closed form, or
+from a prior of the images (`unveil.diffusion.mmps`).
 """
 
 import torch
@@ -23,8 +24,8 @@ __all__ = ["Camera"]
 class Camera:
     """B = I, with white noise of level 1 at exposure 1: an `Instrument` for `go_on`.
 
-    m: y, of the instrument that began. about: (B, *image), the mean of x_t at a first exposure t > 0 so low that p(x | y) is
-    narrow against t^(-1/2); None: the exposures start at 0.
+    m: y, of the instrument that began. about: (B, *image), the mean of x_t at a first exposure t > 0 so low that p(x |
+    y) is narrow against t^(-1/2); None: the exposures start at 0.
     """
 
     fresh = True

@@ -28,10 +28,11 @@ __all__ = ["ConsistentDiffusion"]
 class ConsistentDiffusion(Loss):
     """An unbiased estimate of |E[A f(y_t') | y_t] - A f(y_t)|^2 / m / s^2 at a level s of y_t below the measured one.
 
-    Zero for the true estimator, and for others: it supplements a loss, and is none itself. No gradient flows through the draws
-    and f(y_t).
+    Zero for the true estimator, and for others: it supplements a loss, and is none itself. No gradient flows through
+    the draws and f(y_t).
 
-    ratio: law of s / sigma, < 1. step: s' / s in (0, 1), s' the level of y_t'. stops: levels between y and y_t, at equal ratios.
+    ratio: law of s / sigma, < 1. step: s' / s in (0, 1), s' the level of y_t'. stops: levels between y and y_t, at
+        equal ratios.
     passes: two with gradients, and stops + 3 without, a third of a pass each.
     """
 

@@ -1,27 +1,30 @@
 """Sampling is going on measuring: draw what more exposure would bring, if the scene were what the network sees so far.
 
-L_t = t y_t has independent increments given x. So x given y is drawn by continuing the measurement: the next increment given
-y_t is a mixture, over p(x | y_t), of those that the noise family has for each x. Of Gaussian noise and of counts only the mean of
+L_t = t y_t has independent increments given x. So x given y is drawn by continuing the measurement: the next increment
+given y_t is a mixture, over p(x | y_t), of those that the noise family has for each x. Of Gaussian noise and of counts
+only the mean of
 that mixture matters as dt -> 0 (the drift; the intensity of a Cox process), which is D = A f(y_t). So
 
-    y_{t+dt} = (t y_t + dt z) / (t + dt),    z ~ p(y_dt | u = D~),    D~ = D + h / (2 h_) (D - D_),    h = ln((t + dt) / t)
+    y_{t+dt} = (t y_t + dt z) / (t + dt),    z ~ p(y_dt | u = D~),    D~ = D + h / (2 h_) (D - D_),    h = ln((t + dt) /
+    t)
 
-with D_ and h_ those of the step before; D~ extrapolates D to the middle of the step: weak order 2, one evaluation a step. For
-Gaussian noise this is SDE-DPM-Solver++(2M) of the reverse diffusion with data prediction (Lu et al. 2022,
-https://arxiv.org/abs/2211.01095), term by term, as the talk's diffusion in measurement space is its case A other than I. It is
-stochastic localization (Eldan 2013; Montanari 2023, https://arxiv.org/abs/2305.10690), and for counts the accumulation of
-photons (Krull et al. 2023, https://arxiv.org/abs/2307.06607), in steps of many.
+with D_ and h_ those of the step before; D~ extrapolates D to the middle of the step: weak order 2, one evaluation a
+step. For Gaussian noise this is SDE-DPM-Solver++(2M) of the reverse diffusion with data prediction (Lu et al. 2022,
+https://arxiv.org/abs/2211.01095), term by term, as the talk's diffusion in measurement space is its case A other than
+I. It is stochastic localization (Eldan 2013; Montanari 2023, https://arxiv.org/abs/2305.10690), and for counts the
+accumulation of photons (Krull et al. 2023, https://arxiv.org/abs/2307.06607), in steps of many.
 
 Inflation. A f is a martingale while the exact measurement goes on, and the sum of its increments D - D_ is all of the
-posterior's spread (I-MMSE; Guo, Shamai and Verdu 2005, https://doi.org/10.1109/TIT.2005.844072). Each is quadratic in the
-network's derivative, so a trained network, which averages over the detail that it cannot represent, falls short by Jensen's
-inequality even where its own error is right. With inflation c > 0 each step also moves y by c times the newest increment,
-y <- y + c (D - D_), which leaves the mean alone and restores the missing spread along the network's own directions. c = 0 is
-the exact sampler; `unveil.diffusion.fit_inflation` finds the c of a trained network from measurements. (ours)
+posterior's spread (I-MMSE; Guo, Shamai and Verdu 2005, https://doi.org/10.1109/TIT.2005.844072). Each is quadratic in
+the network's derivative, so a trained network, which averages over the detail that it cannot represent, falls short by
+Jensen's inequality even where its own error is right. With inflation c > 0 each step also moves y by c times the newest
+increment,
+y <- y + c (D - D_), which leaves the mean alone and restores the missing spread along the network's own directions. c =
+0 is the exact sampler; `unveil.diffusion.fit_inflation` finds the c of a trained network from measurements. (ours)
 
-The instrument that goes on need not be the one that began: see `unveil.diffusion.camera`. One that begins with noise of its own,
-from no exposure on, has a second way with the same law of y_t at every t, without further noise: the probability flow (Song et al.
-2021, https://arxiv.org/abs/2011.13456; in steps of DPM-Solver++(2M))
+The instrument that goes on need not be the one that began: see `unveil.diffusion.camera`. One that begins with noise of
+its own, from no exposure on, has a second way with the same law of y_t at every t, without further noise: the
+probability flow (Song et al. 2021, https://arxiv.org/abs/2011.13456; in steps of DPM-Solver++(2M))
 
     y_{t+dt} = r y_t + (1 - r) D~,    r = (t / (t + dt))^(1/2)
 
@@ -49,7 +52,8 @@ Progress = Callable[[int, int], object]
 
 
 class Instrument(Protocol):
-    """What goes on measuring: its noise, y_t at the first exposure, its operator B, and all that is known at exposure t.
+    """What goes on measuring: its noise, y_t at the first exposure, its operator B, and all that is known at exposure
+    t.
 
     fresh: whether the noise of y_t at the first exposure is independent of m, white and Gaussian.
     """
@@ -103,8 +107,8 @@ def go_on(
     exposures: t_1 < ... < t_N, (N,) or one column per sample (N, B); t_1 = 1 where the instrument is the same.
     inflation: c >= 0, see the module. instrument: what goes on; None: the same. flow: without noise, see the module.
     progress: called as progress(done, N - 1) after each step.
-    Raises UnveilError for c < 0, for exposures that do not grow, have another shape, or start elsewhere than y, and for a flow
-    from y itself or with inflation.
+    Raises UnveilError for c < 0, for exposures that do not grow, have another shape, or start elsewhere than y, and for
+    a flow from y itself or with inflation.
     """
     if not inflation >= 0:
         raise UnveilError(f"inflation is {inflation}: it must be >= 0; 0 is the exact sampler")
@@ -146,6 +150,7 @@ def _columns(exposures: Tensor, m: Measurement) -> Tensor:
     times = exposures.to(m.y).reshape(len(exposures), -1).expand(-1, len(m))
     if not bool((times[1:] > times[:-1]).all() and (times[0] >= 0).all() and times[-1].isfinite().all()):
         raise UnveilError(
-            f"the exposures run {[float(f'{t:.3g}') for t in times[:, 0]][:8]}... in {times.dtype}: they must be finite and grow"
+            f"the exposures run {[float(f'{t:.3g}') for t in times[:, 0]][:8]}... in {times.dtype}: they must be "
+            f"finite and grow"
         )
     return times

@@ -2,7 +2,8 @@
 
 For exact posterior samples E var(x_k) = E |f(y) - x|^2 / m. The left side is the samples' variance; the right side is
 Stein's estimate (`unveil.losses.Stein`) on the same measurements: the fit sees no reference. The same draws serve every
-inflation tried, so that the spread is a smooth, growing function of it. Both are taken in measurement space, over the entries
+inflation tried, so that the spread is a smooth, growing function of it. Both are taken in measurement space, over the
+entries
 that are measured: no estimate without a reference tells of the others.
 """
 
@@ -41,11 +42,13 @@ def fit_inflation(
 ) -> float:
     """Return c in [0, 0.8] at which the mean variance of posterior samples of A x equals the estimated error of A f(y).
 
-    m: held-out measurements, some 10^5 entries or more: the error's estimate deviates by about sigma^2 sqrt(2 / entries).
+    m: held-out measurements, some 10^5 entries or more: the error's estimate deviates by about sigma^2 sqrt(2 /
+        entries).
     steps, schedule, lowest, batch: those of the sampler that will use c.
     samples, probes: draws for the variance, and probes of the divergence.
-    Returns 0 when the exact sampler already spreads widely enough, or has fewer than three steps, in which c plays no part; 0.8
-    when even that is too little. Raises UnveilError when the error's estimate is not positive, so that there is nothing to fit to.
+    Returns 0 when the exact sampler already spreads widely enough, or has fewer than three steps, in which c plays no
+    part; 0.8 when even that is too little. Raises UnveilError when the error's estimate is not positive, so that there
+    is nothing to fit to.
     """
     if steps < 3:
         return 0.0

@@ -1,7 +1,8 @@
 """Posterior samples of x under a learned prior: the estimator of x that also knows y = A x + sigma n.
 
 The image prior p(x) has the denoiser D(x_t) = E[x | x_t], x_t = x + s w. Given x_t, x has the covariance s^2 J,
-J = dD/dx_t (Tweedie's formula, second order). Take p(x | x_t) for the Gaussian of these two moments. Then y is Gaussian given x_t, and
+J = dD/dx_t (Tweedie's formula, second order). Take p(x | x_t) for the Gaussian of these two moments. Then y is Gaussian
+given x_t, and
 
     E[x | x_t, y] = D + s^2 J^T A^T (sigma^2 I + A s^2 J^T A^T)^-1 (y - A D)
 
@@ -42,7 +43,8 @@ class UnderPrior:
 
     denoise: D, an estimator of images in white noise, differentiable: not wrapped in torch.no_grad.
     iterations: K >= 1 of conjugate gradients; a call costs one pass of D and K backward passes.
-    Raises UnveilError for iterations < 1, and when called, for a denoiser that cannot be differentiated, and an exposure of 0.
+    Raises UnveilError for iterations < 1, and when called, for a denoiser that cannot be differentiated, and an
+    exposure of 0.
     """
 
     denoise: Estimator
@@ -101,10 +103,11 @@ def samples_under_prior(
 ) -> Tensor:
     """Draw samples (S, B, *image) of x ~ p(x | y) under the learned prior, what A does not see included.
 
-    denoise: as in `UnderPrior`, at levels from `highest` down to lowest times that of y. about: (B, *image), an estimate of x, such
-    as f(m). highest: the camera's first level, several times the deviation of the images: p(x | y) is narrow against it, and then
-    where it starts does not matter. The samples of a measurement are drawn at once. Others: as `posterior_samples`.
-    Raises what `UnderPrior`, `go_on` and `schedule` raise.
+    denoise: as in `UnderPrior`, at levels from `highest` down to lowest times that of y. about: (B, *image), an
+        estimate of x, such
+    as f(m). highest: the camera's first level, several times the deviation of the images: p(x | y) is narrow against
+    it, and then where it starts does not matter. The samples of a measurement are drawn at once. Others: as
+    `posterior_samples`. Raises what `UnderPrior`, `go_on` and `schedule` raise.
     """
     f, drawn = UnderPrior(denoise), []
     for b in range(len(m)):

@@ -2,14 +2,15 @@
 
     y = y_1  ->  ...  ->  y_T,     x = f(y_T)
 
-The last line makes A x the sample of u = A x that the measurement ends in: u ~ p(u | y), and x = E[x | u]. If A is one-to-one on
-the set of signals, u determines x, and x ~ p(x | y). If it is not, then since x and y are independent given u
+The last line makes A x the sample of u = A x that the measurement ends in: u ~ p(u | y), and x = E[x | u]. If A is
+one-to-one on the set of signals, u determines x, and x ~ p(x | y). If it is not, then since x and y are independent
+given u
 
     E x = E[E[x | u] | y] = E[x | y]                          the mean is right
     Cov x = Cov(x | y) - E[Cov(x | u) | y]                    the spread lacks what u leaves open about x
 
-so the samples vary too little exactly where A does not see. Of a variance c of u given y the end at level s = sigma T^(-1/2) keeps
-the share c / (c + s^2): `lowest` must make s far smaller than the deviation in u of what matters in x.
+so the samples vary too little exactly where A does not see. Of a variance c of u given y the end at level s = sigma
+T^(-1/2) keeps the share c / (c + s^2): `lowest` must make s far smaller than the deviation in u of what matters in x.
 """
 
 import torch
@@ -40,7 +41,8 @@ def posterior_samples(
     """Draw samples (S, B, *image) of x ~ p(x | y) where A is one-to-one on the signals, else see the module.
 
     f: f(m) = E[x | y] for measurements at exposures from 1 to lowest^-2.
-    m: (B, *measurement). generator: source of every draw, on y's device. The same state and batch give the same samples.
+    m: (B, *measurement). generator: source of every draw, on y's device. The same state and batch give the same
+        samples.
     samples: S >= 1 draws for each y. steps: N >= 1 evaluations of f a sample, at the exposures of `schedule`.
     lowest: the last level, as a multiple of the measured one. inflation: see `go_on`.
     batch: the most samples drawn at once; it bounds the memory beside the result's own.

@@ -12,7 +12,8 @@ from unveil.estimators.tiled import Tiled
 from unveil.estimators.unet import UNet
 
 __all__ = [
-    "WRAPPED", "AffineUNet", "NormalizationEquivariant", "Preconditioned", "Stationary", "Tiled", "UNet", "equivariant", "inputs",
+    "WRAPPED", "AffineUNet", "NormalizationEquivariant", "Preconditioned", "Stationary", "Tiled", "UNet", "equivariant",
+    "inputs",
 ]  # fmt: skip
 
 

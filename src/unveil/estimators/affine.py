@@ -60,7 +60,8 @@ class AffineConv2d(nn.Module):
 
 
 class SortPool(nn.Module):
-    """Channel i of the first half and channel i of the second: the larger into the first, the smaller into the second."""
+    """Channel i of the first half and channel i of the second: the larger into the first, the smaller into the
+    second."""
 
     def forward(self, h: Tensor) -> Tensor:
         """(B, C, H, W) from h (B, C, H, W), C even."""

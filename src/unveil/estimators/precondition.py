@@ -8,22 +8,25 @@ The network adds what a white signal does not know, as large as that error allow
 
     f(m) = W y + E g,     E = C^(1/2)
 
-Where A sees nothing, E is v at every level; where A sees best, with the singular value 1, it is sigma v / (sigma^2 + v^2)^(1/2), so
-that f tends to the data as sigma -> 0, whatever g is. g sees inputs of unit variance, and has a target of unit variance, at every
-level. For A = I this is the preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, table 1). Where no function of
-A^T A but its inverse is within reach (several coils, rays),
+Where A sees nothing, E is v at every level; where A sees best, with the singular value 1, it is sigma v / (sigma^2 +
+v^2)^(1/2), so that f tends to the data as sigma -> 0, whatever g is. g sees inputs of unit variance, and has a target
+of unit variance, at every
+level. For A = I this is the preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, table 1). Where no
+function of A^T A but its inverse is within reach (several coils, rays),
 
     E = v (q I + (1 - q) N) ~ C^(1/2),     N = lambda (A^T A + lambda I)^-1,   q = sigma / (sigma^2 + v^2)^(1/2)
 
-with sigma in units in which A's largest singular value is 1: right at both ends. With a `Stationary` prior W y is the best
-linear estimate under the spectrum that it learned: it fills in what neighbours tell of missing pixels and colours, from where
-the network goes on; E stays that of a white signal, which errs on the side of too much freedom. With more iterations f goes on
+with sigma in units in which A's largest singular value is 1: right at both ends. With a `Stationary` prior W y is the
+best
+linear estimate under the spectrum that it learned: it fills in what neighbours tell of missing pixels and colours, from
+where the network goes on; E stays that of a white signal, which errs on the side of too much freedom. With more
+iterations f goes on
 from x_k = f_k: x_k+1 = x_k + E g_k+1, applied after a step towards the data,
 
     x_k <- argmin_x |A x - y|^2 + lambda_k |x - x_k|^2
 
-the proximal steps of unrolled networks (Aggarwal, Mani and Jacob 2019, https://doi.org/10.1109/TMI.2018.2865356), with weights
-lambda_k that are learned and one g for all.
+the proximal steps of unrolled networks (Aggarwal, Mani and Jacob 2019, https://doi.org/10.1109/TMI.2018.2865356), with
+weights lambda_k that are learned and one g for all.
 """
 
 import torch
@@ -53,15 +56,15 @@ def inputs(operator: Operator, additive: bool = True, prior: bool = False) -> in
 class Preconditioned(nn.Module):
     """f(m) -> x_hat (B, C, H, W).
 
-    backbone:   g(u, c) -> (B, C, H, W) from u (B, k C, H, W), of about unit variance, and c (B,), the log noise-to-signal ratio
-                ln(sigma / v) / 4; e.g. `UNet(k C, ..., out_channels=C)`, k = `inputs`.
+    backbone:   g(u, c) -> (B, C, H, W) from u (B, k C, H, W), of about unit variance, and c (B,), the log
+                noise-to-signal ratio ln(sigma / v) / 4; e.g. `UNet(k C, ..., out_channels=C)`, k = `inputs`.
     mean, std:  mu and v, of the images, in their units.
     scale:      the largest singular value of A, `Operator.spectral_norm`.
     views:      k, how many images g is shown, `inputs`: it must be that of the measurements.
     iterations: how often g is applied; between two of them a proximal step towards the data.
     prior:      in whose W y f begins; None: white signals.
-    Raises UnveilError when v is not > 0 or iterations < 1, when g has batch normalization, and when called, for measurements of
-    which g must be shown more or fewer images.
+    Raises UnveilError when v is not > 0 or iterations < 1, when g has batch normalization, and when called, for
+    measurements of which g must be shown more or fewer images.
     """
 
     scale: Tensor
@@ -85,7 +88,8 @@ class Preconditioned(nn.Module):
         for name, module in backbone.named_modules():
             if isinstance(module, _BatchNorm):  # not instance normalization, which keeps the samples apart
                 raise UnveilError(
-                    f"the backbone's {name or 'only module'} is {type(module).__name__}, which couples the samples of a "
+                    f"the backbone's {name or 'only module'} is {type(module).__name__}, which couples the samples of "
+                    f"a "
                     "batch and so biases the divergence: use group normalization or none"
                 )
         self.backbone = backbone
@@ -130,7 +134,8 @@ class Preconditioned(nn.Module):
     def _network(self, shown: list[Tensor], c: Tensor, y: Tensor) -> Tensor:
         if len(shown) != self.views:
             raise UnveilError(
-                f"the network is shown {len(shown)} images of such measurements (the estimate, A^T y, a map of the noise) and was "
+                f"the network is shown {len(shown)} images of such measurements (the estimate, A^T y, a map of the "
+                f"noise) and was "
                 f"made for {self.views}: build it for this operator and this noise"
             )
         residual: Tensor = self.backbone(torch.cat(shown, 1), c)

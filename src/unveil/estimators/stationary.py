@@ -5,11 +5,11 @@ Its covariance S is diagonal in frequency: one (C, C) matrix for the channels' c
     E[x | y] = m + S A^T (A S A^T + sigma^2 I)^-1 (y - A m)                the best linear estimate (Wiener)
     x ~ p(x | y):  E[x | y] of y - A z - sigma w, plus z,  z ~ N(0, S)      a posterior draw, by perturbation
 
-and the spectrum of images that are only seen through A is learned by EM: draw x given each y, take the mean of |FFT(x - m)|^2
-on each ring, repeat (Dempster, Laird and Rubin 1977, https://www.jstor.org/stable/2984875). It is the linear, Gaussian
-relative of a network trained on measurements alone, learned in seconds. It starts from a power spectrum of 1/|k|^2, that of
-natural images (Field 1987, https://doi.org/10.1364/JOSAA.4.002379): from a white one EM would be slow to tell what is
-fine from what is aliased.
+and the spectrum of images that are only seen through A is learned by EM: draw x given each y, take the mean of |FFT(x -
+m)|^2 on each ring, repeat (Dempster, Laird and Rubin 1977, https://www.jstor.org/stable/2984875). It is the linear,
+Gaussian relative of a network trained on measurements alone, learned in seconds. It starts from a power spectrum of
+1/|k|^2, that of natural images (Field 1987, https://doi.org/10.1364/JOSAA.4.002379): from a white one EM would be slow
+to tell what is fine from what is aliased.
 """
 
 import torch
@@ -26,15 +26,18 @@ __all__ = ["Stationary"]
 FLOOR = 1e-3
 """Of the mean variance: where nothing was counted the variance that is estimated is 0."""
 ITERATIONS = 60
-"""Of conjugate gradients. Masks, mosaics and CTFs need up to 40 for an error well below sigma at sigma_n, more at lower levels."""
+"""Of conjugate gradients.
+
+Masks, mosaics and CTFs need up to 40 for an error well below sigma at sigma_n, more at lower levels.
+"""
 
 
 class Stationary(nn.Module):
     """N(m, S) on images (C, H, W), periodic at their borders.
 
     mean, std: m and v, of each pixel; v is that of the start only, before `relearn`.
-    spectrum: buffer (R, C, C), the covariance of the channels' orthonormal Fourier coefficients on the rings 0 <= r < R, squared
-              units of x; r counts cycles across the longer side.
+    spectrum: buffer (R, C, C), the covariance of the channels' orthonormal Fourier coefficients on the rings 0 <= r <
+              R, squared units of x; r counts cycles across the longer side.
     Raises UnveilError when std is not > 0.
     """
 

@@ -9,7 +9,7 @@ from unveil.evaluation.reference import check_reference, pair_by_name, reference
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
 
 __all__ = [
-    "Evaluation", "Figures", "check_reference", "counted", "draw_samples", "estimate_error", "estimate_hidden_error", "evaluate",
-    "features", "frechet_distance", "mean_figures", "mean_square_error", "pair_by_name", "posterior_variance", "psnr",
-    "reference_contradiction", "spread_over_error", "ssim",
+    "Evaluation", "Figures", "check_reference", "counted", "draw_samples", "estimate_error", "estimate_hidden_error",
+    "evaluate", "features", "frechet_distance", "mean_figures", "mean_square_error", "pair_by_name",
+    "posterior_variance", "psnr", "reference_contradiction", "spread_over_error", "ssim",
 ]  # fmt: skip

@@ -15,7 +15,8 @@ def posterior_variance(samples: Tensor) -> Tensor:
 
 
 def spread_over_error(samples: Tensor, error: Tensor) -> float:
-    """Mean posterior variance of samples (S, B, C, H, W) over the mean of error (B,), the MMSE estimate's squared error.
+    """Mean posterior variance of samples (S, B, C, H, W) over the mean of error (B,), the MMSE estimate's squared
+    error.
 
     `error` may be the true one or `estimate_error`'s. nan when it is not positive.
     """

@@ -27,8 +27,9 @@ class Figures:
     """Figures of one image; PSNR in dB for signals in [0, 1]. Those that need samples or a reference may be None.
 
     psnr_estimate: of the MMSE estimate, without the reference. spread_over_error: posterior variance over the
-    estimate's squared error, itself estimated without the reference; `true_` ones use it. Of incomplete measurements both are
-    those of A x on the measured entries, and psnr_hidden is that of entries hidden from f; psnr_noisy is A^+ y's.
+    estimate's squared error, itself estimated without the reference; `true_` ones use it. Of incomplete measurements
+    both are those of A x on the measured entries, and psnr_hidden is that of entries hidden from f; psnr_noisy is A^+
+    y's.
     """
 
     name: str
@@ -46,7 +47,8 @@ class Figures:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One image: its figures, and y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None."""
+    """One image: its figures, and y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or
+    None."""
 
     figures: Figures
     y: Tensor
@@ -65,17 +67,25 @@ def draw_samples(
 ) -> Tensor:
     """Draw posterior samples (S, B, C, H, W) of m, as `config` says.
 
-    An inflation that is still to be fitted counts as 0: `Run.inflation` is the fitted one. prior: of the images, learned in rounds; x is
-    then drawn under it, and else by f, by going on measuring.
+    An inflation that is still to be fitted counts as 0: `Run.inflation` is the fitted one. prior: of the images,
+    learned in rounds; x is then drawn under it, and else by f, by going on measuring.
     """
     schedule = SCHEDULES[config.schedule]
     if prior is not None:
         with torch.no_grad():
             about = f(m)
         return samples_under_prior(
-            prior, m, about, HIGHEST * prior.std, generator, samples=config.samples, steps=config.steps, schedule=schedule,
-            lowest=config.lowest, progress=progress,
-        )  # fmt: skip
+            prior,
+            m,
+            about,
+            HIGHEST * prior.std,
+            generator,
+            samples=config.samples,
+            steps=config.steps,
+            schedule=schedule,
+            lowest=config.lowest,
+            progress=progress,
+        )
     return posterior_samples(
         f,
         m,
@@ -108,8 +118,8 @@ def evaluate(
 ) -> Iterator[Evaluation]:
     """Evaluate f on each measurement of `data`; posterior samples of the first `sampled` ones.
 
-    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. progress: (images done, all).
-    Raises UnveilError when the reference does not match.
+    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. progress:
+    (images done, all). Raises UnveilError when the reference does not match.
     """
     if reference is not None:
         check_reference(data.source, reference, data.operator.image_shape)

@@ -1,13 +1,13 @@
 """References and measurements belong together: by name, by scale and by what they show.
 
-A x is compared with y, no estimate in between. Of a reference x on the scale of its measurement y = A x + n, y has slope 1 on
-A x and no offset, and correlates with it by
+A x is compared with y, no estimate in between. Of a reference x on the scale of its measurement y = A x + n, y has
+slope 1 on A x and no offset, and correlates with it by
 
     r = (1 + sigma^2 / var(A x))^-1/2.
 
-Of images means over blocks are compared, in which there is little noise. What is looked at: a third off in scale or offset, and
-a correlation under two thirds of r, each beyond three standard errors. A reference that is nearer to y than a third of sigma is
-y, or was made from it.
+Of images means over blocks are compared, in which there is little noise. What is looked at: a third off in scale or
+offset, and a correlation under two thirds of r, each beyond three standard errors. A reference that is nearer to y than
+a third of sigma is y, or was made from it.
 """
 
 import math
@@ -51,15 +51,16 @@ def check_reference(source: ImageSource, reference: ImageSource, image_shape: tu
 def pair_by_name(source: ImageSource, reference: ImageSource) -> tuple[ImageSource, str | None]:
     """The images of `reference` in the order of `source`, and a line where no name told it.
 
-    Names are compared as they are, then without what all in a folder begin and end with: noisy_1 is a measurement of clean_1.
-    Where no name is common to both they are paired in order.
+    Names are compared as they are, then without what all in a folder begin and end with: noisy_1 is a measurement of
+    clean_1. Where no name is common to both they are paired in order.
     Raises UnveilError where some measurements have a reference of their name, and others none.
     """
     wanted, given = (_names(s) for s in (source, reference))
     missing = [name for name in wanted if name not in set(given)]
     if missing and len(missing) < len(wanted):
         raise UnveilError(
-            f"the reference has {len(given)} images, and none of them is called {missing[0]}, while {len(wanted) - len(missing)} have "
+            f"the reference has {len(given)} images, and none of them is called {missing[0]}, while "
+            f"{len(wanted) - len(missing)} have "
             "the names of their measurements: give each under that name"
         )
     if missing and len(wanted) == len(given):
@@ -93,7 +94,8 @@ def _common(names: list[str]) -> int:
 
 
 def reference_contradiction(data: Dataset, reference: ImageSource) -> str | None:
-    """Return a line where references are not on the scale of the measurements, or do not show what these do; None where they do.
+    """Return a line where references are not on the scale of the measurements, or do not show what these do; None where
+    they do.
 
     reference: in the order and of the shapes of the measurements.
     """
@@ -105,7 +107,8 @@ def reference_contradiction(data: Dataset, reference: ImageSource) -> str | None
             found.append(f"{reference.where(i)} {line}")
     if not found:
         return None
-    return f"{found[0]} ({len(found)} of {len(chosen)} references looked at are so): figures with the reference do not hold"
+    count = f"{len(found)} of {len(chosen)} references looked at are so"
+    return f"{found[0]} ({count}): figures with the reference do not hold"
 
 
 def _contradiction(m: Measurement, x: Tensor) -> str | None:
@@ -115,7 +118,8 @@ def _contradiction(m: Measurement, x: Tensor) -> str | None:
     residual = float((y - u)[measured].double().square().mean().sqrt())
     if residual < NEAR * sigma:
         return (
-            f"is the measurement itself, or was made from it: they differ by {residual:.2g}, where noise of level {sigma:.2g} is "
+            f"is the measurement itself, or was made from it: they differ by {residual:.2g}, where noise of level "
+            f"{sigma:.2g} is "
             "between a measurement and its clean image"
         )
     if not m.operator.unseen and min(y.shape[-2:]) >= 4 * BLOCK:
@@ -140,6 +144,7 @@ def _contradiction(m: Measurement, x: Tensor) -> str | None:
 
 def _scale(slope: float, offset: float) -> str:
     return (
-        f"is not on the scale of its measurement, whose values are {slope:.3g} times as far apart and {offset:+.3g} higher in the "
+        f"is not on the scale of its measurement, whose values are {slope:.3g} times as far apart and {offset:+.3g} "
+        "higher in the "
         "mean, on the data's [0, 1] scale: give it in the measurement's units and type"
     )

@@ -2,11 +2,14 @@
 
     M = E_g,a [T_g^T A_a^T A_a T_g]
 
-over the group and, of several operators, over these. v^T M v = E |A T_g v|^2 is zero if and only if no measurement of any
-moved copy of v shows anything of v: two signals that differ by such a v cannot be told apart, whatever the number of data.
-T_g^T is the exact transpose of the T_g that training applies, interpolation included, so M is that of the training.
+over the group and, of several operators, over these. v^T M v = E |A T_g v|^2 is zero if and only if no measurement of
+any
+moved copy of v shows anything of v: two signals that differ by such a v cannot be told apart, whatever the number of
+data. T_g^T is the exact transpose of the T_g that training applies, interpolation included, so M is that of the
+training.
 
-Sampling. All pairs (g, a) are taken where there are at most LARGEST pairs. Of more, a fixed set that covers the group evenly
+Sampling. All pairs (g, a) are taken where there are at most LARGEST pairs. Of more, a fixed set that covers the group
+evenly
 (`Symmetry.cover`): pi max(H, W) angles resolve rotations of an image to a pixel at its edge.
 
 Judged images. Where T_g interpolates it is right only for frequencies inside a circle, and only these are judged: those
@@ -33,7 +36,8 @@ CHUNK = 2**20
 class Average:
     """M of images (C, H, W), applied or as a matrix.
 
-    symmetry: T_g. like: an empty tensor (1, C, H, W) of the dtype and device to compute with. generator: draws the set of pairs.
+    symmetry: T_g. like: an empty tensor (1, C, H, W) of the dtype and device to compute with. generator: draws the set
+        of pairs.
     complete: every g and every operator is in it. judged: how many of the n dimensions are judged.
     """
 

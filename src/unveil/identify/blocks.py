@@ -1,7 +1,8 @@
 """The DCT of blocks of 8 x 8 pixels: white noise is alike in all of it, and structure is not.
 
-An orthonormal transform leaves white noise white: whatever is decided by looking at the coefficients of LOW frequencies, those
-of MID and HIGH hold noise of one variance wherever the image has no detail as fine. Detail is stronger in MID than in HIGH.
+An orthonormal transform leaves white noise white: whatever is decided by looking at the coefficients of LOW
+frequencies, those of MID and HIGH hold noise of one variance wherever the image has no detail as fine. Detail is
+stronger in MID than in HIGH.
 """
 
 import math

@@ -1,4 +1,5 @@
-"""Does the noise grow with brightness, as that of counted photons does? A photon-transfer curve of the images themselves.
+"""Does the noise grow with brightness, as that of counted photons does? A photon-transfer curve of the images
+themselves.
 
 Blocks are sorted by their mean into BINS of equal width, and each bin's noise is measured on the half of its blocks
 with least structure. Noise is white, structure is not: where MID frequencies are stronger than HIGH ones, v_mid >

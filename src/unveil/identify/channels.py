@@ -1,8 +1,8 @@
 """Is the noise of the channels independent? In a grey image saved as RGB it is the same noise three times.
 
-The correlation of two channels' fine detail, over the blocks with least structure, is that of their noise. It is within .4 of 0
-for independent noise of level .02 on colour photographs in [0, 1], where the rest is detail, and within .15 from .05 on. Copies
-have 1; rounding by one grey level leaves .9 at a level of 2.5 grey levels.
+The correlation of two channels' fine detail, over the blocks with least structure, is that of their noise. It is within
+.4 of 0 for independent noise of level .02 on colour photographs in [0, 1], where the rest is detail, and within .15
+from .05 on. Copies have 1; rounding by one grey level leaves .9 at a level of 2.5 grey levels.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,5 @@
-"""What images contradict of what is said of them: that each is a signal in white Gaussian noise of one level, on one scale.
+"""What images contradict of what is said of them: that each is a signal in white Gaussian noise of one level, on one
+scale.
 
 Each check is a file beside this one. A line says what was found, and what to do.
 """
@@ -78,12 +79,15 @@ def copied_channels(images: list[Tensor]) -> str | None:
     a, b = pair.channels
     if pair.copies:
         return (
-            f"channels {a} and {b} are copies of one another, as in a grey image saved as RGB: their noise is not independent; "
+            f"channels {a} and {b} are copies of one another, as in a grey image saved as RGB: their noise is not "
+            f"independent; "
             "convert the images to grey"
         )
     return (
-        f"the noise of channels {a} and {b} is nearly the same (correlation {pair.correlation:.2f}), as after demosaicing, colour "
-        "correction or JPEG: its level is not found, and estimated errors are too small; use raw images if there are any"
+        f"the noise of channels {a} and {b} is nearly the same (correlation {pair.correlation:.2f}), as after "
+        f"demosaicing, colour "
+        "correction or JPEG: its level is not found, and estimated errors are too small; use raw images if there are "
+        "any"
     )
 
 
@@ -94,7 +98,8 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
     if growth is not None:
         return [
             f"the noise grows with brightness, from a level of {growth.level_dark:.2g} at {growth.dark:.2g} to "
-            f"{growth.level_bright:.2g} at {growth.bright:.2g} on the data's [0, 1] scale, as that of counted photons does: white "
+            f"{growth.level_bright:.2g} at {growth.bright:.2g} on the data's [0, 1] scale, as that of counted photons "
+            f"does: white "
             "Gaussian noise of one level is the wrong model, and estimated errors do not hold; make it even first by a "
             "variance-stabilising transform (Anscombe's, with the camera's gain and offset)"
         ]
@@ -104,14 +109,16 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
     if differ(list(levels.values()), IMAGES_APART, pixels):
         low, high = min(levels, key=levels.__getitem__), max(levels, key=levels.__getitem__)
         lines.append(
-            f"the images' noise levels differ: {levels[low]:.2g} in {low} and {levels[high]:.2g} in {high}, on the data's [0, 1] "
+            f"the images' noise levels differ: {levels[low]:.2g} in {low} and {levels[high]:.2g} in {high}, on the "
+            f"data's [0, 1] "
             "scale; one noise.sigma does not hold for both: keep images of one level in a folder, with a run for each"
         )
     by_channel = channel_levels(several)
     if differ(by_channel, CHANNELS_APART, pixels * len(several)):
         each = ", ".join(f"{level:.2g}" for level in by_channel)
         lines.append(
-            f"the channels' noise levels differ ({each}, on the data's [0, 1] scale): one noise.sigma does not hold for all; save the "
+            f"the channels' noise levels differ ({each}, on the data's [0, 1] scale): one noise.sigma does not hold "
+            f"for all; save the "
             "channels in folders of their own, with a run for each, or divide each by its level"
         )
     return lines
@@ -122,7 +129,8 @@ def other_level(found: float, sigma: float, then: str = "check it, and the scale
     if 1 / LEVELS_APART < found / sigma < LEVELS_APART:
         return None
     return (
-        f"the noise level found in the images is {found:.2g}, and {sigma:.2g} is what is stated or trained on, on the data's [0, 1] "
+        f"the noise level found in the images is {found:.2g}, and {sigma:.2g} is what is stated or trained on, on the "
+        f"data's [0, 1] "
         f"scale: {then}"
     )
 
@@ -134,7 +142,8 @@ def outlier_line(images: list[Tensor]) -> str | None:
         return None
     farthest = max((float(v) for image, mask in zip(images, masks) for v in image[mask]), key=abs)
     return (
-        f"{count} of {total} values are outliers (hot pixels, cosmic rays), up to {farthest:.2g} on the data's [0, 1] scale: replace "
+        f"{count} of {total} values are outliers (hot pixels, cosmic rays), up to {farthest:.2g} on the data's [0, 1] "
+        f"scale: replace "
         "them by the median of their neighbours"
     )
 
@@ -145,7 +154,8 @@ def tilt_line(images: list[Tensor]) -> str | None:
         return None
     times = f"{tilt:.2g} times stronger" if tilt > 1 else f"{1 / tilt:.2g} times weaker"
     return (
-        f"the noise is not white: {times} at middle frequencies than at the highest, as after a detector's blur, resampling, "
+        f"the noise is not white: {times} at middle frequencies than at the highest, as after a detector's blur, "
+        f"resampling, "
         "demosaicing or compression; its level and estimated errors do not hold: use raw data, or see unveil whiten"
     )
 
@@ -157,7 +167,8 @@ def step_line(images: list[Tensor], found: float) -> str | None:
     if found > SMALLEST_STEP * step:
         return None
     return (
-        f"the values are {len(values)} steps of {step:.2g}, and the noise found, of level {found:.2g} on the data's [0, 1] scale, "
+        f"the values are {len(values)} steps of {step:.2g}, and the noise found, of level {found:.2g} on the data's "
+        f"[0, 1] scale, "
         "is no more than their rounding: use images from before the conversion to so few levels"
     )
 

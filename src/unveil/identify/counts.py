@@ -22,19 +22,22 @@ APART = 1.5
 
 
 def count_lines(images: Sequence[Tensor], gain: float) -> list[str]:
-    """Return a line for each thing in which images (C, H, W) are not counts times `gain`, on their scale; none where they are."""
+    """Return a line for each thing in which images (C, H, W) are not counts times `gain`, on their scale; none where
+    they are."""
     values = torch.cat([image.flatten()[:: max(1, image.numel() // 100_000)] for image in images]).double() / gain
     lines = []
     negative = float((values < -BETWEEN).double().mean())
     if negative > SHARE:
         lines.append(
-            f"{negative:.0%} of the values are negative, which counted photons are not: subtract no more than the camera's offset, or "
+            f"{negative:.0%} of the values are negative, which counted photons are not: subtract no more than the "
+            f"camera's offset, or "
             "state noise.kind=gaussian"
         )
     between = float(((values - values.round()).abs() > BETWEEN).double().mean())
     if between > SHARE and not lines:
         lines.append(
-            f"{between:.0%} of the values are no whole number of photons of noise.gain: check it, and that no offset and no read "
+            f"{between:.0%} of the values are no whole number of photons of noise.gain: check it, and that no offset "
+            f"and no read "
             "noise are in the data; they are rounded at random, which adds noise"
         )
     growth = noise_growth(images)
@@ -42,7 +45,9 @@ def count_lines(images: Sequence[Tensor], gain: float) -> list[str]:
         expected = (gain * max(growth.bright, 0.0)) ** 0.5
         if not 1 / APART < growth.level_bright / max(expected, 1e-12) < APART:
             lines.append(
-                f"the noise has level {growth.level_bright:.2g} at brightness {growth.bright:.2g} on the data's [0, 1] scale, and photons "
-                f"of this noise.gain would have {expected:.2g}: check the gain; samples and estimated errors do not hold"
+                f"the noise has level {growth.level_bright:.2g} at brightness {growth.bright:.2g} on the data's [0, 1] "
+                f"scale, and photons "
+                f"of this noise.gain would have {expected:.2g}: check the gain; samples and estimated errors do not "
+                f"hold"
             )
     return lines

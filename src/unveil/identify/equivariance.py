@@ -1,19 +1,20 @@
 """Does the operator commute with the symmetry? Then the symmetry teaches nothing.
 
-Where A T_g = T~_g A with orthogonal T_g and T~_g, A^T A commutes with T_g, hence T_g^T A^T A T_g = A^T A for every g, and M is
-A^T A: moved images show what the images themselves show. The test needs no T~_g:
+Where A T_g = T~_g A with orthogonal T_g and T~_g, A^T A commutes with T_g, hence T_g^T A^T A T_g = A^T A for every g,
+and M is A^T A: moved images show what the images themselves show. The test needs no T~_g:
 
     gap = |T_g^T A^T A T_g x - A^T A x| / |A^T A x|  :  |T_g x - x| / |x|     (root mean squares over random x and g)
 
-relative to how far T_g moves x, so that small angles count for what they are. It is zero if, and for orthogonal T_g only if,
-A^T A commutes with all T_g. More than zero is necessary for learning, not sufficient: the rank decides (`unveil.identify.spectrum`).
-T_g stands for T_g / noise_factor(g), which is what is orthogonal of the amplitude.
+relative to how far T_g moves x, so that small angles count for what they are. It is zero if, and for orthogonal T_g
+only if, A^T A commutes with all T_g. More than zero is necessary for learning, not sufficient: the rank decides
+(`unveil.identify.spectrum`). T_g stands for T_g / noise_factor(g), which is what is orthogonal of the amplitude.
 
-Where T_g interpolates, x and the comparison are confined to where it is right: x is noise that falls to zero at 0.6 of the
-inscribed circle in space and from 0.6 to 0.95 of it in frequency, and the comparison falls to zero at 0.9. What then remains of
-radially symmetric filters under rotations is the wrapping of their kernels at the border: 0.00 to 0.08 from 16 pixels a side on,
-most for sharp ones. One column of 64 that a mask leaves out makes 0.12, accelerated MRI 0.7. The threshold is 0.08, and 0.001 for
-exact symmetries. Below 16 pixels the borders are everywhere, and a radially symmetric filter may fail the test. What A shows
+Where T_g interpolates, x and the comparison are confined to where it is right: x is noise that falls to zero at 0.6 of
+the inscribed circle in space and from 0.6 to 0.95 of it in frequency, and the comparison falls to zero at 0.9. What
+then remains of radially symmetric filters under rotations is the wrapping of their kernels at the border: 0.00 to 0.08
+from 16 pixels a side on, most for sharp ones. One column of 64 that a mask leaves out makes 0.12, accelerated MRI 0.7.
+The threshold is 0.08, and 0.001 for exact symmetries. Below 16 pixels the borders are everywhere, and a radially
+symmetric filter may fail the test. What A shows
 faintly weighs little: columns missing where a blur leaves a quarter of the amplitude pass for commuting with rotations.
 """
 

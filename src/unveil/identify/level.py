@@ -1,8 +1,8 @@
 """Is the noise in the data as strong as is said? It can be looked for where measurements look like images with noise.
 
 They do where every entry is measured and a point of the image shows in few of them: the entries over which it spreads,
-(sum a_i^2)^2 / sum a_i^4 with a = A delta, are SPREAD of all at most. Fourier coefficients do not; blurred images, CTFs and
-sinograms do.
+(sum a_i^2)^2 / sum a_i^4 with a = A delta, are SPREAD of all at most. Fourier coefficients do not; blurred images, CTFs
+and sinograms do.
 """
 
 import torch

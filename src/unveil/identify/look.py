@@ -15,7 +15,10 @@ WINDOW = 512
 
 
 def look(source: ImageSource, damaged: Literal["raise", "skip"] = "raise") -> dict[str, Tensor]:
-    """Windows (C, h, w) of at most IMAGES images under the images' names. Raises what `source.read` raises, or skips it."""
+    """Windows (C, h, w) of at most IMAGES images under the images' names.
+
+    Raises what `source.read` raises, or skips it.
+    """
     images = {}
     for i in spread(len(source)):
         try:

@@ -1,6 +1,7 @@
 """Does the mask say where the data are? Measurements are often stored with zeros where nothing was measured.
 
-Noise makes no zeros: an entry that is zero in every measurement, though the mask calls it measured, contradicts the mask.
+Noise makes no zeros: an entry that is zero in every measurement, though the mask calls it measured, contradicts the
+    mask.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ __all__ = ["mask_line"]
 FEW = 0.02
 """The share of entries that may be zero, or not zero, by chance."""
 STEADY = 0.9
-"""Of the entries that are zero in some image, the share that is so in all, from which it is not for what the images show."""
+"""Of the entries that are zero in some image, the share that is so in all, from which it is not for what the images
+show."""
 
 
 def mask_line(y: Tensor, measured: Tensor | None, centred: bool) -> str | None:
@@ -41,7 +43,8 @@ def mask_line(y: Tensor, measured: Tensor | None, centred: bool) -> str | None:
     if not (steady or centred):  # images have dark parts
         return None
     return (
-        f"the data are zero at {empty:.0%} of the entries that operator.mask calls measured: check that the mask is that of these "
+        f"the data are zero at {empty:.0%} of the entries that operator.mask calls measured: check that the mask is "
+        f"that of these "
         "data, and 0 where nothing was measured"
     )
 

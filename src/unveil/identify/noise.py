@@ -2,9 +2,10 @@
 
     phi_y(t) = phi_u(t) phi_n(t),    phi_n(t) = E exp(i t n)
 
-so that phi_u, and with it the law of u, is known from that of y wherever phi_n is not zero (J. Tachella, D. Chen, M. Davies
-2023, https://jmlr.org/papers/v24/22-0315.html). A zero of phi_n hides a wave in the law of u, for good. Noise that depends
-on u, such as Poisson's, is no convolution; its argument is its own. Where there is no zero the number of samples may still be
+so that phi_u, and with it the law of u, is known from that of y wherever phi_n is not zero (J. Tachella, D. Chen, M.
+Davies 2023, https://jmlr.org/papers/v24/22-0315.html). A zero of phi_n hides a wave in the law of u, for good. Noise
+that depends on u, such as Poisson's, is no convolution; its argument is its own. Where there is no zero the number of
+samples may still be
 forbidding: of Gaussian noise phi_n(t) = exp(-t^2 / 2), so that fine detail of the law of u takes exponentially many.
 """
 
@@ -24,7 +25,8 @@ __all__ = ["FAMILIES", "Family", "first_zero", "noise_family"]
 class Family:
     """A family of noise.
 
-    phi: t (T,) -> E exp(i t n) (T,), complex, of one entry, of standard deviation 1 (Poisson: of mean u = 1, y = its counts).
+    phi: t (T,) -> E exp(i t n) (T,), complex, of one entry, of standard deviation 1 (Poisson: of mean u = 1, y = its
+        counts).
     invertible: whether the law of the signals follows from that of the measurements. why: one sentence.
     """
 
@@ -51,7 +53,8 @@ FAMILIES: dict[str, Family] = {
     "poisson": Family(
         _poisson,
         True,
-        "E s^y is the Laplace transform of the law of the clean counts at 1 - s, known for 0 < s < 1, which determines it",
+        "E s^y is the Laplace transform of the law of the clean counts at 1 - s, known for 0 < s < 1, which determines "
+        "it",
     ),
     "poisson-gaussian": Family(
         lambda t: _poisson(t) * torch.exp(-t.square() / 2),
@@ -61,7 +64,8 @@ FAMILIES: dict[str, Family] = {
     "uniform": Family(
         lambda t: _complex(torch.sinc(math.sqrt(3) * t / math.pi)),
         False,
-        "sin(a t) / (a t) is zero at every t = k pi / a, a half its width: those waves in the signals' law are not in the data",
+        "sin(a t) / (a t) is zero at every t = k pi / a, a half its width: those waves in the signals' law are not in "
+        "the data",
     ),
     "triangular": Family(
         lambda t: _complex(torch.sinc(math.sqrt(6) / 2 * t / math.pi).square()),
@@ -86,8 +90,8 @@ def noise_family(name: str) -> Family:
 def first_zero(phi: Callable[[Tensor], Tensor], largest: float = 12.0, count: int = 12001) -> float | None:
     """The first zero of phi in (0, largest], found on a grid of `count` points; None without one.
 
-    Every local minimum of |phi| is looked at between its neighbours, a thousand times finer: at a zero |phi| falls below
-    1e-4 of what it is at the neighbours.
+    Every local minimum of |phi| is looked at between its neighbours, a thousand times finer: at a zero |phi| falls
+    below 1e-4 of what it is at the neighbours.
     """
     t = torch.linspace(0, largest, count, dtype=torch.float64)
     modulus = phi(t).abs()

@@ -1,7 +1,7 @@
 """Single pixels far outside of the range of all others: hot pixels, cosmic rays.
 
-A median over 3 x 3 pixels removes them and leaves the image's range. An outlier lies beyond that range by a QUARTER of it and
-by FAR deviations of the image from its median. Specks inside the range are not told from detail.
+A median over 3 x 3 pixels removes them and leaves the image's range. An outlier lies beyond that range by a QUARTER of
+it and by FAR deviations of the image from its median. Specks inside the range are not told from detail.
 """
 
 import torch

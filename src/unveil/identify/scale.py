@@ -5,28 +5,29 @@ axis. The energy of the details of y_k,
 
     D_k = E |y_k - y_2k|^2 - (3 / 4) sigma^2 / k^2        (mean over pixels; its second term is the noise's share),
 
-is an unbiased estimate of that of x. If x looks alike at every scale, so do x_k, and D_k is the same for k = 1, 2, 4, ...:
-the block mean's own transfer function and its aliasing are in every D_k alike, as x itself is a mean over sensor pixels.
-Of a power spectrum f^-(2 + eta), D_k grows as k^eta: a straight line of slope
+is an unbiased estimate of that of x. If x looks alike at every scale, so do x_k, and D_k is the same for k = 1, 2, 4,
+...: the block mean's own transfer function and its aliasing are in every D_k alike, as x itself is a mean over sensor
+pixels. Of a power spectrum f^-(2 + eta), D_k grows as k^eta: a straight line of slope
 
     eta_k = log2(D_4k / D_k) / 2        (over two octaves, per octave)
 
 with eta near 0 for photographs (D. Field 1987, https://doi.org/10.1364/JOSAA.4.002379), 0.2 to 0.4 in sets of those of
 BSD400, and some 0.4 up or down in single ones (A. van der Schaaf, J. van Hateren 1996,
-https://doi.org/10.1016/0042-6989(96)00002-8). A blurred image has a large eta_1, which is no reason to warn. But beyond the size of its objects, the letters of a page or cells in a dish, a picture has
+https://doi.org/10.1016/0042-6989(96)00002-8). A blurred image has a large eta_1, which is no reason to warn. But beyond
+the size of its objects, the letters of a page or cells in a dish, a picture has
 no more to show, and eta_k falls towards -2: what the check looks for. Its figure is
 
     min over k of eta_k + 2 standard errors,
 
-and it warns below THRESHOLD. The errors are of a jackknife over images, or over tiles where there are fewer than 8, with
-the uncertainty of sigma added. Pairs whose D_k is lost in the noise, or in doubt, are left out.
+and it warns below THRESHOLD. The errors are of a jackknife over images, or over tiles where there are fewer than 8,
+with the uncertainty of sigma added. Pairs whose D_k is lost in the noise, or in doubt, are left out.
 
 THRESHOLD was chosen on 200 of the 400 photographs of BSD400, photographs of scikit-image, its `page` and `text`, and
 synthetic discs; benchmarks/scale_check.py measures how often it errs on others.
 
 Limits. Energies see neither phases nor where things are: one object in the middle of each picture (brain slices, faces,
-garments) passes for a photograph. Objects of more than some 18 pixels across are too large for tiles of 64 pixels, of more
-than 28 for tiles of 128. Images of less than 64 pixels a side are not judged at all.
+garments) passes for a photograph. Objects of more than some 18 pixels across are too large for tiles of 64 pixels, of
+more than 28 for tiles of 128. Images of less than 64 pixels a side are not judged at all.
 """
 
 import math

@@ -1,4 +1,5 @@
-"""What a run was trained on, in short, to tell whether other measurements are of the same kind and on the same scale."""
+"""What a run was trained on, in short, to tell whether other measurements are of the same kind and on the same
+scale."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -42,7 +43,9 @@ def out_of_range(there: Seen, here: Seen) -> str | None:
         "" if here.types == there.types else f" of type {', '.join(there.types)}, and these are {', '.join(here.types)}"
     )
     return (
-        f"values lie between {here.low:.3g} and {here.high:.3g} on the run's [0, 1] scale, and those of its training between "
-        f"{there.low:.3g} and {there.high:.3g}{types}: results will be wrong; convert the input to the units of the training data "
+        f"values lie between {here.low:.3g} and {here.high:.3g} on the run's [0, 1] scale, and those of its training "
+        f"between "
+        f"{there.low:.3g} and {there.high:.3g}{types}: results will be wrong; convert the input to the units of the "
+        f"training data "
         "(data.value_range in the run's config.yaml)"
     )

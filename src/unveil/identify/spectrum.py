@@ -1,12 +1,13 @@
 """Rank and null space of M = E_g[T_g^T A^T A T_g] (`unveil.identify.average`): which part of the images is never seen.
 
-Learning from measurements alone is possible only if M has full rank (J. Tachella, D. Chen, M. Davies 2023, Sensing theorems
-for unsupervised learning in linear inverse problems, https://jmlr.org/papers/v24/22-0315.html). An eigenvalue counts as zero
+Learning from measurements alone is possible only if M has full rank (J. Tachella, D. Chen, M. Davies 2023, Sensing
+theorems for unsupervised learning in linear inverse problems, https://jmlr.org/papers/v24/22-0315.html). An eigenvalue
+counts as zero
 below TOLERANCE times the largest: there noise is 30 times stronger in what is recovered than in what is seen best.
 
-Small problems by the matrix and all its eigenvalues. Others by Lanczos from a few random images z: the projection Pz on the
-eigenvectors below the threshold gives its part of each frequency and pixel, sum z_k* (P z)_k / sum |z_k|^2 (exact where P is
-diagonal), their sum is the dimension of the null space, and Pz itself is an image that is never seen.
+Small problems by the matrix and all its eigenvalues. Others by Lanczos from a few random images z: the projection Pz on
+the eigenvectors below the threshold gives its part of each frequency and pixel, sum z_k* (P z)_k / sum |z_k|^2 (exact
+where P is diagonal), their sum is the dimension of the null space, and Pz itself is an image that is never seen.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class Spectrum:
     eigenvalues: ascending, in units of the largest: all those of the judged images, or the Ritz values found.
     judged:      how many of the n = C H W dimensions are judged (see `unveil.identify.average`).
     hidden:      how many of these are never seen; an estimate unless `exact`.
-    fourier:     (H, W), in the order of torch.fft.fft2: the part of each frequency that is never seen, 0 to 1; NaN where it is
-                 not judged. Images of 2 channels count as complex.
+    fourier:     (H, W), in the order of torch.fft.fft2: the part of each frequency that is never seen, 0 to 1; NaN
+                 where it is not judged. Images of 2 channels count as complex.
     pixels:      (H, W), the same of each pixel.
     directions:  (d, C, H, W), some images of norm 1 that are never seen.
     constant:    |A T_g 1|^2 / |1|^2 in the mean, in units of the largest eigenvalue: whether brightness is seen.

@@ -1,7 +1,7 @@
 """Is one noise level common to all images, and to all channels? Each is estimated by itself.
 
-Texture is taken for noise where an image has nothing else: at a level of .02 the estimates of photographs in [0, 1] spread by
-a factor of 1.6, at .05 by 1.2. Those of the channels of one photograph agree within 6%.
+Texture is taken for noise where an image has nothing else: at a level of .02 the estimates of photographs in [0, 1]
+spread by a factor of 1.6, at .05 by 1.2. Those of the channels of one photograph agree within 6%.
 """
 
 import math
@@ -42,7 +42,8 @@ def channel_levels(images: Sequence[Tensor]) -> list[float]:
 
 
 def differ(levels: Sequence[float], apart: float, pixels: int) -> bool:
-    """Whether `levels` spread by more than the factor `apart`, and by more than chance does on that many pixels each."""
+    """Whether `levels` spread by more than the factor `apart`, and by more than chance does on that many pixels
+    each."""
     if len(levels) < 2:
         return False
     chance = 6 / math.sqrt(pixels)  # twice the largest standard error of a level found in pure noise

@@ -1,8 +1,10 @@
-"""Can this be learned? All checks of an operator, a symmetry and some measurements, before an hour is spent on training.
+"""Can this be learned? All checks of an operator, a symmetry and some measurements, before an hour is spent on
+training.
 
 In this order: the adjoint is one; the noise can be undone (`unveil.identify.noise`); there are enough measurements
 (`unveil.identify.bound`); A, or the operators together, with the symmetry where A does not commute with it
-(`unveil.identify.equivariance`), sees all of the images (`unveil.identify.spectrum`); the noise is as strong as is said.
+(`unveil.identify.equivariance`), sees all of the images (`unveil.identify.spectrum`); the noise is as strong as is
+said.
 
 A yes is about the law of signals that truly have the symmetry, and about infinitely many of them.
 """
@@ -39,10 +41,12 @@ class Verdict:
 
     reasons:        what was found, a sentence each. what_to_change: what would make it learnable, or better.
     gaps:           of each symmetry, by name, see `equivariance_gap`.
-    alone, moved:   what A alone sees, and with the symmetries; None where it was not needed, or after an earlier failure.
+    alone, moved:   what A alone sees, and with the symmetries; None where it was not needed, or after an earlier
+        failure.
     measured, needed: m, and the least that the order of the group allows.
     sigma_found:    the noise level found in the measurements; None where it cannot be estimated.
-    contradictions: what the measurements contradict of the description of their instrument, which all else supposes to be right.
+    contradictions: what the measurements contradict of the description of their instrument, which all else supposes to
+        be right.
     """
 
     learnable: bool = True
@@ -111,7 +115,8 @@ def check_operator(
     sigma:       the declared noise level. y: some measurements (B, *measurement), in which to look for it.
     noise:       its family, a key of `unveil.identify.noise.FAMILIES`.
     generator:   of all draws; what is computed is computed on its device.
-    Raises UnveilError where the shape of the images is not known, for a noise family or a symmetry that cannot be applied.
+    Raises UnveilError where the shape of the images is not known, for a noise family or a symmetry that cannot be
+    applied.
     """
     shape = operator.image_shape or image_shape or (None if y is None else tuple(y.shape[1:]))
     if shape is None:

@@ -19,7 +19,8 @@ _USUAL = {
 
 
 def read_array(path: str, key: str) -> np.ndarray:
-    """The array of numbers, real or complex, in a .npy, image or HDF5 file. key: of the configuration, for the messages.
+    """The array of numbers, real or complex, in a .npy, image or HDF5 file. key: of the configuration, for the
+    messages.
 
     path: of HDF5 (.h5, .mat, ...) FILE:DATASET, or FILE where it holds one array alone or one of a usual name.
     Raises UnveilError when the file is missing, of another kind, cannot be read or holds no numbers.
@@ -49,7 +50,10 @@ def read_array(path: str, key: str) -> np.ndarray:
 
 
 def read_real(path: str, key: str) -> np.ndarray:
-    """The array of real numbers in a file, as float64. Raises UnveilError where `read_array` does, and for complex ones."""
+    """The array of real numbers in a file, as float64.
+
+    Raises UnveilError where `read_array` does, and for complex ones.
+    """
     array = read_array(path, key)
     if array.dtype.kind == "c":
         raise UnveilError(f"{key}: {path} holds complex numbers; give real ones")

@@ -21,10 +21,11 @@ class Instrument:
     """One kind of instrument.
 
     section:  what the configuration says of it; `kind` is its name.
-    build:    (section, shape (C, H, W) of a measurement, how many) -> its `Operator`. Raises UnveilError, naming the key, when a file is
-              missing or does not fit the measurements.
+    build:    (section, shape (C, H, W) of a measurement, how many) -> its `Operator`. Raises UnveilError, naming the
+              key, when a file is missing or does not fit the measurements.
     example:  (folder that its files will be in) -> a simulated `Example`.
-    settings: of the configuration, that `init` writes: the symmetries that teach what it leaves out, weights, the network.
+    settings: of the configuration, that `init` writes: the symmetries that teach what it leaves out, weights, the
+        network.
     keys:     of the section, that have no default or say most, for the head of the example.
     mean:     of its images; 0 where that is their background.
     prior:    stationary, or white where that cannot tell what it measures one from another, or is slow to apply.
@@ -34,9 +35,11 @@ class Instrument:
     sees_all: whether it leaves nothing out: its measurements are the images, of which windows can be cut.
     scales:   whether coarser measurements are found in its measurements, `Operator.coarser`.
     complete: (keys of the section as given, the data's path) -> keys found in the data: name -> (value, a line to say).
-    scale:    (section, first measurements (B, C, H, W)) -> what they tell of the section's scale, a `Scale`; None where nothing.
+    scale:    (section, first measurements (B, C, H, W)) -> what they tell of the section's scale, a `Scale`; None where
+        nothing.
     check:    (section, source): raises UnveilError where files of measurements are not of this instrument.
-    doubts:   (measurements (B, C, H, W), their operators, the noise level or None) -> lines where they contradict the description.
+    doubts:   (measurements (B, C, H, W), their operators, the noise level or None) -> lines where they contradict the
+        description.
     """
 
     section: type[Section]
@@ -63,7 +66,8 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Scale:
-    """What measurements tell of a key that scales the images: its name, its value, a comment, and a line where the section differs."""
+    """What measurements tell of a key that scales the images: its name, its value, a comment, and a line where the
+    section differs."""
 
     key: str
     value: float

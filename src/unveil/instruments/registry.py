@@ -1,4 +1,7 @@
-"""Every kind of instrument: one line adds it to `init`, `check`, help, the tests and the configuration. No heavy imports."""
+"""Every kind of instrument: one line adds it to `init`, `check`, help, the tests and the configuration.
+
+No heavy imports.
+"""
 
 from typing import Annotated, Any
 

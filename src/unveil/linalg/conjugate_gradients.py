@@ -1,4 +1,5 @@
-"""Conjugate gradients, sample by sample, on the device (Hestenes and Stiefel 1952, https://doi.org/10.6028/jres.049.044).
+"""Conjugate gradients, sample by sample, on the device (Hestenes and Stiefel 1952,
+https://doi.org/10.6028/jres.049.044).
 
 deepinv's add an absolute 1e-8 to |p|_H^2, which is no rounding error at the scale of k-space or of micrographs.
 """
@@ -14,16 +15,18 @@ from unveil.shapes import expand
 __all__ = ["conjugate_gradients", "solve"]
 
 TOLERANCE = 1e-4
-"""Of the residual, relative. Of a proximal step from the mean of the images at the level sigma = r v it leaves an error of .003 of a
-posterior deviation at r = .1, .03 at r = .03 and .06 to .26 at r = .01 (coils, rays, a blur with missing pixels, 64 x 64, by 18 to 80
-steps); 1e-3 leaves ten times as much."""
+"""Of the residual, relative. Of a proximal step from the mean of the images at the level sigma = r v it leaves an error
+of .003 of a
+posterior deviation at r = .1, .03 at r = .03 and .06 to .26 at r = .01 (coils, rays, a blur with missing pixels, 64 x
+64, by 18 to 80 steps); 1e-3 leaves ten times as much."""
 MOST = 100
 
 
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int = MOST, tolerance: float = 1e-6
 ) -> Tensor:
-    """Return x with H x ~ b (B, ...), H = apply symmetric and positive definite; ends where |H x - b| <= tolerance |b|."""
+    """Return x with H x ~ b (B, ...), H = apply symmetric and positive definite; ends where |H x - b| <= tolerance
+    |b|."""
     x, r = torch.zeros_like(b), b
     p, rr = r, _dot(r, r)
     tiny = torch.finfo(b.dtype).tiny
@@ -43,9 +46,10 @@ def conjugate_gradients(
 def solve(gram: Callable[[Tensor], Tensor], b: Tensor, lambda_: Tensor, tolerance: float = TOLERANCE) -> Tensor:
     """Return (G + lambda I)^-1 b (B, ...), differentiable in b and in lambda (B,) > 0.
 
-    gram: G v of v like b, symmetric, positive and linear, without parameters to be learned. The gradient is implicit: with
-    x = (G + lambda I)^-1 b and an incoming gradient u, that of b is v = (G + lambda I)^-1 u and that of lambda -<v, x>. It costs
-    one more solution, and nothing of the first one's steps is kept.
+    gram: G v of v like b, symmetric, positive and linear, without parameters to be learned. The gradient is implicit:
+        with
+    x = (G + lambda I)^-1 b and an incoming gradient u, that of b is v = (G + lambda I)^-1 u and that of lambda -<v, x>.
+    It costs one more solution, and nothing of the first one's steps is kept.
     """
     x: Tensor = _Solution.apply(b, lambda_, gram, tolerance)
     return x

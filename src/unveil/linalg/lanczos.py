@@ -2,8 +2,8 @@
 
     Q M Q^T = T,  tridiagonal (k, k),    f(M) z ~ |z| Q^T f(T) e_1
 
-for a symmetric M (G. Golub, G. Meurant 2010, Matrices, Moments and Quadrature, https://doi.org/10.1515/9781400833887). The
-eigenvalues of T, Ritz values, lie between the extremes of M's and find these first.
+for a symmetric M (G. Golub, G. Meurant 2010, Matrices, Moments and Quadrature, https://doi.org/10.1515/9781400833887).
+The eigenvalues of T, Ritz values, lie between the extremes of M's and find these first.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ def lanczos(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(Q (k, *shape), Ritz values (k,) ascending, their vectors in the basis Q as columns (k, k)); k <= steps.
 
-    apply: M v of v like z, symmetric. project: on a subspace that M maps to itself, and z lies in; rounding that leaves it
+    apply: M v of v like z, symmetric. project: on a subspace that M maps to itself, and z lies in; rounding that leaves
+        it
     would grow. z: the first direction, not zero. k is less than `steps` where the space is exhausted.
     """
     basis = (z / z.norm()).reshape(1, -1)

@@ -1,8 +1,8 @@
 """The contract of a loss: an unbiased estimate, from y alone, of the supervised loss |A (f(y) - x)|^2 / m.
 
 Each loss answers for every sample of the batch by itself, never for their mean: weights, combinators and statistical
-tests need the parts. m counts the measured entries (see `unveil.operators.base`). A loss holds no operator and no noise: all
-that is known of a batch comes with its measurement.
+tests need the parts. m counts the measured entries (see `unveil.operators.base`). A loss holds no operator and no
+noise: all that is known of a batch comes with its measurement.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,7 @@
-"""Small combinators: more noise, weights, sums, and a batch shared between losses. Each takes losses and gives a loss."""
+"""Small combinators: more noise, weights, sums, and a batch shared between losses.
+
+Each takes losses and gives a loss.
+"""
 
 from collections.abc import Callable, Sequence
 

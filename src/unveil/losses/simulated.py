@@ -1,8 +1,9 @@
 """Learning from signals: measure them again, at any exposure, and reconstruct them.
 
-With x ~ p(x), as rounds of expectation maximisation draw it, y ~ p(y | A T_g x) at exposure t is a measurement whose signal
-T_g x is known, at any level: the M step (Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712). With clean
-images it is the supervised step of the benchmarks.
+With x ~ p(x), as rounds of expectation maximisation draw it, y ~ p(y | A T_g x) at exposure t is a measurement whose
+signal
+T_g x is known, at any level: the M step (Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712). With
+clean images it is the supervised step of the benchmarks.
 """
 
 from collections.abc import Callable

@@ -4,8 +4,9 @@ If T_g^-1 x is as likely a signal as x, y = A x is also the measurement of z = T
 
     f_g(y) = T_g f(y; A T_g)
 
-is as good an estimate for every g, and a loss of f_g with g drawn anew teaches f all of them. Around `Hide` it is equivariant
-splitting (Sechaud et al. 2026, https://arxiv.org/abs/2510.00929), whose networks average f_g over the group.
+is as good an estimate for every g, and a loss of f_g with g drawn anew teaches f all of them. Around `Hide` it is
+equivariant splitting (Sechaud et al. 2026, https://arxiv.org/abs/2510.00929), whose networks average f_g over the
+group.
 """
 
 from dataclasses import replace
@@ -23,7 +24,10 @@ __all__ = ["Symmetrize"]
 
 
 class Symmetrize(Loss):
-    """loss(f_g, m), g drawn per sample; the plain loss where A leaves nothing out. Raises UnveilError for an affine symmetry."""
+    """loss(f_g, m), g drawn per sample; the plain loss where A leaves nothing out.
+
+    Raises UnveilError for an affine symmetry.
+    """
 
     def __init__(self, loss: Loss, symmetry: Symmetry) -> None:
         if not symmetry.linear:

@@ -20,5 +20,6 @@ NOISES: dict[str, type[Noise]] = {kind: _family(section.family) for kind, sectio
 """Every family, by the name that a configuration gives it."""
 
 __all__ = [
-    "NOISES", "Gaussian", "Noise", "NoiseSpectrum", "Poisson", "estimate_common_sigma", "estimate_sigma", "fit_noise_spectrum", "ring_power",
+    "NOISES", "Gaussian", "Noise", "NoiseSpectrum", "Poisson", "estimate_common_sigma", "estimate_sigma",
+    "fit_noise_spectrum", "ring_power",
 ]  # fmt: skip

@@ -1,12 +1,14 @@
 """The contract of a noise family: what t times the exposure of a measurement would give.
 
-Let exposure t = 1 be the measurement as it was taken, y ~ p(y | u) with E[y | u] = u = A x. A family says how y_t, of t times
-the exposure, is distributed (`exposed`, `sample`), and how to take exposure away from what was measured (`noisier`). Since
+Let exposure t = 1 be the measurement as it was taken, y ~ p(y | u) with E[y | u] = u = A x. A family says how y_t, of t
+times the exposure, is distributed (`exposed`, `sample`), and how to take exposure away from what was measured
+(`noisier`). Since
 
-    y = t y_t + (1 - t) y_rest,     y_rest = (y - t y_t) / (1 - t) independent of y_t given u, of mean u and exposure 1 - t
+    y = t y_t + (1 - t) y_rest,     y_rest = (y - t y_t) / (1 - t) independent of y_t given u, of mean u and exposure 1
+    - t
 
-all else follows, once for all families: losses, sampling, levels below and above the measured one. With several samples each
-has a t of its own. The parameters of a family are tensors, () or (B,), and are on the device of y.
+all else follows, once for all families: losses, sampling, levels below and above the measured one. With several samples
+each has a t of its own. The parameters of a family are tensors, () or (B,), and are on the device of y.
 """
 
 from abc import ABC, abstractmethod
@@ -66,13 +68,15 @@ class Noise(ABC):
 
     def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
               step: float = 0.01) -> Tensor:  # fmt: skip
-        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, of a differentiable h with h_y = h(y), by one more pass of h.
+        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, of a differentiable h with h_y = h(y), by one more pass of
+        h.
 
             E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = variance(y)
 
-        is Stein's identity (1981, https://doi.org/10.1214/aos/1176345632), exact for Gaussian noise; of other families it is the
-        first order in the noise of what each says. By Monte Carlo (Ramani, Blu and Unser 2008,
-        https://doi.org/10.1109/TIP.2008.2001404): (v w)^T (h(y + s w) - h(y)) / s, w_i = +-1, has this mean up to O(s^2).
+        is Stein's identity (1981, https://doi.org/10.1214/aos/1176345632), exact for Gaussian noise; of other families
+        it is the first order in the noise of what each says. By Monte Carlo (Ramani, Blu and Unser 2008,
+        https://doi.org/10.1109/TIP.2008.2001404): (v w)^T (h(y + s w) - h(y)) / s, w_i = +-1, has this mean up to
+        O(s^2).
 
         step: s as a multiple of the level; small against the scale on which h bends, which is the noise's own.
         """
@@ -89,7 +93,10 @@ class Noise(ABC):
         return self._each(lambda value: value.to(device))
 
     def _positive(self, name: str, meaning: str) -> None:
-        """Keep the parameter `name` as a tensor, (B, 1, 1, 1) as (B,). Raises UnveilError unless all of it is finite and > 0."""
+        """Keep the parameter `name` as a tensor, (B, 1, 1, 1) as (B,).
+
+        Raises UnveilError unless all of it is finite and > 0.
+        """
         value = torch.as_tensor(getattr(self, name))
         value = value.flatten() if value.ndim > 1 and value.numel() == len(value) else value
         right = (value > 0) & value.isfinite()

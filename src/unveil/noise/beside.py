@@ -1,4 +1,5 @@
-"""The noise of two instruments whose measurements lie in one vector, each with its own (see `unveil.operators.beside`)."""
+"""The noise of two instruments whose measurements lie in one vector, each with its own (see
+`unveil.operators.beside`)."""
 
 from dataclasses import dataclass
 

@@ -3,8 +3,8 @@
     y_t = u + sigma t^(-1/2) w,     from y:  y_t = y + sigma (1 / t - 1)^(1/2) w,  w fresh
 
 y_t and y_rest = y - sigma (t / (1 - t))^(1/2) w are independent given u, for their noises have the covariance
-sigma^2 (1 - (1 / t - 1)^(1/2) (t / (1 - t))^(1/2)) = 0. With a^2 = 1 / t - 1 these are the two views of recorruption (Pang et al.
-2021, https://doi.org/10.1109/CVPR46437.2021.00208).
+sigma^2 (1 - (1 / t - 1)^(1/2) (t / (1 - t))^(1/2)) = 0. With a^2 = 1 / t - 1 these are the two views of recorruption
+(Pang et al. 2021, https://doi.org/10.1109/CVPR46437.2021.00208).
 """
 
 from dataclasses import dataclass

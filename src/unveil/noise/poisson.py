@@ -2,12 +2,13 @@
 
     y_t = (gain / t) Poisson(t u / gain),     from y:  y_t = (gain / t) Binomial(y / gain, t)
 
-Thinning gives two independent counts (Kingman 1993, Poisson Processes, ch. 5; as two views for learning: Monroy, Bacca and
-Tachella 2025, https://arxiv.org/abs/2412.04648). Hudson's identity (1978, https://doi.org/10.1214/aos/1176344306),
+Thinning gives two independent counts (Kingman 1993, Poisson Processes, ch. 5; as two views for learning: Monroy, Bacca
+and Tachella 2025, https://arxiv.org/abs/2412.04648). Hudson's identity (1978, https://doi.org/10.1214/aos/1176344306),
 
     E[(y_i - u_i) h_i(y)] = E[y_i (h_i(y) - h_i(y - gain e_i))]  ~  E[gain y_i dh_i / dy_i]
 
-is what `stein` takes, in the first order of gain: exact for affine h, and off by gain^2 u K / 2 at most where |d^2 h_i / dy_i^2| <= K.
+is what `stein` takes, in the first order of gain: exact for affine h, and off by gain^2 u K / 2 at most where |d^2 h_i
+/ dy_i^2| <= K.
 """
 
 from dataclasses import dataclass
@@ -54,8 +55,8 @@ class Poisson(Noise):
         return self._gain(u) * u.clamp_min(0)
 
     def level(self, y: Tensor, mean: Mean) -> Tensor:
-        """Return sigma (B,), the root of the mean variance; of an image without a photon as if it had one, for nothing is seen without
-        noise, and a weight 1 / sigma^2 must not be infinite."""
+        """Return sigma (B,), the root of the mean variance; of an image without a photon as if it had one, for nothing
+        is seen without noise, and a weight 1 / sigma^2 must not be infinite."""
         one = per_sample(self.gain, y, "gain") ** 2 / y[0].numel()
         return torch.maximum(mean(self.variance(y)), one).sqrt()
 

@@ -2,10 +2,11 @@
 
     y = x + n,   n stationary with the power p(|k|) at frequency k         ->        y' = F^-1 (p(0) / p(|k|))^(1/2) F y
 
-Detectors that count through a blur hand on less of high frequencies; the filter gives them back. The noise of y' is white, and
-its signal is as sharp as if the detector had not blurred it, if the blur acted on signal and noise alike. log p is fitted as
-a polynomial in k^2 where images have little but noise, above a fifth of a cycle per pixel, and goes on below: smooth and flat
-at 0, as the transfer function of a detector is (McMullan et al. 2009, https://doi.org/10.1016/j.ultramic.2009.04.002).
+Detectors that count through a blur hand on less of high frequencies; the filter gives them back. The noise of y' is
+white, and its signal is as sharp as if the detector had not blurred it, if the blur acted on signal and noise alike.
+log p is fitted as a polynomial in k^2 where images have little but noise, above a fifth of a cycle per pixel, and goes
+on below: smooth and flat at 0, as the transfer function of a detector is (McMullan et al. 2009,
+    https://doi.org/10.1016/j.ultramic.2009.04.002).
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,8 @@ WINDOW, LOWEST, DEGREE, MARGIN = 128, 0.2, 3, 32
 
 @dataclass(frozen=True)
 class NoiseSpectrum:
-    """log p(k) = c_0 + c_1 k^2 + c_2 k^4 + ..., k in cycles per pixel, p in squared units of y per coefficient (orthonormal)."""
+    """log p(k) = c_0 + c_1 k^2 + c_2 k^4 + ..., k in cycles per pixel, p in squared units of y per coefficient
+    (orthonormal)."""
 
     coefficients: Tensor
 
@@ -56,14 +58,16 @@ def frequencies(height: int, width: int) -> Tensor:
 def ring_power(images: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """k (R,), the mean power of the images' coefficients on rings of that frequency (R,), and how many those were (R,).
 
-    images: (C, H, W), of any sizes; windows of them, tapered, are transformed. Raises UnveilError for sides below 32 pixels.
+    images: (C, H, W), of any sizes; windows of them, tapered, are transformed. Raises UnveilError for sides below 32
+        pixels.
     """
     total, number = None, 0
     for image in images:
         side = min(WINDOW, *image.shape[-2:])
         if side < 32 or (total is not None and side != total.shape[0]):
             raise UnveilError(
-                f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: the noise's spectrum is found in images of at least "
+                f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: the noise's spectrum is found in images of "
+                f"at least "
                 f"32x32, all larger or all smaller than {WINDOW}"
             )
         taper = torch.hann_window(side, periodic=False).sqrt()

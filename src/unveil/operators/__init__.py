@@ -1,8 +1,8 @@
 """Operators y = A x + n: the contract, what is made of other operators, and the instruments' constructors.
 
-A constructor (`inpainting`, `mri`, ...) lies in its instrument's folder, `unveil.instruments`, and returns an `Operator`, of all
-measurements or of each. Both y and x are real tensors (C, H, W); complex entries are two channels, and coils or visibilities lie
-along the axes that the constructor states.
+A constructor (`inpainting`, `mri`, ...) lies in its instrument's folder, `unveil.instruments`, and returns an
+`Operator`, of all measurements or of each. Both y and x are real tensors (C, H, W); complex entries are two channels,
+and coils or visibilities lie along the axes that the constructor states.
 """
 
 from importlib import import_module
@@ -54,10 +54,11 @@ _WHERE = {
 _CONSTRUCTORS = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
-    "Coarser", "Coverage", "Identity", "Operator", "Optics", "Station", "Turned", "birdcage_coils", "blur", "build_operator",
-    "cartesian_mask", "ctf", "demosaicing", "electron_wavelength", "gaussian_kernel", "inpainting", "interferometry",
-    "magnitude", "missing_box", "mri", "normalize_coils", "particles", "random_mask", "random_rotations", "read_stations",
-    "read_uvfits", "relion_rotations", "super_resolution", "tomography", "uv_track", "volume", "whiten",
+    "Coarser", "Coverage", "Identity", "Operator", "Optics", "Station", "Turned", "birdcage_coils", "blur",
+    "build_operator", "cartesian_mask", "ctf", "demosaicing", "electron_wavelength", "gaussian_kernel", "inpainting",
+    "interferometry", "magnitude", "missing_box", "mri", "normalize_coils", "particles", "random_mask",
+    "random_rotations", "read_stations", "read_uvfits", "relion_rotations", "super_resolution", "tomography",
+    "uv_track", "volume", "whiten",
 ]  # fmt: skip
 
 

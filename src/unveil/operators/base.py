@@ -34,7 +34,8 @@ class Operator(ABC):
     measured: boolean, broadcastable to y (B, *measurement); None where every entry is measured.
     sigma:    the noise level in the units of y, where the instrument's description tells it.
     projects: whether A^T A is a projection, whichever entries are measured.
-    unseen:   the error of images in [0, 1] that no noise level explains, because A leaves something of them out; 0 where it does not.
+    unseen:   the error of images in [0, 1] that no noise level explains, because A leaves something of them out; 0
+        where it does not.
     rows:     the tensors that may have one row for each measurement; of one row they are common to all.
     """
 
@@ -86,7 +87,8 @@ class Operator(ABC):
         return self.A_adjoint(y)
 
     def rough_image(self, y: Tensor) -> Tensor:
-        """Return an image (B, *image) of about the right scale, with little of the noise: A^T y over A's largest singular value squared."""
+        """Return an image (B, *image) of about the right scale, with little of the noise: A^T y over A's largest
+        singular value squared."""
         return self.A_adjoint(y) / self.spectral_norm() ** 2
 
     def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -101,10 +103,11 @@ class Operator(ABC):
         return nothing * (x - seen) + all_ * seen  # never the difference of the two, which may be 1e8 and 1
 
     def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-        """Return argmin_x gamma |A x - y|^2 / 2 + |x - z|^2 / 2 = (A^T A + I / gamma)^-1 (A^T y + z / gamma) (B, *image).
+        """Return argmin_x gamma |A x - y|^2 / 2 + |x - z|^2 / 2 = (A^T A + I / gamma)^-1 (A^T y + z / gamma) (B,
+        *image).
 
-        z: (B, *image). gamma: (B,) > 0. Differentiable in all three. In closed form where `gram` has one, else by conjugate
-        gradients to a relative residual of 1e-4.
+        z: (B, *image). gamma: (B,) > 0. Differentiable in all three. In closed form where `gram` has one, else by
+        conjugate gradients to a relative residual of 1e-4.
         """
         return z + self.ridge(y - self.A(z), 1 / gamma)  # what A does not see of z stays as it is
 
@@ -155,7 +158,8 @@ class Operator(ABC):
         return self._like(measured=shown if self.measured is None else self.measured.to(shown.device) & shown)
 
     def hidden_axes(self) -> tuple[int, ...] | None:
-        """Return the axes of y along which single places are hidden in splitting; None where A leaves nothing to be found.
+        """Return the axes of y along which single places are hidden in splitting; None where A leaves nothing to be
+        found.
 
         A hidden entry must be as hard to fill in as those that A misses: whole columns where A misses whole columns.
         """
@@ -168,11 +172,13 @@ class Operator(ABC):
         return (-1,) if columns else (-2, -1)
 
     def window(self, box: tuple[int, int, int, int]) -> "Operator | None":
-        """Return A of a window (top, left, height, width) of the image from that window of y; None where y has no such windows."""
+        """Return A of a window (top, left, height, width) of the image from that window of y; None where y has no such
+        windows."""
         return None
 
     def coarser(self, k: int) -> Coarser | None:
-        """Return the operator of the image with pixels k times as large, and what makes its measurement, at k^2 times the exposure.
+        """Return the operator of the image with pixels k times as large, and what makes its measurement, at k^2 times
+        the exposure.
 
         None where y has no such part. Raises UnveilError where it has, but not for this k.
         """
@@ -197,7 +203,8 @@ class Operator(ABC):
         return spectral_norm(lambda v: first.A_adjoint(first.A(v)), x)
 
     def check_adjoint(self, y: Tensor, generator: torch.Generator, tolerance: float = 1e-4) -> None:
-        """Raise UnveilError unless <A x, y> = <x, A^T y> up to `tolerance` of |A x| |y| for a random x and a y like `y`."""
+        """Raise UnveilError unless <A x, y> = <x, A^T y> up to `tolerance` of |A x| |y| for a random x and a y like
+        `y`."""
         x = normal(self.image(y), generator)
         forward, v = self._apply(x), normal(y, generator)
         if forward.shape == y.shape:  # were v independent of A x, both products could be small by chance

@@ -9,7 +9,10 @@ __all__ = ["Identity"]
 
 
 class Identity(Operator):
-    """x -> x, for images of any shape. Windows of y are those of x, and means over k x k pixels have k^2 times the exposure."""
+    """x -> x, for images of any shape.
+
+    Windows of y are those of x, and means over k x k pixels have k^2 times the exposure.
+    """
 
     image_shape = None
     measurement_shape = None

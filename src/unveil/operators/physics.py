@@ -14,8 +14,8 @@ __all__ = ["Physics"]
 class Physics(Operator):
     """A deepinv `LinearPhysics` of images (C, H, W).
 
-    physics: with A and A_adjoint. Where it has a `mask` of the measurements' shape, entries at which that is zero count as not measured.
-    Raises UnveilError for another object, and where the adjoint is not one.
+    physics: with A and A_adjoint. Where it has a `mask` of the measurements' shape, entries at which that is zero count
+    as not measured. Raises UnveilError for another object, and where the adjoint is not one.
     """
 
     def __init__(self, physics: Any, image_shape: tuple[int, ...]) -> None:

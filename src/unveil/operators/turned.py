@@ -1,4 +1,7 @@
-"""The operator of a turned image: A T_g. Of an orthogonal T_g, function((A T_g)^T A T_g) = T_g^T function(A^T A) T_g."""
+"""The operator of a turned image: A T_g.
+
+Of an orthogonal T_g, function((A T_g)^T A T_g) = T_g^T function(A^T A) T_g.
+"""
 
 from collections.abc import Callable
 

@@ -22,7 +22,8 @@ PICTURED = 3
 
 
 def draw_spectrum(found: Spectrum) -> bytes:
-    """PNG: the never-seen part of each frequency (grey: not judged) and pixel, the eigenvalues, and some never-seen images."""
+    """PNG: the never-seen part of each frequency (grey: not judged) and pixel, the eigenvalues, and some never-seen
+    images."""
     from matplotlib.figure import Figure
 
     directions = found.directions[:PICTURED].cpu()

@@ -71,7 +71,8 @@ def write_report(run: Run) -> Path:
         *(f"<p class='headline warning'>{html.escape(line)}</p>" for line in evaluation.warnings),
         f"<p class={'note' if evaluation.warnings else 'headline'}>{_headline(evaluation, incomplete)}</p>",
         f"<p class=note>Learned by unveil {_text(record, 'unveil')} from {_text(record, 'images')} noisy images alone "
-        f"({run.config.noise.kind} noise, {run.noise} on the data's [0, 1] scale). No clean image was used in training.</p>",
+        f"({run.config.noise.kind} noise, {run.noise} on the data's [0, 1] scale). No clean image was used in "
+        f"training.</p>",
         "<h2>Pictures</h2>",
         *(_pictures(run.folder, row.name) for row in evaluation.images),
         "<h2>Figures</h2>",
@@ -104,7 +105,8 @@ def _headline(evaluation: Record, incomplete: bool) -> str:
     estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
     if incomplete:
         estimate = (
-            f"Of the measured entries alone, A f(y) against A x: {estimate}, estimated without a reference; of what the "
+            f"Of the measured entries alone, A f(y) against A x: {estimate}, estimated without a reference; of what "
+            f"the "
             "instrument does not see it says nothing."
         )
     if "psnr_mmse" not in mean:
@@ -128,7 +130,10 @@ def _pictures(folder: Path, name: str) -> str:
     flicker = ""
     if len(frames) > 1:
         images = "".join(_image(png, "posterior sample", hidden=i > 0) for i, png in enumerate(frames))
-        flicker = f"<p class=note>Where the samples agree, the data decide; where they flicker, they do not.</p><div class=flicker>{images}</div>"
+        flicker = (
+            "<p class=note>Where the samples agree, the data decide; where they flicker, they do not.</p>"
+            f"<div class=flicker>{images}</div>"
+        )
     return f"<h3>{html.escape(name)}</h3>{_image(strip, name)}{flicker}"
 
 
@@ -167,7 +172,8 @@ def _digits(key: str) -> int:
 def _explanation(evaluation: Record, incomplete: bool) -> str:
     mean = evaluation.mean
     text = (
-        "The PSNR estimated without the reference is Stein's unbiased risk estimate of the measurement itself: it needs "
+        "The PSNR estimated without the reference is Stein's unbiased risk estimate of the measurement itself: it "
+        "needs "
         "the noise level and nothing else, and holds for any estimator. "
     )
     if incomplete:
@@ -175,15 +181,18 @@ def _explanation(evaluation: Record, incomplete: bool) -> str:
     pairs = [(row.figures.get("psnr_estimate"), row.figures.get("psnr_mmse")) for row in evaluation.images]
     gaps = [estimate - true for estimate, true in pairs if estimate is not None and true is not None]
     if gaps and not incomplete:
-        text += f"Here it can be checked: it is off by {sum(gaps) / len(gaps):+.2f} dB in the mean over {_images(len(gaps))}. "
+        off = sum(gaps) / len(gaps)
+        text += f"Here it can be checked: it is off by {off:+.2f} dB in the mean over {_images(len(gaps))}. "
     if "psnr_sample" in mean:
         text += (
-            "The MMSE estimate is the least distorted and the smoothest; posterior samples look like real images and pay "
+            "The MMSE estimate is the least distorted and the smoothest; posterior samples look like real images and "
+            "pay "
             "for it with up to 3 dB. "
         )
     if "spread_over_error" in mean:
         text += (
-            "Spread over error is the samples' mean variance over the MMSE estimate's squared error: 1 for exact samples, "
+            "Spread over error is the samples' mean variance over the MMSE estimate's squared error: 1 for exact "
+            "samples, "
             "less when they are too sure of themselves."
         )
     return f"<p class=note>{text}</p>"

@@ -34,7 +34,8 @@ class Row(BaseModel):
 
 
 class Record(BaseModel):
-    """What evaluate found: the figures of each image, their means and over how many images, and what makes them doubtful."""
+    """What evaluate found: the figures of each image, their means and over how many images, and what makes them
+    doubtful."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 

@@ -22,8 +22,8 @@ def write_results(
 ) -> tuple[list[Figures], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
-    warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose errors
-    the estimates without a reference are then of.
+    warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose
+    errors the estimates without a reference are then of.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -56,8 +56,10 @@ def unknown_errors(rows: Sequence[Figures]) -> list[str]:
     if not unknown:
         return []
     return [
-        f"of {len(unknown)} of {len(rows)} images ({unknown[0]}{' and others' if len(unknown) > 1 else ''}) the estimated error is "
-        "not positive, so there is no mean of its PSNR: the noise is weaker than noise.sigma, or not white (detectors blur it: see "
+        f"of {len(unknown)} of {len(rows)} images ({unknown[0]}{' and others' if len(unknown) > 1 else ''}) the "
+        f"estimated error is "
+        "not positive, so there is no mean of its PSNR: the noise is weaker than noise.sigma, or not white (detectors "
+        "blur it: see "
         "unveil whiten; clipping, resampling and demosaicing do too), or the image has too few pixels"
     ]
 

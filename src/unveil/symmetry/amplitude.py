@@ -1,7 +1,7 @@
 """Contrast and brightness: T_g x = a x + mu, a > 0.
 
-The symmetry behind normalization equivariance (see `unveil.losses.normalize`): it moves measurements to lower noise levels,
-and tells nothing of what A does not see, for it moves no part of an image elsewhere.
+The symmetry behind normalization equivariance (see `unveil.losses.normalize`): it moves measurements to lower noise
+levels, and tells nothing of what A does not see, for it moves no part of an image elsewhere.
 """
 
 import torch
@@ -18,8 +18,8 @@ __all__ = ["Amplitude"]
 class Amplitude(Symmetry):
     """a log-uniform in [low, 1], mu uniform in (1 - a) [offset_0, offset_1]: a x + mu stays in [0, 1] when x is there.
 
-    g = (a, mu), mu in the units of x, the same for every channel. low: in (0, 1); offset: 0 <= offset_0 <= offset_1 <= 1,
-    (0, 0) for signals whose zero means something. Raises UnveilError for another law.
+    g = (a, mu), mu in the units of x, the same for every channel. low: in (0, 1); offset: 0 <= offset_0 <= offset_1 <=
+    1, (0, 0) for signals whose zero means something. Raises UnveilError for another law.
     """
 
     linear = False

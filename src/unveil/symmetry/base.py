@@ -19,8 +19,8 @@ class Symmetry(ABC):
 
     numbers:      k; None where it depends on the number of pixels.
     orthogonal:   T_g^T T_g = I, to rounding.
-    interpolates: T_g samples between the pixels, and so is right only for images that vanish outside the circle inscribed in
-                  the image, and whose spectrum vanishes outside the circle inscribed in the Fourier plane.
+    interpolates: T_g samples between the pixels, and so is right only for images that vanish outside the circle
+                  inscribed in the image, and whose spectrum vanishes outside the circle inscribed in the Fourier plane.
     """
 
     linear: bool = True
@@ -57,7 +57,8 @@ class Symmetry(ABC):
         return self.apply(x, g) if self.linear else self.apply(x, g) - self.apply(torch.zeros_like(x), g)
 
     def adjoint(self, v: Tensor, g: Tensor) -> Tensor:
-        """T_g^T v (B, C, H, W) of v (B, C, H, W), T_g its linear part, by automatic differentiation; differentiable in v."""
+        """T_g^T v (B, C, H, W) of v (B, C, H, W), T_g its linear part, by automatic differentiation; differentiable in
+        v."""
         learning = torch.is_grad_enabled() and v.requires_grad
         with torch.enable_grad():
             x = torch.zeros_like(v, requires_grad=True)

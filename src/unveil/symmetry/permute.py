@@ -1,7 +1,7 @@
 """Permutations of the pixels: signals whose entries are exchangeable, such as independent ones without an order.
 
-(T_g x)_i = x_g(i), all channels of a pixel together. No photograph is like that: of natural images this symmetry keeps the
-histogram and nothing else.
+(T_g x)_i = x_g(i), all channels of a pixel together. No photograph is like that: of natural images this symmetry keeps
+the histogram and nothing else.
 """
 
 import math
@@ -15,7 +15,10 @@ __all__ = ["Permute"]
 
 
 class Permute(Symmetry):
-    """The (H W)! permutations of pixels. g = (g(0), ..., g(H W - 1)): where entry i, in row-major order, is taken from."""
+    """The (H W)! permutations of pixels.
+
+    g = (g(0), ..., g(H W - 1)): where entry i, in row-major order, is taken from.
+    """
 
     numbers = None
 

@@ -42,7 +42,8 @@ class Product(Symmetry):
         return torch.cat([nothing, *(factor.draw(x, generator) for factor in self.factors)], 1)
 
     def cover(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """All elements where they are `count` or less, else `count` in which each factor covers its own group evenly."""
+        """All elements where they are `count` or less, else `count` in which each factor covers its own group
+        evenly."""
         if self.order(tuple(x.shape[1:])) <= count:
             return super().cover(x, count, generator)
         columns = []

@@ -27,7 +27,8 @@ class Quarter(Symmetry):
     def apply(self, x: Tensor, g: Tensor) -> Tensor:
         if x.shape[-2] != x.shape[-1]:
             raise UnveilError(
-                f"quarter turns need square images, and these are {x.shape[-2]}x{x.shape[-1]} pixels: crop them, or use flip"
+                f"quarter turns need square images, and these are {x.shape[-2]}x{x.shape[-1]} pixels: crop them, or "
+                f"use flip"
             )
         return turn(x, g[:, 0])
 

@@ -3,14 +3,15 @@
     R(theta) = [1 t; 0 1] [1 0; -s 1] [1 t; 0 1],   t = tan(theta / 2), s = sin(theta)
 
 in (across, down) from the centre (A. Paeth 1986; M. Unser, P. Thevenaz, L. Yaroslavsky 1995,
-https://doi.org/10.1109/83.465102). A shear moves each line by a fraction of a pixel: a phase in the line's Fourier transform.
+https://doi.org/10.1109/83.465102). A shear moves each line by a fraction of a pixel: a phase in the line's Fourier
+transform.
 Hence T_g is orthogonal to rounding and T_g^-1 = T_g^T = T_-g: white noise stays white and of its level, where bilinear
-interpolation would smooth image and noise by an amount that depends on the place. The highest frequency of an even side,
-which no real shift by a fraction moves without loss, is left in place. Angles beyond 45 degrees (90 of images that are not
-square) begin with exact turns.
+interpolation would smooth image and noise by an amount that depends on the place. The highest frequency of an even
+side, which no real shift by a fraction moves without loss, is left in place. Angles beyond 45 degrees (90 of images
+that are not square) begin with exact turns.
 
-Limits. What a shear pushes over the border comes back at the other side. Images that vanish outside 0.92 of the inscribed
-circle, in space and in frequency, do not reach it; corners of photographs do, and return as other corners.
+Limits. What a shear pushes over the border comes back at the other side. Images that vanish outside 0.92 of the
+inscribed circle, in space and in frequency, do not reach it; corners of photographs do, and return as other corners.
 """
 
 import math

@@ -4,14 +4,16 @@ By trigonometric interpolation: with N the side, b = N min(z, 1) and w_k = clamp
 
     T_z = P_z along both axes,   P_z[i, j] = (1 / N) sum_k w_k exp(2 pi i k (c + (i - c) / z - j) / N)
 
-which is the identity at z = 1. In the Fourier plane T_z x(k) ~ x(z k): for z < 1 the plane of the smaller image is the central
-crop of that of x, |k| <= z N / 2, stretched to N / 2. To a scanner that is the centre of k-space, to an interferometer the
+which is the identity at z = 1. In the Fourier plane T_z x(k) ~ x(z k): for z < 1 the plane of the smaller image is the
+central crop of that of x, |k| <= z N / 2, stretched to N / 2. To a scanner that is the centre of k-space, to an
+interferometer the
 short baselines. Where the smaller image ends, zeros stand: right for objects on empty ground, and for photographs see
 `unveil.training.batches`, which crops instead.
 
 White noise of level sigma comes out with level z sigma and white for z <= 1, where the smaller image is: the crop takes
-noise energy z^2 and spreads it over z^2 of the pixels. (The last frequency of the crop, taken with weight w_k, makes that
-exact where b is an odd number of pixels, and 1 / (2 b) too high at most elsewhere.) Of z > 1 the level stays sigma, and the noise is smooth.
+noise energy z^2 and spreads it over z^2 of the pixels. (The last frequency of the crop, taken with weight w_k, makes
+that exact where b is an odd number of pixels, and 1 / (2 b) too high at most elsewhere.) Of z > 1 the level stays
+sigma, and the noise is smooth.
 """
 
 import math

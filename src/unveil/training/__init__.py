@@ -17,7 +17,7 @@ from unveil.training.stages import Stages
 
 __all__ = [
     "RECIPES", "Interrupted", "MetricsLog", "Run", "Stages", "averaged", "build_estimator", "create_run",
-    "draw_training_set", "exposures_of_rounds", "fit_to_images", "latest_checkpoint", "learn", "learning_rate", "load_checkpoint", "load_weights",
-    "make_loss", "open_run", "read_inflation", "read_metrics", "save_checkpoint", "save_weights", "train",
-    "train_run",
+    "draw_training_set", "exposures_of_rounds", "fit_to_images", "latest_checkpoint", "learn", "learning_rate",
+    "load_checkpoint", "load_weights", "make_loss", "open_run", "read_inflation", "read_metrics", "save_checkpoint",
+    "save_weights", "train", "train_run",
 ]  # fmt: skip

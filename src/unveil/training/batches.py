@@ -1,7 +1,9 @@
-"""Batches of measurements, some of them coarser: the means over blocks of pixels, the centre of k-space, short baselines.
+"""Batches of measurements, some of them coarser: the means over blocks of pixels, the centre of k-space, short
+baselines.
 
-Of images that look alike at every scale a coarser measurement is real data below the measured noise level: at k^2 times the
-exposure. Signals with a scale of their own (text, cells of one size) break the assumption: `unveil.identify` looks for it.
+Of images that look alike at every scale a coarser measurement is real data below the measured noise level: at k^2 times
+the exposure. Signals with a scale of their own (text, cells of one size) break the assumption: `unveil.identify` looks
+for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +24,9 @@ def make_batches(
 ) -> Callable[[torch.Generator], Measurement]:
     """Return what draws a batch of B measurements from a CPU generator.
 
-    Of an instrument whose measurements have windows these are crops of side `crop`, each at a scale of its own, turned by flips
-    and quarter turns if `augment`; of others whole measurements, all at one scale. Scales are drawn from `scales` with equal odds.
+    Of an instrument whose measurements have windows these are crops of side `crop`, each at a scale of its own, turned
+    by flips and quarter turns if `augment`; of others whole measurements, all at one scale. Scales are drawn from
+    `scales` with equal odds.
     """
     if data.operator.window((0, 0, crop, crop)) is not None:
         return lambda generator: _windows(data, batch, crop, scales, augment, generator)

@@ -1,8 +1,8 @@
 """Checkpoints: safetensors and JSON in one folder per step, which appears whole or not at all.
 
 The folder is written under a temporary name, synced to the disk and then renamed, so a full disk, a killed process or a
-power cut leaves the one before it intact. Hashes tell whether it still is what was written. No pickle: opening a stranger's
-checkpoint runs no code.
+power cut leaves the one before it intact. Hashes tell whether it still is what was written. No pickle: opening a
+stranger's checkpoint runs no code.
 """
 
 import hashlib
@@ -95,7 +95,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def intact_checkpoint(folder: Path, seed: int | None = None) -> Path | None:
-    """The newest checkpoint in `folder` that is what was written, of a run of this `seed`; None when there is none at all.
+    """The newest checkpoint in `folder` that is what was written, of a run of this `seed`; None when there is none at
+    all.
 
     Damaged ones that are newer are set aside, under another name, with a warning.
     Raises UnveilError when there are some and each is damaged.
@@ -122,7 +123,10 @@ def intact_checkpoint(folder: Path, seed: int | None = None) -> Path | None:
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """The tensors of `state` as safetensors with their hash, whatever their memory format. Raises OSError when it cannot be written."""
+    """The tensors of `state` as safetensors with their hash, whatever their memory format.
+
+    Raises OSError when it cannot be written.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     path.write_bytes(save(tensors, metadata={"sha256": _digest(tensors)}))
 
@@ -144,7 +148,10 @@ def load_weights(path: Path, module: nn.Module, mend: str = "restore it or train
 
 
 def read_weights(path: Path, mend: str) -> dict[str, Tensor]:
-    """The tensors in `path`, which are those that were written. Raises UnveilError, which ends with `mend`, when they are not."""
+    """The tensors in `path`, which are those that were written.
+
+    Raises UnveilError, which ends with `mend`, when they are not.
+    """
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -204,7 +211,8 @@ def _partial(checkpoint: Path) -> Path:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove it, if it is there, under a name that is no checkpoint's: what a kill leaves of it is not taken for one."""
+    """Remove it, if it is there, under a name that is no checkpoint's: what a kill leaves of it is not taken for
+    one."""
     doomed = checkpoint.with_name(f".{checkpoint.name}.old.partial")
     shutil.rmtree(doomed, ignore_errors=True)
     if checkpoint.exists():

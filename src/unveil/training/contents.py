@@ -69,7 +69,8 @@ def read_contents(source: ImageSource, config: Config, progress: Progress | None
 def numbers_then(recorded: Contents, source: ImageSource, config: Config) -> list[int]:
     """The numbers that the images of `source` had when the run began, told by the names of their files.
 
-    A warning names files that are gone: the run goes on without. Raises UnveilError, which names them, when others have come.
+    A warning names files that are gone: the run goes on without. Raises UnveilError, which names them, when others have
+        come.
     """
     path, now = config.data.path, _files(source, config)
     first, start = {}, 0
@@ -83,7 +84,8 @@ def numbers_then(recorded: Contents, source: ImageSource, config: Config) -> lis
     gone = [name for name in first if name not in now]
     if gone:
         warn(
-            f"{path}: {_list(gone)}, of {len(first)} files, gone since the run began: it goes on without, and ends elsewhere than "
+            f"{path}: {_list(gone)}, of {len(first)} files, gone since the run began: it goes on without, and ends "
+            f"elsewhere than "
             "it would have; put back what is gone for the run that was begun"
         )
     resized = [name for name, images in now.items() if len(images) != len(first[name])]
@@ -95,9 +97,11 @@ def numbers_then(recorded: Contents, source: ImageSource, config: Config) -> lis
 def check_contents(
     recorded: Contents, source: ImageSource, config: Config, progress: Progress | None = None
 ) -> Contents:
-    """What is recorded, with the stamps of today, if the images of `source` are what they were; those of other stamps are read.
+    """What is recorded, with the stamps of today, if the images of `source` are what they were; those of other stamps
+    are read.
 
-    source, progress: as in `read_contents`. Raises UnveilError, which names the files, when some have changed, or cannot be read.
+    source, progress: as in `read_contents`. Raises UnveilError, which names the files, when some have changed, or
+        cannot be read.
     """
     known = {part.name: part for part in recorded.parts}
     touched = {}
@@ -207,7 +211,8 @@ def _hash(path: Path) -> str:
 
 def _changed(config: Config, names: Sequence[str], more: str = "") -> UnveilError:
     return UnveilError(
-        f"{config.data.path}: changed since the run began: the content of {_list(names)}{more}; restore it, or start a new run"
+        f"{config.data.path}: changed since the run began: the content of {_list(names)}{more}; restore it, or start a "
+        f"new run"
     )
 
 

@@ -101,8 +101,11 @@ def save_run(folder: Path, f: nn.Module, config: Config, operator: Operator, noi
     weights = f.state_dict()
     channels = operator.measurement_shape[0] if operator.measurement_shape else out_channels(f)
     record = {
-        **_record(config, noise, channels, config.loss.scales), "images": 0, "data": "", "given": not isinstance(operator, Identity)
-    }  # fmt: skip
+        **_record(config, noise, channels, config.loss.scales),
+        "images": 0,
+        "data": "",
+        "given": not isinstance(operator, Identity),
+    }
     with writing(folder):
         atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))
         how = config.sampling
@@ -146,8 +149,8 @@ def _open_same(folder: Path, config: Config) -> Run:
 
 
 def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
-    """Return the noise on the [0, 1] scale: as the configuration states it, else as the instrument's description tells it, else as
-    found in the data.
+    """Return the noise on the [0, 1] scale: as the configuration states it, else as the instrument's description tells
+    it, else as found in the data.
 
     Raises UnveilError where it cannot be found.
     """
@@ -166,7 +169,8 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
         return Gaussian(operator.sigma / (high - low))
     if not instrument(config).level_shows:
         raise UnveilError(
-            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set noise.sigma=..., on "
+            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set "
+            f"noise.sigma=..., on "
             "the scale of the measurements"
         )
     chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))

@@ -14,7 +14,10 @@ __all__ = ["Shaped", "make_draws"]
 
 
 class Shaped(ImageSource):
-    """The names of measurements, and the shape (C, H, W) of the images that are drawn from them. Nothing can be read."""
+    """The names of measurements, and the shape (C, H, W) of the images that are drawn from them.
+
+    Nothing can be read.
+    """
 
     def __init__(self, measurements: ImageSource, image_shape: tuple[int, ...]) -> None:
         self._measurements = measurements

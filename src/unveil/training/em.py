@@ -3,10 +3,11 @@
     round r:   y_r ~ p(y_t | y),  t = 1 / (1 - r delta)^2,  by going on measuring;   f <- trained on y_r at exposure t
     in the end t = inf:   x_r ~ p(x | y);   f <- trained on measurements of x_r, and on y
 
-(Tachella 2025, the talk.) With delta = 1 every round is one of expectation maximisation for the prior p(x), whose E step is the
-posterior sampler (Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712); half of each batch stays with the
-measurements, whose loss is unbiased above the measured level. No symmetry of the images is assumed. Each round starts from the
-measurements y, not from the draws of the round before, so that errors of the sampler do not add up.
+(Tachella 2025, the talk.) With delta = 1 every round is one of expectation maximisation for the prior p(x), whose E
+step is the posterior sampler (Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712); half of each
+batch stays with the measurements, whose loss is unbiased above the measured level. No symmetry of the images is
+assumed. Each round starts from the measurements y, not from the draws of the round before, so that errors of the
+sampler do not add up.
 
 Where A leaves something out, the draws of f are blind where A is. Then a denoiser of the images is learned as well:
 
@@ -69,8 +70,8 @@ def draw_training_set(
     """Draw y_t ~ p(y_t | y), or x ~ p(x | y) for t = inf, of each measurement, in the zarr group `path`.
 
     f: f(m), on any device; moved to `device`. steps: evaluations of f a draw. inflation: of the sampler.
-    Draws that `path` holds already are kept. Measurement i has a generator of its own, (seed, i), so an interrupted round
-    ends as an uninterrupted one would, and several processes draw what one would. progress: (images done, all).
+    Draws that `path` holds already are kept. Measurement i has a generator of its own, (seed, i), so an interrupted
+    round ends as an uninterrupted one would, and several processes draw what one would. progress: (images done, all).
     Raises UnveilError when the draws cannot be written, and Interrupted after Ctrl-C, the last image saved.
     """
     estimator = Tiled(f.to(device).eval())
@@ -102,10 +103,11 @@ def draw_images_of(
     device: torch.device | str = "cpu",
     progress: ProgressOfDraws | None = None,
 ) -> ImageSource:
-    """Draw x ~ p(x | y) under a prior of the images, of each measurement, in the zarr group `path`; as `draw_training_set`.
+    """Draw x ~ p(x | y) under a prior of the images, of each measurement, in the zarr group `path`; as
+    `draw_training_set`.
 
-    prior: D, an estimator of images in white noise. highest: the level at which the draws start, several times the deviation of
-    the images.
+    prior: D, an estimator of images in white noise. highest: the level at which the draws start, several times the
+    deviation of the images.
     """
     f.to(device).eval()
     prior.to(device).eval()
@@ -138,7 +140,8 @@ class Draws:
 
 
 class WithDraws:
-    """The loss of the measurements, and that of images measured again, each of its own half of the batch: (f, draws, generator).
+    """The loss of the measurements, and that of images measured again, each of its own half of the batch: (f, draws,
+    generator).
 
     measured: of the measurements. simulated: of the images, by the operators and the noise of the measurements.
     """

@@ -27,10 +27,12 @@ LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]+)?|.+\.partial")
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """A block that may write into the run folder `folder`, which exists; temporary files of killed processes are removed first.
+    """A block that may write into the run folder `folder`, which exists; temporary files of killed processes are
+    removed first.
 
     Of several processes of one training the first does this for all.
-    Raises UnveilError when another process is in such a block, which ends with it, or something in the folder is a link.
+    Raises UnveilError when another process is in such a block, which ends with it, or something in the folder is a
+    link.
     """
     if not is_first():
         yield

@@ -39,8 +39,8 @@ def fit_to_images(
 ) -> float:
     """Return `fit_inflation` on up to 16 measurements, kept in record/sampler.json and read from there.
 
-    Of images that have windows their centres, of others whole ones. lowest: the sampler's last level as a multiple of the measured
-    one. 0 when the error cannot be estimated from so few pixels.
+    Of images that have windows their centres, of others whole ones. lowest: the sampler's last level as a multiple of
+    the measured one. 0 when the error cannot be estimated from so few pixels.
     """
     if (record / FILE).is_file():
         return read_inflation(record)
@@ -61,7 +61,8 @@ def fit_to_images(
 
 
 def _some(data: Dataset) -> Measurement:
-    """Windows of PIXELS pixels together, fewer if the images are small; or whole measurements of WHOLE pixels, one at least."""
+    """Windows of PIXELS pixels together, fewer if the images are small; or whole measurements of WHOLE pixels, one at
+    least."""
     count = min(MOST_IMAGES, len(data))
     side = min([math.isqrt(PIXELS // count), *(min(data.source.shape(i)[1:]) for i in range(count))])
     operator = data.operator.window((0, 0, side, side))
@@ -82,7 +83,10 @@ def write_inflation(folder: Path, inflation: float, **how: Any) -> None:
 
 
 def read_inflation(folder: Path) -> float:
-    """The inflation recorded in folder/sampler.json; 0, the exact solver, when there is none. Raises UnveilError if damaged."""
+    """The inflation recorded in folder/sampler.json; 0, the exact solver, when there is none.
+
+    Raises UnveilError if damaged.
+    """
     path = folder / FILE
     if not path.is_file():
         return 0.0

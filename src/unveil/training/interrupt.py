@@ -1,4 +1,5 @@
-"""Ctrl-C and the signals by which a job is ended, as a request: the step under way is finished and saved, then the run stops."""
+"""Ctrl-C and the signals by which a job is ended, as a request: the step under way is finished and saved, then the run
+stops."""
 
 import signal
 from collections.abc import Iterator
@@ -43,8 +44,9 @@ class Stop:
 def stop_on_interrupt() -> Iterator[Stop]:
     """Within the block the first SIGINT, SIGTERM or SIGHUP sets `requested`; a second Ctrl-C acts as outside: at once.
 
-    A second SIGTERM or SIGHUP, or a signal of another kind, does not: a cluster signals the launcher of several processes
-    and the processes, and the launcher passes on what it gets. Where SIGTERM or SIGHUP is ignored (nohup) it stays ignored.
+    A second SIGTERM or SIGHUP, or a signal of another kind, does not: a cluster signals the launcher of several
+    processes and the processes, and the launcher passes on what it gets. Where SIGTERM or SIGHUP is ignored (nohup) it
+    stays ignored.
     """
     stop = Stop()
     previous: dict[int, Any] = {}

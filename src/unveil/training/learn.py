@@ -51,11 +51,12 @@ def learn(
 ) -> nn.Module:
     """Return the estimator trained as `config` says, on the CPU and in evaluation mode.
 
-    estimator: f(m), weights drawn; changed in place. data: what it learns from. held_out: what it is validated on, and the
-    inflation of the rounds' sampler is fitted to. scales: at which it learns (`unveil.training.batches`).
-    folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round; of incomplete measurements also the
-    last round's denoiser of the images (`open_prior`). Whatever is there already is gone on with.
-    loss: in place of the one that the configuration names. Raises what `train`, `draw_training_set` and `fit_to_images` raise.
+    estimator: f(m), weights drawn; changed in place. data: what it learns from. held_out: what it is validated on, and
+    the inflation of the rounds' sampler is fitted to. scales: at which it learns (`unveil.training.batches`).
+    folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round; of incomplete
+    measurements also the last round's denoiser of the images (`open_prior`). Whatever is there already is gone on with.
+    loss: in place of the one that the configuration names. Raises what `train`, `draw_training_set` and `fit_to_images`
+        raise.
     """
     return _Learning(data, held_out, config, folder, loss, scales, device, stages).run(estimator)
 
@@ -99,8 +100,8 @@ class _Learning:
     def rounds_with_prior(self, f: nn.Module) -> nn.Module:
         config, data = self.config, chosen(self.data, self.config.em.images)
         draws = self.draw(f, math.inf, "round-0")
-        # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
-        # convolutional network knows
+        # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A;
+        # shifts a convolutional network knows
         turned = make_symmetry([name for name in config.loss.symmetry if name not in ("amplitude", "shift")])
         prior: nn.Module = image_denoiser(config, draws.channels, self.mean)
         std, sigma = config.estimator.std, float(self.data[0].level)
@@ -146,7 +147,8 @@ class _Learning:
         return make_batches(data, batch or training.batch, training.crop, scales, training.augment)
 
     def with_draws(self, images: ImageSource) -> tuple[Objective, Batches]:
-        """Half of the batch are images, at the levels from far below the measured one to the highest of the measurements."""
+        """Half of the batch are images, at the levels from far below the measured one to the highest of the
+        measurements."""
         config, training = self.config, self.config.training
         half = max(1, training.batch // 2)
         symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
@@ -203,8 +205,8 @@ def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned
 
 
 def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | None:
-    """Return D of the images (C, H, W) of a run with rounds, on the CPU; None where there were none. Its highest level is
-    HIGHEST times its deviation."""
+    """Return D of the images (C, H, W) of a run with rounds, on the CPU; None where there were none. Its highest level
+    is HIGHEST times its deviation."""
     if not (folder / PRIOR).is_file():
         return None
     prior = image_denoiser(config, channels, signal_mean(config))

@@ -73,7 +73,8 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         values = _values(line)
         if values is None:
             raise UnveilError(
-                f"{path}: line {number} is damaged; restore the file, or move it out of the folder: what comes next is logged anew"
+                f"{path}: line {number} is damaged; restore the file, or move it out of the folder: what comes next is "
+                f"logged anew"
             )
         metrics.append(values)
     last = _values(cut)

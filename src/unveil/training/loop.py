@@ -3,8 +3,8 @@
     theta <- AdamW step on  mean over the batch of  loss(f_theta, m)
 
 Everything random at step t is drawn from the generator of (seed, t, process), so a run that resumes from its
-checkpoint continues as if it had never stopped: on a CPU, to the bit. Several processes (`unveil.training.ranks`) average
-their gradients, each over a batch of its own; the first validates and writes.
+checkpoint continues as if it had never stopped: on a CPU, to the bit. Several processes (`unveil.training.ranks`)
+average their gradients, each over a batch of its own; the first validates and writes.
 """
 
 import math
@@ -164,7 +164,8 @@ def _accelerator(device: str, precision: str) -> Accelerator:
         ) from None
     if device not in ("auto", "cpu", accelerator.device.type):
         raise UnveilError(
-            f"training on {device}: accelerate chose {accelerator.device}; pass auto, and choose among several devices by "
+            f"training on {device}: accelerate chose {accelerator.device}; pass auto, and choose among several devices "
+            f"by "
             "CUDA_VISIBLE_DEVICES or accelerate launch"
         )
     return accelerator
@@ -175,7 +176,8 @@ def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
     before, now = state.get("processes", 1), ranks.count()
     if before != now:
         warn(
-            f"{checkpoint} is of {before} process(es), and {now} go on: each step's joint batch has another size, so the run "
+            f"{checkpoint} is of {before} process(es), and {now} go on: each step's joint batch has another size, so "
+            f"the run "
             f"ends elsewhere; for the run that was begun start it with {before}"
         )
 
@@ -183,7 +185,8 @@ def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
 def _check_finite(name: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise UnveilError(
-            f"the {name} is {value} at step {step + 1}; check noise.sigma, and start a new run with a lower rate: --set "
+            f"the {name} is {value} at step {step + 1}; check noise.sigma, and start a new run with a lower rate: "
+            f"--set "
             "training.learning_rate=..., and another folder with --out"
         )
 

@@ -19,8 +19,8 @@ from unveil.errors import Elsewhere, UnveilError
 from unveil.training.interrupt import Stop
 
 __all__ = [
-    "agree", "average_gradients", "connected", "count", "from_first", "highest", "index", "is_first", "leave", "share_weights",
-    "together",
+    "agree", "average_gradients", "connected", "count", "from_first", "highest", "index", "is_first", "leave",
+    "share_weights", "together",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -127,8 +127,8 @@ def share_weights(module: nn.Module) -> None:
 def average_gradients(module: nn.Module) -> None:
     """Puts the mean over the processes in place of each parameter's gradient, by the accelerator's own collective.
 
-    Not torch's DistributedDataParallel: it takes no parameters that a loss leaves out, nor the empty ones of one iteration,
-    and lets one process wait in a collective where another has failed.
+    Not torch's DistributedDataParallel: it takes no parameters that a loss leaves out, nor the empty ones of one
+    iteration, and lets one process wait in a collective where another has failed.
     """
     if count() == 1:
         return

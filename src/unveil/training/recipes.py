@@ -1,7 +1,9 @@
-"""Named recipes: the loss that a run minimises. What each costs and reaches is in docs/recipes.md and docs/incomplete.md.
+"""Named recipes: the loss that a run minimises. What each costs and reaches is in docs/recipes.md and
+docs/incomplete.md.
 
-All have two parts. In measurement space an unbiased loss of A f; for what A does not see, a symmetry of the signals (equivariant
-imaging), entries hidden from the network (splitting), or both. Where A sees all the second part answers with nothing.
+All have two parts. In measurement space an unbiased loss of A f; for what A does not see, a symmetry of the signals
+(equivariant imaging), entries hidden from the network (splitting), or both. Where A sees all the second part answers
+with nothing.
 """
 
 from collections.abc import Callable
@@ -34,11 +36,12 @@ from unveil.symmetry import make_symmetry
 __all__ = ["RECIPES", "Recipe", "make_loss", "partly_normalized", "trainable_stein"]
 
 PROBE_STEP = 0.1
-"""Of the divergence in training, in units of sigma: through ReLUs a short finite difference has a noisy gradient, and a long
-one is biased through any network (benchmarks/probe_step.py)."""
+"""Of the divergence in training, in units of sigma: through ReLUs a short finite difference has a noisy gradient, and a
+long one is biased through any network (benchmarks/probe_step.py)."""
 
 CROSSOVER = 1.3
-"""s / sigma below which Stein's gradient is the quieter one for its two passes, and above which recorruption's is: between
+"""s / sigma below which Stein's gradient is the quieter one for its two passes, and above which recorruption's is:
+between
 1.2, where they cross early in training, and 1.8, where they do late (benchmarks/gradient_variance.py)."""
 
 LOWEST_RATIO = 1.2
@@ -89,8 +92,8 @@ def hidden(loss: Loss, config: LossConfig) -> Loss:
 
 
 def default(config: LossConfig, mean: float) -> Loss:
-    """Recorruption, a share of it normalized, Stein's estimate just above each level, entries hidden in half of the batch, and
-    equivariant imaging of fixed targets."""
+    """Recorruption, a share of it normalized, Stein's estimate just above each level, entries hidden in half of the
+    batch, and equivariant imaging of fixed targets."""
     low, top = config.levels
     edge = min(max(CROSSOVER, low), top)
     base = above(config, edge if config.near else LOWEST_RATIO)
@@ -154,7 +157,10 @@ def splitting(config: LossConfig, mean: float) -> Loss:
 
 
 def equivariant_splitting(config: LossConfig, mean: float) -> Loss:
-    """Equivariant splitting: entries hidden from a network that does not know how the image is turned. No second pass."""
+    """Equivariant splitting: entries hidden from a network that does not know how the image is turned.
+
+    No second pass.
+    """
     return Symmetrize(ambient(config, mean), make_symmetry(config.symmetry))
 
 

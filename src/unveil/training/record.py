@@ -46,7 +46,8 @@ class RecordedNoise(BaseModel):
 class RunRecord(BaseModel):
     """What of run.json is used again.
 
-    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. scales: block sizes that they are large enough for.
+    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. scales: block sizes
+        that they are large enough for.
     given: whether the operator was given in Python, and is not in the configuration.
     config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
     """
@@ -63,8 +64,8 @@ class RunRecord(BaseModel):
 def open_record(folder: Path) -> tuple[RunRecord, Config]:
     """What folder/run.json records, and the configuration in folder/config.yaml, which is the one it was begun with.
 
-    Paths alone may be others: a run knows its data by content. Raises UnveilError when there is no run, it is damaged or
-    changed, or another version wrote it.
+    Paths alone may be others: a run knows its data by content. Raises UnveilError when there is no run, it is damaged
+    or changed, or another version wrote it.
     """
     path = folder / "run.json"
     if not path.is_file():
@@ -72,7 +73,8 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
     values = read_json(path, MEND)
     if values.get("format", FORMAT) != FORMAT:
         raise UnveilError(
-            f"{folder}: written by unveil {str(values.get('unveil'))[:40]} (run format {str(values['format'])[:40]}), this is "
+            f"{folder}: written by unveil {str(values.get('unveil'))[:40]} (run format {str(values['format'])[:40]}), "
+            f"this is "
             f"{unveil.__version__} (format {FORMAT}): install that release, or train again"
         )
     record = read_record(path, RunRecord, MEND)
@@ -82,7 +84,8 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
     if changed := difference(_without_paths(begun), _without_paths(config)):
         key, then, now = changed
         raise UnveilError(
-            f"{written}: {key} is {now}, and was {then} when the run began; put that back, or begin a new run: unveil train "
+            f"{written}: {key} is {now}, and was {then} when the run began; put that back, or begin a new run: unveil "
+            f"train "
             f"{written} --out ANOTHER_FOLDER"
         )
     return record, config

@@ -20,14 +20,17 @@ FEATURES = 16
 def check_room(config: Config, channels: int, image_shape: Sequence[int] | None = None) -> None:
     """Raise UnveilError, with the size and the limit, if the training surely needs more memory than the machine has.
 
-    channels: of the measurements. image_shape: (C, H, W) of incomplete measurements, whose images are seen whole; None: crops are.
+    channels: of the measurements. image_shape: (C, H, W) of incomplete measurements, whose images are seen whole; None:
+        crops are.
     """
     least, has = least_memory(config, channels, image_shape), _memory()
     if least > has:
         form, training = config.estimator, config.training
         raise UnveilError(
-            f"training.batch = {training.batch}, training.crop = {training.crop}, estimator.widths = {list(form.widths)} and "
-            f"estimator.blocks = {form.blocks} need {least / 2**30:.3g} GiB at least, and this machine has {has / 2**30:.3g} GiB: "
+            f"training.batch = {training.batch}, training.crop = {training.crop}, estimator.widths = "
+            f"{list(form.widths)} and "
+            f"estimator.blocks = {form.blocks} need {least / 2**30:.3g} GiB at least, and this machine has "
+            f"{has / 2**30:.3g} GiB: "
             "lower them"
         )
 

@@ -46,8 +46,8 @@ class Run:
     """A run on disk.
 
     folder: where it is. config: what it was asked to do. noise: of the measurements on the data's
-    [0, 1] scale. channels: C of its images. scales: the block sizes that its images are large enough for. seen: the types
-    and the range of their values, where they are recorded.
+    [0, 1] scale. channels: C of its images. scales: the block sizes that its images are large enough for. seen: the
+    types and the range of their values, where they are recorded.
     """
 
     folder: Path
@@ -75,14 +75,16 @@ class Run:
         path = self.config.data.path
         if not Path(path).exists():
             raise UnveilError(
-                f"{path} does not exist, the data.path of {self.folder / 'config.yaml'} (there relative to {self.folder}): put "
+                f"{path} does not exist, the data.path of {self.folder / 'config.yaml'} (there relative to "
+                f"{self.folder}): put "
                 f"the data there, mend the path, or {else_do}"
             )
 
     def measurements(self, stages: Stages | None = None, *, to_train: bool = False) -> tuple[Dataset, Dataset]:
         """Return the measurements to train on, and those held out: those that the run began with.
 
-        to_train: as the one that may write the run folder. Raises UnveilError when they are not there, or have changed; of some that are gone a warning is given.
+        to_train: as the one that may write the run folder. Raises UnveilError when they are not there, or have changed;
+            of some that are gone a warning is given.
         """
         self.check_data("start a new run")
         config, recorded = self.config, open_contents(self.folder)
@@ -106,7 +108,8 @@ class Run:
         return data.subset(indices(training)), data.subset(indices(held_out))
 
     def trained(self) -> bool:
-        """Whether training has ended. Damaged weights, of which a warning is given, can be made again from a checkpoint.
+        """Whether training has ended. Damaged weights, of which a warning is given, can be made again from a
+        checkpoint.
 
         Raises UnveilError when they are damaged, and there is none.
         """
@@ -144,14 +147,18 @@ class Run:
         return estimator.eval()
 
     def operator(self) -> Operator:
-        """Return the operator that the configuration describes. Raises UnveilError where its data, whose shape it needs, are gone."""
+        """Return the operator that the configuration describes.
+
+        Raises UnveilError where its data, whose shape it needs, are gone.
+        """
         if instrument(self.config).any_shape:
             return Identity()
         self.check_data("pass operator")
         return open_operator(self.config, open_source(self.config))
 
     def prior(self, operator: Operator) -> Preconditioned | None:
-        """Return D, of the images in noise, on the CPU, where rounds learned one from measurements by `operator`; else None."""
+        """Return D, of the images in noise, on the CPU, where rounds learned one from measurements by `operator`; else
+        None."""
         if operator.image_shape is None or not self.config.em.rounds:
             return None
         return open_prior(self.folder, self.config, operator.image_shape[0])
@@ -160,8 +167,8 @@ class Run:
 def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
     """Return the run in `folder`.
 
-    given: whether the operator of its measurements is known. Raises UnveilError when it is not and the run's configuration does
-    not tell it, when there is no run, it is damaged or changed, or another version wrote it.
+    given: whether the operator of its measurements is known. Raises UnveilError when it is not and the run's
+    configuration does not tell it, when there is no run, it is damaged or changed, or another version wrote it.
     """
     folder = Path(folder)
     check_name(folder)

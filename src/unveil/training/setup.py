@@ -17,8 +17,8 @@ from unveil.operators.base import Operator
 from unveil.random import make_generator
 
 __all__ = [
-    "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source", "possible_scales",
-    "signal_mean", "split",
+    "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source",
+    "possible_scales", "signal_mean", "split",
 ]  # fmt: skip
 
 
@@ -63,7 +63,8 @@ def check_form(config: Config, operator: Operator, noise: type[Noise]) -> None:
     form = config.estimator.form
     if form in WRAPPED and (operator.unseen or not noise.additive):
         raise UnveilError(
-            f"estimator.form = {form} is for complete images in noise that their brightness does not change; use preconditioned"
+            f"estimator.form = {form} is for complete images in noise that their brightness does not change; use "
+            f"preconditioned"
         )
 
 
@@ -81,7 +82,8 @@ def check_backbone(backbone: nn.Module, channels: int, colours: int) -> None:
     if not isinstance(out, Tensor) or out.shape != (2, colours, 64, 64):
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise UnveilError(
-            f"the backbone {type(backbone).__name__} makes {shape} of {given}, 2 x 64 x 64 pixels: it must be (2, {colours}, 64, 64)"
+            f"the backbone {type(backbone).__name__} makes {shape} of {given}, 2 x 64 x 64 pixels: it must be (2, "
+            f"{colours}, 64, 64)"
         )
 
 
@@ -109,7 +111,8 @@ SMALLEST_DILATED = 16
 
 
 def possible_scales(config: Config, source: ImageSource, operator: Operator) -> tuple[int, ...]:
-    """Return the scales at which measurements can be learned from: those of `loss.scales` that fit, (1,) where none does.
+    """Return the scales at which measurements can be learned from: those of `loss.scales` that fit, (1,) where none
+    does.
 
     Raises UnveilError when the smallest image is smaller than a crop, or a mask does not measure what a scale needs.
     """
@@ -120,7 +123,8 @@ def possible_scales(config: Config, source: ImageSource, operator: Operator) -> 
         smallest = min(sides)
         if smallest < crop:
             raise UnveilError(
-                f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than the crop of "
+                f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than "
+                f"the crop of "
                 f"{crop}; lower training.crop, or leave it out"
             )
         fit = [k for k in config.loss.scales if k * crop <= smallest]
@@ -158,7 +162,8 @@ def check_one_shape(source: ImageSource) -> None:
     for i in range(len(source)):
         if source.shape(i) != shape:
             raise UnveilError(
-                f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one system "
+                f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one "
+                f"system "
                 "have one shape; leave the others out"
             )
 
@@ -179,7 +184,8 @@ def open_measurements(
 ) -> tuple[ImageSource, Operator]:
     """Return the measurements that the configuration names, or those at `path`, and the operator that made them.
 
-    unreadable: as in `open_images`. Entries that are not measured are zero, whatever the files hold there. Raises UnveilError where `open_operator` does.
+    unreadable: as in `open_images`. Entries that are not measured are zero, whatever the files hold there. Raises
+        UnveilError where `open_operator` does.
     """
     if path is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})

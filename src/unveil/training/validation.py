@@ -1,8 +1,8 @@
 """Validation without a reference: Stein's estimate on held-out measurements.
 
-Of images also at half the noise, on means over 2 x 2 blocks, which are as good as images of four times the exposure where the
-images look alike at both scales; of incomplete measurements also on entries that were hidden from the network, the only
-evidence on what A leaves out.
+Of images also at half the noise, on means over 2 x 2 blocks, which are as good as images of four times the exposure
+where the images look alike at both scales; of incomplete measurements also on entries that were hidden from the
+network, the only evidence on what A leaves out.
 """
 
 import math
@@ -24,8 +24,9 @@ LARGEST_SIDE = 192
 def make_validation(data: Dataset, seed: int) -> Callable[[nn.Module], dict[str, float]]:
     """Return a function f -> {"error", "psnr_estimate", ...}, the same probes at every call.
 
-    error estimates |A (f(y) - x)|^2 / m in the mean over some measurements, of large images on their centres; error_half the same of
-    2 x 2 means, error_hidden of hidden entries. psnr_* are -10 log10 of these, in dB for signals in [0, 1].
+    error estimates |A (f(y) - x)|^2 / m in the mean over some measurements, of large images on their centres;
+    error_half the same of 2 x 2 means, error_hidden of hidden entries. psnr_* are -10 log10 of these, in dB for signals
+    in [0, 1].
     """
     count = min(MOST_IMAGES, len(data))
     also = "hidden" if data.operator.unseen else "half"

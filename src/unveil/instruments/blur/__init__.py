@@ -29,5 +29,5 @@ INSTRUMENT = Instrument(
     keys=("kernel",),
     same_grid=True,
 )
-"""What a round blur removes is seen in smaller images of the same kind, whose details are as fine (Scanvic et al., Scale-equivariant
-imaging, 2023, https://arxiv.org/abs/2312.11232); turns teach where the kernel has directions."""
+"""What a round blur removes is seen in smaller images of the same kind, whose details are as fine (Scanvic et al.,
+Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232); turns teach where the kernel has directions."""

@@ -1,11 +1,12 @@
-"""Deblurring: an out-of-focus lens, a moving camera or a microscope spreads each point of the image over its neighbours.
+"""Deblurring: an out-of-focus lens, a moving camera or a microscope spreads each point of the image over its
+neighbours.
 
     y = k * x + n,    (k * x)_i = sum_j k_j x_(i - j),    sum_j k_j = 1
 
 The image goes on periodically at its borders, so that A is diagonal in the Fourier basis, with an
-exact adjoint, pseudo-inverse and proximal step at the price of two FFTs, and y has the size of x. No scene is periodic: what is
-reconstructed within half a kernel of the border is not to be trusted. A blur commutes with shifts, so that they do not
-teach what it removes (see `unveil.symmetry.base`).
+exact adjoint, pseudo-inverse and proximal step at the price of two FFTs, and y has the size of x. No scene is periodic:
+what is reconstructed within half a kernel of the border is not to be trusted. A blur commutes with shifts, so that they
+do not teach what it removes (see `unveil.symmetry.base`).
 """
 
 import math
@@ -27,8 +28,8 @@ CUTOFF = 1e-5
 def blur(kernel: Tensor, height: int, width: int, channels: int = 1) -> Convolution:
     """Return the operator of images x (channels, height, width) from blurred ones y of the same shape and units.
 
-    kernel: k (h, w), the picture of a point, up to its scale: it is divided by its sum. A point at pixel (i, j) appears with
-    the kernel's pixel (h // 2, w // 2) at (i, j).
+    kernel: k (h, w), the picture of a point, up to its scale: it is divided by its sum. A point at pixel (i, j) appears
+    with the kernel's pixel (h // 2, w // 2) at (i, j).
     A^+ leaves out the frequencies that the kernel damps below 1e-5, and enhances the noise of the others by up to 1e5.
     Raises UnveilError for a kernel that is not 2D, is larger than the image, or has no finite and positive sum.
     """
@@ -45,7 +46,8 @@ def transfer_function(kernel: Tensor, height: int, width: int) -> Tensor:
 
 
 def gaussian_kernel(deviation: float) -> Tensor:
-    """The kernel (h, h) of a Gaussian blur with `deviation` > 0 in pixels, cut off beyond 3.3 deviations; its sum is 1."""
+    """The kernel (h, h) of a Gaussian blur with `deviation` > 0 in pixels, cut off beyond 3.3 deviations; its sum is
+    1."""
     if not (math.isfinite(deviation) and deviation > 0):
         raise UnveilError(f"the blur's deviation must be finite and > 0 pixels, not {deviation}")
     from deepinv.physics.functional import gaussian_blur  # deepinv loads late

@@ -48,5 +48,6 @@ INSTRUMENT = Instrument(
     mean=0.0,
     same_grid=True,
 )
-"""Particles have one contrast, and a fraction of it drowns in their noise: they are not normalized; and their background, which the
-CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything without it."""
+"""Particles have one contrast, and a fraction of it drowns in their noise: they are not normalized; and their
+background, which the CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything
+without it."""

@@ -1,12 +1,13 @@
 """The contrast transfer function of an electron microscope, what its lenses do to each spatial frequency g.
 
     CTF(g) = -sin chi(g),   chi(g) = pi lambda |g|^2 (z(alpha) - lambda^2 |g|^2 C_s / 2) + phi + arcsin(w)
-    z(alpha) = (z_U + z_V + (z_U - z_V) cos 2(alpha - alpha_U)) / 2,   alpha the angle of g from the x axis towards the y axis
+    z(alpha) = (z_U + z_V + (z_U - z_V) cos 2(alpha - alpha_U)) / 2,   alpha the angle of g from the x axis towards the
+    y axis
 
-As Rohou and Grigorieff 2015 write it (https://doi.org/10.1016/j.jsb.2015.08.008): defocus z positive under focus, CTF(0) = -w,
-so matter is dark, as on the detector. RELION (https://github.com/3dem/relion, src/ctf.h) has the same chi and the opposite sign,
-+sin chi, for particles whose contrast was inverted when they were cut out, so that matter is bright. Reading such particles with
-the sign here gives the negative of x and changes nothing else.
+As Rohou and Grigorieff 2015 write it (https://doi.org/10.1016/j.jsb.2015.08.008): defocus z positive under focus,
+CTF(0) = -w, so matter is dark, as on the detector. RELION (https://github.com/3dem/relion, src/ctf.h) has the same chi
+and the opposite sign, +sin chi, for particles whose contrast was inverted when they were cut out, so that matter is
+bright. Reading such particles with the sign here gives the negative of x and changes nothing else.
 """
 
 import math
@@ -27,7 +28,8 @@ _REST_ENERGY = 510998.95  # electronvolt: of the electron
 class Optics:
     """What the contrast transfer function depends on; each a number, or (N,) with one for each of N images.
 
-    pixel_size:         of the images, angstrom. voltage: of the electrons, kilovolt. cs: spherical aberration C_s, millimetre.
+    pixel_size:         of the images, angstrom. voltage: of the electrons, kilovolt. cs: spherical aberration C_s,
+        millimetre.
     amplitude_contrast: w, a fraction in [0, 1].
     defocus_u, defocus_v: the two principal defoci, angstrom, positive under focus; v is u unless it is given.
     defocus_angle:      alpha_U, from the x axis (columns) towards the y axis (rows) to the direction of u, degrees.
@@ -80,8 +82,9 @@ def electron_wavelength(voltage: Tensor) -> Tensor:
 def ctf(shape: tuple[int, int], optics: Optics) -> Tensor:
     """CTF (H, W), or (N, H, W) where the optics have one row an image, at the frequencies of `torch.fft.fft2`.
 
-    shape: (H, W) of the images, pixels. In the precision of the optics; float32 errs by 1e-4 at phases of some hundred radians.
-    At the highest frequency of an even side, which stands for g and -g, it is their mean, so that it is even in g always.
+    shape: (H, W) of the images, pixels. In the precision of the optics; float32 errs by 1e-4 at phases of some hundred
+    radians. At the highest frequency of an even side, which stands for g and -g, it is their mean, so that it is even
+    in g always.
     """
     rows = {name: value[..., None, None] for name, value in optics.rows().items()}
     like = {"dtype": rows["defocus_u"].dtype, "device": rows["defocus_u"].device}

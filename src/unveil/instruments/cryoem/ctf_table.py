@@ -1,8 +1,9 @@
 """The optics of each particle from the tables that microscopists have: RELION's .star, or .csv.
 
-A .star file has a table of particles, and since RELION 3.1 another of optics groups whose values hold for every particle of the
-group (names and units: https://github.com/3dem/relion, src/metadata_label.h). A .csv file has one line a particle below a line of names,
-those of `Optics` or of RELION. Other columns are not read.
+A .star file has a table of particles, and since RELION 3.1 another of optics groups whose values hold for every
+particle of the
+group (names and units: https://github.com/3dem/relion, src/metadata_label.h). A .csv file has one line a particle below
+a line of names, those of `Optics` or of RELION. Other columns are not read.
 """
 
 import csv
@@ -38,11 +39,13 @@ Columns = dict[str, Sequence[Any]]
 
 
 def read_ctf_table(path: str, key: str) -> dict[str, Tensor]:
-    """Those of the fields of `Optics` that the file has, name -> (N,), one row for each particle, in the order of the file.
+    """Those of the fields of `Optics` that the file has, name -> (N,), one row for each particle, in the order of the
+    file.
 
-    key: of the configuration, for the messages. Beam tilt, higher aberrations, anisotropic magnification and B-factors are not read.
-    Raises UnveilError when the file is missing, of another kind or cannot be read, when it has none of the columns or a value
-    that is no number, and when its image names (`rlnImageName`, number@stack) are not in the order in which stacks are read.
+    key: of the configuration, for the messages. Beam tilt, higher aberrations, anisotropic magnification and B-factors
+    are not read. Raises UnveilError when the file is missing, of another kind or cannot be read, when it has none of
+    the columns or a value that is no number, and when its image names (`rlnImageName`, number@stack) are not in the
+    order in which stacks are read.
     """
     file = Path(path)
     if not file.is_file():
@@ -120,7 +123,8 @@ def _numbers(values: Sequence[Any], where: str) -> Tensor:
 
 
 def _check_order(names: Sequence[Any], where: str) -> None:
-    """Rows in another order than the images would pair each particle with the optics of another, without any sign of it."""
+    """Rows in another order than the images would pair each particle with the optics of another, without any sign of
+    it."""
     before: list[str | int] = []
     k = 0
     for row, name in enumerate(names):
@@ -131,7 +135,8 @@ def _check_order(names: Sequence[Any], where: str) -> None:
         place: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(parts)]
         if int(number) != (k + 1 if place == before else 1) or place < before:
             raise UnveilError(
-                f"{where}: row {row + 1}, {name}, is out of order; sort the rows by stack, in natural order, and number, "
+                f"{where}: row {row + 1}, {name}, is out of order; sort the rows by stack, in natural order, and "
+                f"number, "
                 f"with none left out, or remove the column {_IMAGE} if the measurements are in the order of the rows"
             )
         before, k = place, int(number)

@@ -2,7 +2,8 @@
 
     y = F^-1 CTF F x + n
 
-A is a circular convolution, symmetric because the CTF is real and even. It is blind where the CTF is zero, at rings that move
+A is a circular convolution, symmetric because the CTF is real and even. It is blind where the CTF is zero, at rings
+that move
 with the defocus, and nearly blind at low frequencies: at frequency zero |CTF| is the amplitude contrast.
 """
 
@@ -52,7 +53,8 @@ def particles(shape: tuple[int, int], optics: Optics) -> ContrastTransfer:
     """Return the operator of particle images x (1, H, W), for which y has the same shape.
 
     shape: (H, W), pixels. optics: of all images, or of each of N. The scale of y is free: x has it too.
-    The molecule must be so far from the image's border that what the CTF spreads out of the image may come in on the other side.
+    The molecule must be so far from the image's border that what the CTF spreads out of the image may come in on the
+    other side.
     """
     return ContrastTransfer(shape, optics)
 
@@ -60,8 +62,8 @@ def particles(shape: tuple[int, int], optics: Optics) -> ContrastTransfer:
 def build_cryoem(section: CryoEMSection, shape: tuple[int, int, int], count: int) -> ContrastTransfer:
     """Return the operator that a configuration describes, for `count` measurements of `shape` (1, H, W).
 
-    Raises UnveilError when the images have channels, a parameter is missing or given twice, or the table does not have one
-    row for each measurement.
+    Raises UnveilError when the images have channels, a parameter is missing or given twice, or the table does not have
+    one row for each measurement.
     """
     if shape[0] != 1:
         raise UnveilError(f"system: particles are images of one channel, and the measurements have {shape[0]}")
@@ -80,6 +82,7 @@ def build_cryoem(section: CryoEMSection, shape: tuple[int, int, int], count: int
     rows = len(next(iter(table.values()))) if table else count
     if rows != count:
         raise UnveilError(
-            f"operator.table: {section.table} has {rows} rows, and there are {count} measurements: give one row for each, in their order"
+            f"operator.table: {section.table} has {rows} rows, and there are {count} measurements: give one row for "
+            f"each, in their order"
         )
     return particles((shape[1], shape[2]), Optics(**given, **table))

@@ -2,12 +2,12 @@
 
     F y_p(k) = CTF_p(k) exp(-2 pi i k . t_p) X(R_p^T (k_x, k_y, 0)),   |k| < 1/2,   X the Fourier transform of x
 
-The Fourier slice theorem: x turned by R_p about its centre voxel D // 2 and summed along z has this Fourier transform, a plane
-through X (De Rosier and Klug 1968, https://doi.org/10.1038/217130a0); R is RELION's matrix of a pose (Scheres 2012,
-https://doi.org/10.1016/j.jsb.2012.09.006). X between the points of the FFT of x, padded to twice its side, is the sum over the 27
-nearest of them in a window whose transform x is divided by beforehand (Barnett, Magland and af Klinteberg 2019,
-https://doi.org/10.1137/18M120885X). That errs by 0.3% to 1% of |y|; linear interpolation would by 2% to 10%. Frequencies beyond
-the circle |k| < 1/2, where a turned cube has no data, are zero in y.
+The Fourier slice theorem: x turned by R_p about its centre voxel D // 2 and summed along z has this Fourier transform,
+a plane through X (De Rosier and Klug 1968, https://doi.org/10.1038/217130a0); R is RELION's matrix of a pose (Scheres
+2012, https://doi.org/10.1016/j.jsb.2012.09.006). X between the points of the FFT of x, padded to twice its side, is the
+sum over the 27 nearest of them in a window whose transform x is divided by beforehand (Barnett, Magland and af
+Klinteberg 2019, https://doi.org/10.1137/18M120885X). That errs by 0.3% to 1% of |y|; linear interpolation would by 2%
+to 10%. Frequencies beyond the circle |k| < 1/2, where a turned cube has no data, are zero in y.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,8 +27,8 @@ __all__ = ["random_rotations", "relion_rotations", "volume"]
 OVERSAMPLING = 2
 WIDTH = 3
 BETA = 6.25
-"""Of the window exp(BETA ((1 - (2 d / WIDTH)^2)^(1/2) - 1)), d in points of the padded FFT. This BETA errs least over the whole cube:
-at most 0.8% in amplitude, at its faces."""
+"""Of the window exp(BETA ((1 - (2 d / WIDTH)^2)^(1/2) - 1)), d in points of the padded FFT. This BETA errs least over
+the whole cube: at most 0.8% in amplitude, at its faces."""
 POINTS = 2**18
 """How many values of X are interpolated at a time: bounds the memory to some 100 MB beyond that of X, x and y."""
 
@@ -61,7 +61,8 @@ class Projections(Operator):
         return _Linear.apply(y, self._project_back, self._project)
 
     def A_dagger(self, y: Tensor, iterations: int = 30) -> Tensor:
-        """Return the least squares image by so many steps of conjugate gradients from 0; fewer amplify the noise less."""
+        """Return the least squares image by so many steps of conjugate gradients from 0; fewer amplify the noise
+        less."""
         return conjugate_gradients(lambda x: self.A_adjoint(self.A(x)), self.A_adjoint(y), iterations, tolerance=1e-4)
 
     def _project(self, x: Tensor) -> Tensor:
@@ -136,7 +137,8 @@ class Projections(Operator):
 
 
 class _Linear(torch.autograd.Function):
-    """A linear map whose gradient is its transpose: recording the map itself would keep 8 indices for every value of y."""
+    """A linear map whose gradient is its transpose: recording the map itself would keep 8 indices for every value of
+    y."""
 
     @staticmethod
     def forward(
@@ -154,11 +156,12 @@ class _Linear(torch.autograd.Function):
 def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer: Tensor | None = None) -> Projections:
     """Return the operator of a density x (1, D, D, D), axes z, y, x, from its projections y (P, D, D), axes p, y, x.
 
-    size: D, voxels. rotations: (P, 3, 3), R_p that turns the molecule's axes (x, y, z) into the microscope's, whose z is the
-    electrons' direction; `relion_rotations` makes them from angles. shifts: (P, 2), how far the centre lies from pixel D // 2 along x and y, pixels; none by default. In RELION
-    it is minus rlnOriginXAngst, rlnOriginYAngst, by the pixel size. transfer: CTF_p as `unveil.instruments.cryoem.ctf` gives it, (D, D) or (P, D, D); 1 by default.
-    `A_dagger` is least squares by 30 steps of conjugate gradients; of noisy y, fewer steps amplify the noise less: `A_dagger(y, 5)`.
-    Raises UnveilError when a shape does not fit or a matrix is no rotation.
+    size: D, voxels. rotations: (P, 3, 3), R_p that turns the molecule's axes (x, y, z) into the microscope's, whose z
+    is the electrons' direction; `relion_rotations` makes them from angles. shifts: (P, 2), how far the centre lies from
+    pixel D // 2 along x and y, pixels; none by default. In RELION it is minus rlnOriginXAngst, rlnOriginYAngst, by the
+    pixel size. transfer: CTF_p as `unveil.instruments.cryoem.ctf` gives it, (D, D) or (P, D, D); 1 by default.
+    `A_dagger` is least squares by 30 steps of conjugate gradients; of noisy y, fewer steps amplify the noise less:
+    `A_dagger(y, 5)`. Raises UnveilError when a shape does not fit or a matrix is no rotation.
     """
     if size < 2 or rotations.ndim != 3 or rotations.shape[1:] != (3, 3) or not len(rotations):
         raise UnveilError(f"volumes need a side >= 2 and rotations (P, 3, 3), not {size} and {tuple(rotations.shape)}")
@@ -177,7 +180,8 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
         )
     if transfer.shape not in ((1, size, size), (count, size, size)):
         raise UnveilError(
-            f"transfer has shape {tuple(transfer.shape)}: pass ({size}, {size}), or ({count}, {size}, {size}) for one a projection"
+            f"transfer has shape {tuple(transfer.shape)}: pass ({size}, {size}), or ({count}, {size}, {size}) for one "
+            f"a projection"
         )
     return Projections(size, rotations, shifts, transfer)
 
@@ -185,17 +189,18 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
 def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:
     """R (P, 3, 3) for `volume`, in float64, from rlnAngleRot, rlnAngleTilt and rlnAnglePsi (P,), in degrees.
 
-    R = Z(psi) Y(tilt) Z(rot), each turning the axes, not the molecule: first about z by rot, then about the new y by tilt, then
-    about the new z by psi (Heymann, Chagoyen and Belnap 2005, https://doi.org/10.1016/j.jsb.2005.06.001; `Euler_angles2matrix` in
-    https://github.com/3dem/relion/blob/master/src/euler.cpp). The matrix of the molecule's turn by these angles, as
-    `Rotation.from_euler("ZYZ", ...)` of SciPy, is its transpose.
+    R = Z(psi) Y(tilt) Z(rot), each turning the axes, not the molecule: first about z by rot, then about the new y by
+    tilt, then about the new z by psi (Heymann, Chagoyen and Belnap 2005, https://doi.org/10.1016/j.jsb.2005.06.001;
+    `Euler_angles2matrix` in https://github.com/3dem/relion/blob/master/src/euler.cpp). The matrix of the molecule's
+    turn by these angles, as `Rotation.from_euler("ZYZ", ...)` of SciPy, is its transpose.
     Raises UnveilError unless the three have one shape (P,) and are finite.
     """
     angles = [torch.as_tensor(angle, dtype=torch.float64) for angle in (rot, tilt, psi)]
     shapes = {tuple(angle.shape) for angle in angles}
     if len(shapes) > 1 or angles[0].ndim != 1 or not all(bool(angle.isfinite().all()) for angle in angles):
         raise UnveilError(
-            f"rot, tilt and psi have shapes {', '.join(str(tuple(angle.shape)) for angle in angles)}: pass degrees, finite, (P,) each"
+            f"rot, tilt and psi have shapes {', '.join(str(tuple(angle.shape)) for angle in angles)}: pass degrees, "
+            f"finite, (P,) each"
         )
     (ca, cb, cg), (sa, sb, sg) = zip(*((angle.deg2rad().cos(), angle.deg2rad().sin()) for angle in angles))
     rows = [
@@ -207,7 +212,8 @@ def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:
 
 
 def random_rotations(count: int, generator: torch.Generator) -> Tensor:
-    """R (count, 3, 3), uniform on SO(3): of unit quaternions uniform on the sphere (Shoemake 1992, Graphics Gems III)."""
+    """R (count, 3, 3), uniform on SO(3): of unit quaternions uniform on the sphere (Shoemake 1992, Graphics Gems
+    III)."""
     q = torch.randn(count, 4, generator=generator, device=generator.device)
     w, x, y, z = (q / q.norm(dim=1, keepdim=True)).unbind(1)
     rows = [

@@ -16,7 +16,8 @@ class InpaintingSection(Section):
 
     kind: Literal["inpainting"] = Field("inpainting", description="the imaging system; another kind has other keys")
     mask: FilePath = Field(
-        description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W) or one mask per measurement (N, H, W); 0 where a pixel is missing"
+        description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W) or one mask per measurement (N, H, W); 0 where a "
+        "pixel is missing"
     )
 
 

@@ -53,7 +53,8 @@ def inpainting(mask: Tensor, channels: int = 1) -> Inpainting:
 def build_inpainting(section: InpaintingSection, shape: tuple[int, int, int], count: int) -> Inpainting:
     """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W).
 
-    Raises UnveilError when the mask has another size, is a stack of another number of masks, or is complex or not finite.
+    Raises UnveilError when the mask has another size, is a stack of another number of masks, or is complex or not
+    finite.
     """
     mask = torch.from_numpy(read_real(section.mask, "operator.mask"))
     if not bool(mask.isfinite().all()):
@@ -63,12 +64,14 @@ def build_inpainting(section: InpaintingSection, shape: tuple[int, int, int], co
     mask = (mask > 0).float()
     if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
         raise UnveilError(
-            f"operator.mask: {section.mask} has shape {tuple(mask.shape)}, and the {count} measurements are {shape[1]}x{shape[2]} "
+            f"operator.mask: {section.mask} has shape {tuple(mask.shape)}, and the {count} measurements are "
+            f"{shape[1]}x{shape[2]} "
             f"pixels; give a mask of shape {tuple(shape[1:])}, or one for each measurement"
         )
     if bool(mask.all()):
         warn(
-            f"operator.mask: {section.mask} measures every pixel, none is missing; check that it is 0 where one is missing"
+            f"operator.mask: {section.mask} measures every pixel, none is missing; check that it is 0 where one is "
+            f"missing"
         )
     return inpainting(mask, shape[0])
 

@@ -2,8 +2,8 @@
 
     b = integral of I^2 over the sky / integral of I = integral of |V|^2 over (u, v) / V(0)    (Parseval)
 
-is the brightness of the source where it has one: a disc of it is of b, a round Gaussian has its peak at 2 b and a thin ring of
-Gaussian profile at 1.4 b. |V|^2 is taken for round, and for zero beyond the longest baseline.
+is the brightness of the source where it has one: a disc of it is of b, a round Gaussian has its peak at 2 b and a thin
+ring of Gaussian profile at 1.4 b. |V|^2 is taken for round, and for zero beyond the longest baseline.
 """
 
 import math
@@ -25,8 +25,8 @@ SHORT = 0.25
 def peak_brightness(visibilities: Tensor, coverage: Coverage, field: float) -> float | None:
     """Of the source, in jansky per steradian, to within a factor of about two; None where the noise hides it.
 
-    visibilities: complex (B, M), in jansky, of B sources that the coverage saw. field: width of the image, radians; what lies
-    beyond adds to the flux of the shortest baselines, which are left out where there are others.
+    visibilities: complex (B, M), in jansky, of B sources that the coverage saw. field: width of the image, radians;
+    what lies beyond adds to the flux of the shortest baselines, which are left out where there are others.
     """
     r = torch.hypot(coverage.u, coverage.v).double()
     near = (r * field < SHORT) & bool((r * field >= SHORT).any())

@@ -2,8 +2,8 @@
 
     V_i = V(u_i, v_i) + n_i,   Re n_i and Im n_i ~ N(0, sigma_i^2), independent
 
-The sigma_i differ: a pair with one large dish can be ten times less noisy than another. The noise of a measurement has one
-level, hence `interferometry` and `whiten` multiply rows of A and visibilities alike by sigma / sigma_i, with
+The sigma_i differ: a pair with one large dish can be ten times less noisy than another. The noise of a measurement has
+one level, hence `interferometry` and `whiten` multiply rows of A and visibilities alike by sigma / sigma_i, with
 
     1 / sigma^2 = mean_i 1 / sigma_i^2
 

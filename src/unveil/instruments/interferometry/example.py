@@ -1,4 +1,5 @@
-"""Visibilities of simulated sources as the Event Horizon Telescope of April 2017 would see them in the place of Sgr A*."""
+"""Visibilities of simulated sources as the Event Horizon Telescope of April 2017 would see them in the place of Sgr
+A*."""
 
 from pathlib import Path
 from typing import Any

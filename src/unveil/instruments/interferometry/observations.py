@@ -1,4 +1,5 @@
-"""Observations held against the interferometer that a configuration describes: are they its, and how bright are their sources?"""
+"""Observations held against the interferometer that a configuration describes: are they its, and how bright are their
+sources?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,8 @@ SAME_NOISE = 1.02
 
 
 def check_observations(section: InterferometrySection, files: Sequence[Path]) -> None:
-    """Raises UnveilError, which names the first, where UVFITS `files` have other points (u, v) or noise than the system.
+    """Raises UnveilError, which names the first, where UVFITS `files` have other points (u, v) or noise than the
+    system.
 
     A has one set of points: the Earth turns, and other bands have other frequencies.
     """
@@ -40,17 +42,20 @@ def check_observations(section: InterferometrySection, files: Sequence[Path]) ->
         ratio = float((found.sigma / found.level * coverage.level / coverage.sigma).log().abs().max().exp())
         if gap * section.field_of_view * MICROARCSECOND > SAME_POINT:
             raise UnveilError(
-                f"{file}: its baselines (u, v) are not those of {source}: they differ by up to {gap:.3g} wavelengths; {advice}"
+                f"{file}: its baselines (u, v) are not those of {source}: they differ by up to {gap:.3g} wavelengths; "
+                f"{advice}"
             )
         if ratio > SAME_NOISE:
             raise UnveilError(
-                f"{file}: the noise of its visibilities is not that of {source}: it differs by up to {ratio - 1:.0%} from point to "
+                f"{file}: the noise of its visibilities is not that of {source}: it differs by up to {ratio - 1:.0%} "
+                f"from point to "
                 f"point; {advice}"
             )
 
 
 def find_brightness(section: InterferometrySection, y: Tensor) -> float | None:
-    """`brightness` that puts images about in [0, 1], to within a factor of about two, from measurements y (B, 2, 1, M), whitened.
+    """`brightness` that puts images about in [0, 1], to within a factor of about two, from measurements y (B, 2, 1, M),
+    whitened.
 
     None where the noise hides the sources.
     """
@@ -67,7 +72,8 @@ def check_source(section: InterferometrySection, source: ImageSource) -> None:
 
 
 def find_scale(section: InterferometrySection, y: Tensor) -> Scale | None:
-    """Return the brightness that puts images about in [0, 1], from measurements y (B, 2, 1, M); None where noise hides the sources."""
+    """Return the brightness that puts images about in [0, 1], from measurements y (B, 2, 1, M); None where noise hides
+    the sources."""
     found = find_brightness(section, y)
     if found is None:
         return None
@@ -75,7 +81,8 @@ def find_scale(section: InterferometrySection, y: Tensor) -> Scale | None:
     unusual = None
     if not low < found / section.brightness / 4 < high:
         unusual = (
-            f"the sources' peaks seem to be at {found:.2g} jansky per pixel, and operator.brightness is {section.brightness:.2g}: "
+            f"the sources' peaks seem to be at {found:.2g} jansky per pixel, and operator.brightness is "
+            f"{section.brightness:.2g}: "
             f"training supposes values of about 0 to 1; leave it out, or --set operator.brightness={found:.2g}"
         )
     about = f"the sources' peaks are at about {found:.2g}, to within a factor of two;"

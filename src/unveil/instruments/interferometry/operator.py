@@ -2,19 +2,22 @@
 
     V(u, v) = sum_p x_p exp(-2 pi i (u l_p + v m_p))
 
-x (1, H, W): brightness, jansky per pixel (times `brightness`, see below), a point at each pixel's centre. l grows to the
-east and m to the north of the phase centre, which is the middle of the image, (H - 1) / 2, (W - 1) / 2. As on a map of the
+x (1, H, W): brightness, jansky per pixel (times `brightness`, see below), a point at each pixel's centre. l grows to
+the east and m to the north of the phase centre, which is the middle of the image, (H - 1) / 2, (W - 1) / 2. As on a map
+of the
 sky, north is up and east is LEFT: with pixels of D = field_of_view / W radians,
 
     l = ((W - 1) / 2 - column) D,    m = ((H - 1) / 2 - row) D
 
-The sign is that of Thompson, Moran & Swenson 2017 (https://doi.org/10.1007/978-3-319-44431-4, chapter 3), for a pair (i, j)
-with V = <E_i E_j*> and (u, v) along r_j - r_i; a file that has (u, v) along r_i - r_j (UVFITS) is turned round when read.
+The sign is that of Thompson, Moran & Swenson 2017 (https://doi.org/10.1007/978-3-319-44431-4, chapter 3), for a pair
+(i, j)
+with V = <E_i E_j*> and (u, v) along r_j - r_i; a file that has (u, v) along r_i - r_j (UVFITS) is turned round when
+read.
 Gains and phases of the stations are not part of A: visibilities must be calibrated.
 
-y (2, 1, M): real and imaginary parts in jansky, rows of A and y multiplied by sigma / sigma_i so that the noise has one level
-sigma (see `unveil.instruments.interferometry.coverage`). On disk: a complex .npy (N, 1, M), which opens with axes NHW as N measurements
-(2, 1, M), or a real one (N, 2, 1, M); of visibilities passed through `whiten`, in either case.
+y (2, 1, M): real and imaginary parts in jansky, rows of A and y multiplied by sigma / sigma_i so that the noise has one
+level sigma (see `unveil.instruments.interferometry.coverage`). On disk: a complex .npy (N, 1, M), which opens with axes
+NHW as N measurements (2, 1, M), or a real one (N, 2, 1, M); of visibilities passed through `whiten`, in either case.
 """
 
 import math
@@ -39,19 +42,22 @@ AT_ONCE = 1024
 FEW = 2048
 """The smaller of 2 M and the number of pixels, up to which singular vectors take seconds and megabytes."""
 SMALLEST = 1e-6
-"""Singular values below this share of the largest count as 0; from eigenvalues in float64 they are known to 1e-8 of it."""
+"""Singular values below this share of the largest count as 0; from eigenvalues in float64 they are known to 1e-8 of
+it."""
 CUTOFF = 0.003
 """A^+ leaves out singular values below this share of the largest: it amplifies noise by at most 1 / (CUTOFF s_max)."""
 
 
 class Visibilities(Operator):
-    """A: images (B, 1, H, W) -> (B, 2, 1, M), w_i times the exact Fourier sum at (u_i, v_i), as two products with phases.
+    """A: images (B, 1, H, W) -> (B, 2, 1, M), w_i times the exact Fourier sum at (u_i, v_i), as two products with
+    phases.
 
-    u, v: (M,) cycles per pixel along W and H. weight: (M,) the factor w_i. pixels: H = W. sigma: the noise level of y, in jansky.
+    u, v: (M,) cycles per pixel along W and H. weight: (M,) the factor w_i. pixels: H = W. sigma: the noise level of y,
+        in jansky.
 
-    Where singular vectors are few enough, the proximal step is in closed form. Conjugate gradients would take hundreds of steps:
-    thermal noise is a thousandth of the signal and some stations are a hundred times better than others, so that what few steps
-    leave out is far above the noise.
+    Where singular vectors are few enough, the proximal step is in closed form. Conjugate gradients would take hundreds
+    of steps: thermal noise is a thousandth of the signal and some stations are a hundred times better than others, so
+    that what few steps leave out is far above the noise.
     """
 
     def __init__(self, u: Tensor, v: Tensor, weight: Tensor, pixels: int, sigma: float) -> None:
@@ -90,7 +96,8 @@ class Visibilities(Operator):
         return x.reshape(b.shape).to(y.dtype)
 
     def _decomposition(self) -> tuple[Tensor, Tensor]:
-        """Right singular vectors (H W, r) of A and the squares (r,) of its singular values, the largest first, in float64.
+        """Right singular vectors (H W, r) of A and the squares (r,) of its singular values, the largest first, in
+        float64.
 
         Found once, from the smaller of A A^T and A^T A: seconds and 100 MB up to M of a thousand, 64 x 64 pixels.
         """
@@ -144,7 +151,8 @@ class Visibilities(Operator):
     def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
         if not self.few:
             return super().prox_l2(z, y, gamma)
-        # A^T y loses in single precision what A sees weakly: its error of 1e-7 of the whole is then divided by 1 / gamma
+        # A^T y loses in single precision what A sees weakly: its error of 1e-7 of the whole is then divided by 1 /
+        # gamma
         return super().prox_l2(z.double(), y.double(), gamma.double()).to(z.dtype)
 
     def coarser(self, k: int) -> Coarser:
@@ -156,7 +164,8 @@ class Visibilities(Operator):
         short = torch.maximum(self.u.abs(), self.v.abs()) <= 0.5 / k
         if not bool(short.any()):
             raise UnveilError(f"no baseline is short enough for pixels {k} times as large: leave {k} out of the scales")
-        # a large pixel stands for k^2 small ones; both sides over k, so that A is about as large as before and the noise sigma / k
+        # a large pixel stands for k^2 small ones; both sides over k, so that A is about as large as before and the
+        # noise sigma / k
         operator = Visibilities(
             k * self.u[short], k * self.v[short], k * self.weight[short], self.pixels // k, self.sigma / k
         )
@@ -168,7 +177,8 @@ def interferometry(coverage: Coverage, pixels: int, field_of_view: float, bright
 
     field_of_view: width and height of the image, edge to edge, in microarcseconds.
     brightness: jansky per pixel that the value 1 of x stands for; the brightest pixel expected puts images in [0, 1].
-    Raises UnveilError unless pixels, field_of_view and brightness are > 0 and the pixels are fine enough for the longest
+    Raises UnveilError unless pixels, field_of_view and brightness are > 0 and the pixels are fine enough for the
+    longest
     baseline: above half a cycle per pixel, u and v cannot be told from shorter ones.
     """
     if pixels < 1 or not (0 < field_of_view < math.inf and 0 < brightness < math.inf):

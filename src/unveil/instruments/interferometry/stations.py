@@ -2,8 +2,8 @@
 
     name  X  Y  Z  SEFD
 
-X, Y, Z geocentric in metres (X towards longitude 0, Y towards longitude 90 degrees east, Z towards the north pole); SEFD,
-the system equivalent flux density of one polarization, in jansky. Further columns are ignored, so the tables of
+X, Y, Z geocentric in metres (X towards longitude 0, Y towards longitude 90 degrees east, Z towards the north pole);
+SEFD, the system equivalent flux density of one polarization, in jansky. Further columns are ignored, so the tables of
 eht-imaging (https://github.com/achael/eht-imaging, SEFDR and SEFDL) are read as they stand: their SEFDR is taken.
 """
 

@@ -3,13 +3,14 @@
 One group is a pair of stations at one time, with visibilities along the axes IF, FREQ and STOKES as (real, imaginary,
 weight). Layout: E. Greisen, AIPS Memo 117 (http://www.aips.nrao.edu/aipsmemo.html).
 
-- u, v: parameters UU, VV (also UU--, UU---SIN, ...) in seconds, times the frequency of each IF and channel. UVFITS has them
-  along r_1 - r_2, which goes with exp(+2 pi i ...): they are reversed here, to fit `interferometry`.
+- u, v: parameters UU, VV (also UU--, UU---SIN, ...) in seconds, times the frequency of each IF and channel. UVFITS has
+  them along r_1 - r_2, which goes with exp(+2 pi i ...): they are reversed here, to fit `interferometry`.
 - Stokes I, or (RR + LL) / 2, or (XX + YY) / 2, with sigma = sqrt(sigma_1^2 + sigma_2^2) / 2. Where one of RR and LL is
   flagged or absent the other stands for I, as for an unpolarized source.
 - weight = 1 / sigma^2, sigma of real and imaginary part each. Not > 0, or not finite: flagged, and dropped.
-- A station paired with itself measures no visibility: dropped. The stations are the parameters ANTENNA1 and ANTENNA2, or else
-  BASELINE = 256 i + j (2048 i + j + 65536 from 256 stations on); where there are neither, u = v = 0 is a station alone.
+- A station paired with itself measures no visibility: dropped. The stations are the parameters ANTENNA1 and ANTENNA2,
+  or else BASELINE = 256 i + j (2048 i + j + 65536 from 256 stations on); where there are neither, u = v = 0 is a
+  station alone.
 """
 
 import re
@@ -32,8 +33,8 @@ def read_uvfits(path: str | Path) -> tuple[Coverage, Tensor]:
     """The coverage of the file's M unflagged visibilities, and they (M,), complex128, in the file's units (Jy).
 
     Order: group by group, in each IF by IF, channel by channel. Needs astropy: pip install 'unveil[astro]'.
-    Raises UnveilError when astropy or the file is missing, it is not FITS or not UVFITS, lacks a parameter or an axis, has
-    no Stokes I, or all of it is flagged.
+    Raises UnveilError when astropy or the file is missing, it is not FITS or not UVFITS, lacks a parameter or an axis,
+    has no Stokes I, or all of it is flagged.
     """
     try:
         from astropy.io import fits
@@ -46,7 +47,8 @@ def read_uvfits(path: str | Path) -> tuple[Coverage, Tensor]:
             tables = {hdu.name.strip(): hdu.data for hdu in reversed(hdus[1:])}  # the first of each name
             if not isinstance(hdus[0], fits.GroupsHDU):
                 raise UnveilError(
-                    f"{path} is FITS without random groups, not UVFITS; export visibilities as UVFITS, and images as TIFF or .npy"
+                    f"{path} is FITS without random groups, not UVFITS; export visibilities as UVFITS, and images as "
+                    f"TIFF or .npy"
                 )
             return _read(hdus[0].header, hdus[0].data, tables, str(path))
     except UnveilError:
@@ -71,7 +73,8 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
     kept = np.isfinite(intensity) & np.isfinite(sigma) & np.isfinite(u) & np.isfinite(v) & cross[:, None, None]
     if not kept.any():
         raise UnveilError(
-            f"{path} has no unflagged visibility of Stokes I: all weights are <= 0 or not finite, or the stations are paired with "
+            f"{path} has no unflagged visibility of Stokes I: all weights are <= 0 or not finite, or the stations are "
+            f"paired with "
             "themselves"
         )
     pairs: tuple[tuple[str, str], ...] = ()
@@ -117,7 +120,8 @@ def _parameter(groups: Any, pattern: str) -> np.ndarray | None:
 
 
 def _offsets(groups: Any, tables: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
-    """What the table AIPS FQ adds to the frequency of each group and IF, (G, IF) in hertz: row FREQSEL, else the first."""
+    """What the table AIPS FQ adds to the frequency of each group and IF, (G, IF) in hertz: row FREQSEL, else the
+    first."""
     if "AIPS FQ" not in tables:
         return np.zeros(shape[:2])
     rows = np.asarray(tables["AIPS FQ"]["IF FREQ"], dtype=np.float64).reshape(len(tables["AIPS FQ"]), -1)

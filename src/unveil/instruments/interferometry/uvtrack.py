@@ -1,18 +1,19 @@
 """Which points (u, v) the stations of an interferometer see while the Earth turns, and the thermal noise at each.
 
-With the hour angle H = GMST - right ascension at longitude 0 and the declination d, the source lies along s, and east and
-north on the sky along e and n, in geocentric axes (Thompson, Moran & Swenson 2017, Interferometry and Synthesis in Radio
-Astronomy, section 4.1, https://doi.org/10.1007/978-3-319-44431-4):
+With the hour angle H = GMST - right ascension at longitude 0 and the declination d, the source lies along s, and east
+and north on the sky along e and n, in geocentric axes (Thompson, Moran & Swenson 2017, Interferometry and Synthesis in
+Radio Astronomy, section 4.1, https://doi.org/10.1007/978-3-319-44431-4):
 
     s = (cos d cos H, -cos d sin H, sin d)
     e = (sin H, cos H, 0)
     n = (-sin d cos H, sin d sin H, cos d)
     u = b . e / lambda,   v = b . n / lambda,   b = r_j - r_i for the pair (i, j)
 
-(the visibility is then <E_i E_j*>, see `interferometry`). A station takes part while the source is high enough above its
-horizon, the plane orthogonal to r: up to 0.2 degrees from that of the ellipsoid. The thermal noise of the real and of the
-imaginary part (the radiometer equation, ibid. section 6.2; 0.88 is the efficiency of two-bit quantization, section 8.3;
-written so by Chael et al. 2018, https://doi.org/10.3847/1538-4357/aab6a8) is
+(the visibility is then <E_i E_j*>, see `interferometry`). A station takes part while the source is high enough above
+its
+horizon, the plane orthogonal to r: up to 0.2 degrees from that of the ellipsoid. The thermal noise of the real and of
+the imaginary part (the radiometer equation, ibid. section 6.2; 0.88 is the efficiency of two-bit quantization, section
+8.3; written so by Chael et al. 2018, https://doi.org/10.3847/1538-4357/aab6a8) is
 
     sigma_ij = (1 / 0.88) sqrt(SEFD_i SEFD_j / (2 bandwidth tau))
 """
@@ -38,7 +39,10 @@ QUANTIZATION = 0.88
 
 
 def thermal_noise(sefd_i: Tensor, sefd_j: Tensor, bandwidth: float, integration: float) -> Tensor:
-    """sigma_ij in jansky, of real and imaginary part each. SEFDs in jansky, bandwidth in hertz, integration in seconds."""
+    """sigma_ij in jansky, of real and imaginary part each.
+
+    SEFDs in jansky, bandwidth in hertz, integration in seconds.
+    """
     return (sefd_i * sefd_j / (2 * bandwidth * integration)).sqrt() / QUANTIZATION
 
 
@@ -76,7 +80,8 @@ def uv_track(
     most = ((stop - start) * 60 / cadence + 1) * len(stations) * (len(stations) - 1) / 2
     if most > MOST_VISIBILITIES:
         raise UnveilError(
-            f"the track has up to {most:.3g} visibilities, and the limit is {MOST_VISIBILITIES:,}: raise cadence, or check start and "
+            f"the track has up to {most:.3g} visibilities, and the limit is {MOST_VISIBILITIES:,}: raise cadence, or "
+            f"check start and "
             "stop"
         )
     steps = math.floor((stop - start) * 60 / cadence + 1e-9) + 1

@@ -16,12 +16,14 @@ class MRISection(Section):
 
     kind: Literal["mri"] = Field("mri", description="the imaging system; another kind has other keys")
     mask: FilePath = Field(
-        description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W), columns (W,), or one mask per measurement (N, H, W); 1 (white) "
+        description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W), columns (W,), or one mask per measurement (N, H, W); "
+        "1 (white) "
         "where k-space is measured, 0 elsewhere"
     )
     coils: FilePath | None = Field(
         None,
-        description=".npy or HDF5 (FILE.h5:DATASET) of the coils' sensitivities, complex, without unit, (coils, H, W) or one set per measurement "
+        description=".npy or HDF5 (FILE.h5:DATASET) of the coils' sensitivities, complex, without unit, (coils, H, W) "
+        "or one set per measurement "
         "(N, coils, H, W); null for a single coil",
     )
 

@@ -24,9 +24,9 @@ _RADIUS = 1.5
 def birdcage_coils(coils: int, height: int, width: int, dtype: torch.dtype = torch.complex64) -> Tensor:
     """Simulated, smooth, normalized sensitivities S (coils, H, W): straight wires on a ring around the image.
 
-    The field of a wire at p is 1 / conj(z - p) in the pixel z, complex numbers in the plane, up to a constant; the wire at
-    the angle theta has the phase exp(-i theta), so that all agree in the centre, as in a birdcage (Hayes et al. 1985,
-    https://doi.org/10.1016/0022-2364(85)90257-4). dtype: complex. Raises UnveilError for less than one coil.
+    The field of a wire at p is 1 / conj(z - p) in the pixel z, complex numbers in the plane, up to a constant; the wire
+    at the angle theta has the phase exp(-i theta), so that all agree in the centre, as in a birdcage (Hayes et al.
+    1985, https://doi.org/10.1016/0022-2364(85)90257-4). dtype: complex. Raises UnveilError for less than one coil.
     """
     if coils < 1:
         raise UnveilError(f"there must be at least one coil, not {coils}")
@@ -45,7 +45,8 @@ def normalize_coils(sensitivities: Tensor) -> Tensor:
 
 
 def check_coils(sensitivities: Tensor, mask: Tensor) -> None:
-    """Raises UnveilError unless these are finite complex sensitivities (coils, H, W) or (N, coils, H, W) of the mask's H, W."""
+    """Raises UnveilError unless these are finite complex sensitivities (coils, H, W) or (N, coils, H, W) of the mask's
+    H, W."""
     shape = tuple(sensitivities.shape)
     if not sensitivities.is_complex() or sensitivities.ndim not in (3, 4):
         raise UnveilError(
@@ -66,7 +67,8 @@ def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Te
     found = read_array(path, "operator.coils")
     if found.dtype.kind != "c" or found.ndim not in (3, 4):
         raise UnveilError(
-            f"operator.coils: {path} holds {found.dtype} of shape {found.shape}; give complex numbers (coils, H, W), or "
+            f"operator.coils: {path} holds {found.dtype} of shape {found.shape}; give complex numbers (coils, H, W), "
+            f"or "
             "(N, coils, H, W) for one set per measurement"
         )
     if found.shape[-3] != coils:

@@ -1,8 +1,8 @@
 """What k-space tells of itself: where its zero frequency lies, and how strong its noise is.
 
-Energy is concentrated around the zero frequency. In the corners, where images have least, noise is what is left: there its
-level is that of the median, unless images reach that far. It shows in a level that still falls towards the corner, or in values
-that are not Gaussian.
+Energy is concentrated around the zero frequency. In the corners, where images have least, noise is what is left: there
+its level is that of the median, unless images reach that far. It shows in a level that still falls towards the corner,
+or in values that are not Gaussian.
 """
 
 from itertools import product
@@ -50,7 +50,8 @@ def centre_line(y: Tensor) -> str | None:
     place = "corner" if len(axes) == 2 else "middle of a side"
     return (
         f"k-space seems to have its zero frequency in the {place}, and it must be in the centre: save "
-        f"np.fft.fftshift(kspace, axes={tuple(axes) if len(axes) == 2 else axes[0]}), and the mask so too if it is that of the file"
+        f"np.fft.fftshift(kspace, axes={tuple(axes) if len(axes) == 2 else axes[0]}), and the mask so too if it is "
+        f"that of the file"
     )
 
 
@@ -68,13 +69,14 @@ def level_line(y: Tensor, measured: Tensor | None, sigma: float | None) -> str |
         return None
     return (
         f"the noise in the corners of k-space has level {outer:.2g}, and noise.sigma is {sigma:.2g}: check it, unless "
-        "images are as sharp as their pixels; it is that of the real and of the imaginary part, in the units of the data"
+        "images are as sharp as their pixels; it is that of the real and of the imaginary part, in the units of the "
+        "data"
     )
 
 
 def corner_levels(y: Tensor, measured: Tensor | None) -> tuple[float, float, float] | None:
-    """The levels of real and imaginary part in two rings of k-space's corners by their medians, and in the outer one by its variance;
-    None where too little is measured. Entries that are 0 were not measured.
+    """The levels of real and imaginary part in two rings of k-space's corners by their medians, and in the outer one by
+    its variance; None where too little is measured. Entries that are 0 were not measured.
     """
     taken = y != 0 if measured is None else (y != 0) & measured
     place = taken.any(0).any(0)  # (H, W)

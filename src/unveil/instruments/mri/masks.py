@@ -55,7 +55,8 @@ def cartesian_mask(
 
 
 def _others(outside: Tensor, count: int, width: int, generator: torch.Generator, kind: str) -> Tensor:
-    """`count` of the columns `outside` the centre; with equispaced, in the mean, and what falls into the centre besides."""
+    """`count` of the columns `outside` the centre; with equispaced, in the mean, and what falls into the centre
+    besides."""
     device = generator.device
     if kind == "random":
         return outside[torch.randperm(len(outside), generator=generator, device=device)[:count]]
@@ -75,7 +76,8 @@ def check_mask(mask: Tensor) -> None:
     """Raises UnveilError unless `mask` is (H, W) or (N, H, W), of 0 and 1, and measures something each time."""
     if mask.ndim not in (2, 3):
         raise UnveilError(
-            f"the mask has shape {tuple(mask.shape)}: it must be (H, W), columns (W,), or (N, H, W) for one per measurement"
+            f"the mask has shape {tuple(mask.shape)}: it must be (H, W), columns (W,), or (N, H, W) for one per "
+            f"measurement"
         )
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise UnveilError("the mask holds values other than 0 and 1: pass 1 where k-space is measured and 0 elsewhere")
@@ -91,14 +93,16 @@ def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
     found = read_array(path, "operator.mask")
     if found.shape not in {(width,), (height, width), (count, height, width)}:
         raise UnveilError(
-            f"operator.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a mask "
+            f"operator.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a "
+            f"mask "
             f"({height}, {width}), columns ({width},), or one mask for each measurement"
         )
     if found.dtype.kind == "u" and found.max() == np.iinfo(found.dtype).max:
         found = found / found.max()  # white in an image
     if found.dtype.kind == "c" or not np.isin(found, (0, 1)).all():
         raise UnveilError(
-            f"operator.mask: {path} holds values other than 0 and 1 (or, in an image, black and white); write 1 where k-space "
+            f"operator.mask: {path} holds values other than 0 and 1 (or, in an image, black and white); write 1 where "
+            f"k-space "
             "is measured and 0 elsewhere"
         )
     if found.all():

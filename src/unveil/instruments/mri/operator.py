@@ -1,4 +1,5 @@
-"""Accelerated Cartesian MRI: the Fourier transform of a complex image on some columns of k-space, seen by one coil or several.
+"""Accelerated Cartesian MRI: the Fourier transform of a complex image on some columns of k-space, seen by one coil or
+several.
 
     y_c = M (F S_c x + n_c),   c = 1 .. coils
 
@@ -26,10 +27,10 @@ __all__ = ["KSpace", "build_mri", "magnitude", "mri"]
 def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = None) -> "KSpace":
     """Return the operator of images x (2, H, W), real and imaginary part, measured in k-space on `mask`.
 
-    mask: (H, W) boolean or 0 and 1, 1 where k-space is measured (the zero frequency at H // 2, W // 2); (W,), its columns;
-        or (N, H, W), one mask for each of N measurements.
-    sensitivities: S (coils, H, W) complex, without unit, or (N, coils, H, W); None for a single coil. x has the units of
-        y / S, which are those of y where S is normalized (`normalize_coils`).
+    mask: (H, W) boolean or 0 and 1, 1 where k-space is measured (the zero frequency at H // 2, W // 2); (W,), its
+        columns; or (N, H, W), one mask for each of N measurements.
+    sensitivities: S (coils, H, W) complex, without unit, or (N, coils, H, W); None for a single coil. x has the units
+        of y / S, which are those of y where S is normalized (`normalize_coils`).
     height: H; needed for a mask of columns and a single coil, not otherwise.
     y: (2, H, W), real and imaginary part, of a single coil; (2 coils, H, W), the real parts of all coils, then their
         imaginary parts, of several.
@@ -46,7 +47,8 @@ def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = 
         sensitivities = sensitivities if sensitivities.ndim == 4 else sensitivities[None]
         if mask.ndim == 3 and len({len(mask), len(sensitivities), 1}) > 2:
             raise UnveilError(
-                f"there are {len(mask)} masks and {len(sensitivities)} sets of sensitivities: give one of each per measurement"
+                f"there are {len(mask)} masks and {len(sensitivities)} sets of sensitivities: give one of each per "
+                f"measurement"
             )
     return KSpace((mask if mask.ndim == 3 else mask[None])[:, None] != 0, sensitivities)
 
@@ -59,12 +61,14 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
     channels, height, width = shape
     if channels % 2:
         raise UnveilError(
-            f"the measurements have {channels} channel(s), an odd number: operator.kind mri needs complex k-space, in complex "
+            f"the measurements have {channels} channel(s), an odd number: operator.kind mri needs complex k-space, in "
+            f"complex "
             "arrays, or as channels, the real parts of all coils and then their imaginary parts"
         )
     if section.coils is None and channels != 2:
         raise UnveilError(
-            f"operator.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy of complex "
+            f"operator.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy "
+            f"of complex "
             f"numbers ({channels // 2}, {height}, {width})"
         )
     mask = read_mask(section.mask, height, width, count)
@@ -109,8 +113,9 @@ class KSpace(Operator):
     def A_dagger(self, y: Tensor) -> Tensor:
         """Return A^T y / sum_c |S_c|^2 (B, 2, H, W), zero where no coil sees: what is not measured counts as zero.
 
-        The least-squares image where every frequency is measured. Where not, that of several coils needs hundreds of iterations and
-        enhances noise without bound (Pruessmann et al. 1999), and this is the zero-filled image of a single coil instead.
+        The least-squares image where every frequency is measured. Where not, that of several coils needs hundreds of
+        iterations and enhances noise without bound (Pruessmann et al. 1999), and this is the zero-filled image of a
+        single coil instead.
         """
         x = self.A_adjoint(y)
         if self.sensitivities is None:
@@ -139,7 +144,8 @@ PLANE = (-2, -1)
 
 
 def _middle(kspace: Tensor, k: int) -> Tensor:
-    """(..., H, W) -> (..., H / k, W / k), the zero frequency at H // 2, W // 2 before and at half the sides afterwards."""
+    """(..., H, W) -> (..., H / k, W / k), the zero frequency at H // 2, W // 2 before and at half the sides
+    afterwards."""
     height, width = (side // k for side in kspace.shape[-2:])
     top, left = kspace.shape[-2] // 2 - height // 2, kspace.shape[-1] // 2 - width // 2
     return kspace[..., top : top + height, left : left + width]

@@ -30,5 +30,5 @@ INSTRUMENT = Instrument(
     settings={"loss": {"symmetry": ["rotate", "scale"]}},
     keys=("factor",),
 )
-"""What coarse pixels remove is seen in smaller images of the same kind, whose details are as fine (Scanvic et al., Scale-equivariant
-imaging, 2023, https://arxiv.org/abs/2312.11232)."""
+"""What coarse pixels remove is seen in smaller images of the same kind, whose details are as fine (Scanvic et al.,
+Scale-equivariant imaging, 2023, https://arxiv.org/abs/2312.11232)."""

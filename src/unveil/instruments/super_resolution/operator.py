@@ -2,8 +2,9 @@
 
     y = S (k * x) + n,    (S u)_i = u_(f i + (f - 1) // 2),    sum_j k_j = 1
 
-an antialiasing kernel k, then the pixel in the middle of each block of f x f. The image goes on periodically at its borders
-(see `unveil.operators.blur`). The largest singular value of A is about 1 / f. A A^T is a convolution of coarse images, hence
+an antialiasing kernel k, then the pixel in the middle of each block of f x f. The image goes on periodically at its
+borders (see `unveil.operators.blur`). The largest singular value of A is about 1 / f. A A^T is a convolution of coarse
+images, hence
 
     A^+ = A^T (A A^T)^-1,    A A^T diagonal in the Fourier basis: the mean of |k^|^2 over f^2 aliases
 
@@ -32,12 +33,15 @@ CUTOFF = 1e-5
 def super_resolution(
     factor: int, height: int, width: int, channels: int = 1, kernel: Tensor | None = None
 ) -> "Decimation":
-    """Return the operator of images x (channels, height, width) from coarse ones y (channels, height / factor, width / factor).
+    """Return the operator of images x (channels, height, width) from coarse ones y (channels, height / factor, width /
+    factor).
 
-    factor: f >= 2, the side of a coarse pixel in fine ones. height, width: of x, multiples of f. y is in the units of x.
-    kernel: k (h, w) in fine pixels, up to its scale, or None for that of bicubic interpolation, widened by f; ones of shape
-    (f, f) are a detector that gathers the light of its pixels. Sides as even or odd as f centre it on the blocks exactly.
-    Raises UnveilError for a factor below 2, sides that are no multiples of it, or a kernel that `blur` refuses too.
+    factor: f >= 2, the side of a coarse pixel in fine ones. height, width: of x, multiples of f. y is in the units of
+        x.
+    kernel: k (h, w) in fine pixels, up to its scale, or None for that of bicubic interpolation, widened by f; ones of
+    shape (f, f) are a detector that gathers the light of its pixels. Sides as even or odd as f centre it on the blocks
+    exactly. Raises UnveilError for a factor below 2, sides that are no multiples of it, or a kernel that `blur` refuses
+    too.
     """
     if factor < 2 or factor != int(factor):
         raise UnveilError(f"the factor of super-resolution is {factor}: it must be an integer of at least 2")
@@ -49,13 +53,17 @@ def super_resolution(
 
 
 def build_super_resolution(section: SuperResolutionSection, shape: tuple[int, int, int], count: int) -> "Decimation":
-    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W), in coarse pixels."""
+    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W), in coarse
+    pixels."""
     kernel = None if section.kernel is None else torch.from_numpy(read_real(section.kernel, "operator.kernel"))
     return super_resolution(section.factor, section.factor * shape[1], section.factor * shape[2], shape[0], kernel)
 
 
 def _bicubic(factor: int) -> Tensor:
-    """Bicubic interpolation's kernel (R. Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711), `factor` times as wide."""
+    """Bicubic interpolation's kernel (R.
+
+    Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711), `factor` times as wide.
+    """
     size = 4 * factor - factor % 2
     t = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs() / factor
     k = torch.where(t <= 1, 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2)
@@ -65,7 +73,8 @@ def _bicubic(factor: int) -> Tensor:
 class Decimation(Operator):
     """blur: of the image (C, H, W). factor: one pixel is kept of factor x factor.
 
-    deepinv's `Downsampling` keeps the first pixel of each block, is bound to the kernel's precision, and iterates for A^+.
+    deepinv's `Downsampling` keeps the first pixel of each block, is bound to the kernel's precision, and iterates for
+    A^+.
     """
 
     def __init__(self, blur: Convolution, factor: int) -> None:
@@ -74,7 +83,8 @@ class Decimation(Operator):
         self.image_shape, self.measurement_shape = blur.image_shape, (channels, height // factor, width // factor)
         middle = slice((factor - 1) // 2, None, factor)
         self.kept = (..., middle, middle)
-        # A A^T is a convolution: its eigenvalues are the transform of its response to a point. Float64 tells small ones from 0.
+        # A A^T is a convolution: its eigenvalues are the transform of its response to a point. Float64 tells small ones
+        # from 0.
         point = torch.zeros(1, 1, *self.measurement_shape[1:], dtype=torch.float64)
         point[..., 0, 0] = 1
         self.power = torch.fft.rfft2(self._apply(self._adjoint(point))).real  # (1, 1, h, w // 2 + 1)

@@ -27,7 +27,8 @@ class TomographySection(Section):
     )
     axis: Axis = Field(
         "centre",
-        description="of rotation: centre (astra and tomopy are the same), scikit-image (pixel D // 2 of D detectors, W // 2 of the "
+        description="of rotation: centre (astra and tomopy are the same), scikit-image (pixel D // 2 of D detectors, W "
+        "// 2 of the "
         "image), or the number of its pixel on the detector, the middle of the first being 0",
     )
 

@@ -2,10 +2,10 @@
 
     y_(d, t) = (1 / W) * integral of x along the line  u cos(theta_t) + v sin(theta_t) = d   + n
 
-u to the right and v up from the axis of rotation, in pixels, and d along the detector. The image is turned with bilinear
-interpolation and its columns are summed, as scikit-image's `radon` does. Dividing by the width W keeps y in the units of x: an
-image of ones measures 1 along its rows and columns. The largest singular value of A is about (T / W)^(1/2) for T angles. The
-turned grids are kept in memory, two numbers for each of D^2 T samples.
+u to the right and v up from the axis of rotation, in pixels, and d along the detector. The image is turned with
+bilinear interpolation and its columns are summed, as scikit-image's `radon` does. Dividing by the width W keeps y in
+the units of x: an image of ones measures 1 along its rows and columns. The largest singular value of A is about (T /
+W)^(1/2) for T angles. The turned grids are kept in memory, two numbers for each of D^2 T samples.
 
 Where the axis of rotation is, in pixels from the middle of the first, on the detector of D pixels and in the image:
 
@@ -13,8 +13,9 @@ Where the axis of rotation is, in pixels from the middle of the first, on the de
     astra         the same; its angles are in radians (genParProjections in
                   https://github.com/astra-toolbox/astra-toolbox/blob/master/src/GeometryUtil2D.cpp)
     tomopy        the same, of its projector and its iterative algorithms without `center` (preprocessing in
-                  https://github.com/tomopy/tomopy/blob/master/source/libtomo/recon/utils.c); angles in radians. The center that it
-                  finds, and that gridrec takes, is the number of a pixel; what the iterative algorithms take is 1 / 2 more
+                  https://github.com/tomopy/tomopy/blob/master/source/libtomo/recon/utils.c); angles in radians. The
+                  center that it finds, and that gridrec takes, is the number of a pixel; what the iterative algorithms
+                  take is 1 / 2 more
     scikit-image  D // 2 and W // 2, half a pixel from the middle where D and W are even
                   (https://scikit-image.org/docs/stable/api/skimage.transform.html#skimage.transform.radon)
     a number      on the detector; the middle of the image
@@ -22,8 +23,8 @@ Where the axis of rotation is, in pixels from the middle of the first, on the de
 astra and tomopy store (angles, detectors); here it is (detectors, angles).
 
 The adjoint is exact, by backpropagation (its sums have no fixed order on a GPU). The pseudo-inverse would take many
-iterations and enhance the noise more, so that `A_dagger` is filtered back-projection instead (Kak and Slaney 1988, chapter 3,
-https://doi.org/10.1137/1.9780898719277): A A_dagger A x is a few percent from A x.
+iterations and enhance the noise more, so that `A_dagger` is filtered back-projection instead (Kak and Slaney 1988,
+chapter 3, https://doi.org/10.1137/1.9780898719277): A A_dagger A x is a few percent from A x.
 """
 
 import math
@@ -43,16 +44,19 @@ __all__ = ["ParallelBeam", "build_tomography", "tomography"]
 def tomography(
     angles: Tensor, width: int, detectors: int | None = None, channels: int = 1, axis: Axis = "centre"
 ) -> "ParallelBeam":
-    """Return the operator of slices x (channels, width, width) from sinograms y (channels, detectors, T), y in the units of x.
+    """Return the operator of slices x (channels, width, width) from sinograms y (channels, detectors, T), y in the
+    units of x.
 
-    angles: theta (T,) in degrees, counterclockwise; at 0 the rays run down the columns of the image, and the first detector
-    sees the first column. Filtered back-projection supposes that they divide 180 or 360 degrees equally.
-    width: W of the image in pixels. With y = -log(I / I_0), x is the attenuation per W pixels: divide it by W for one pixel's.
-    detectors: D >= W, one pixel apart. What lies farther from the axis of rotation than the detector's farther end is taken for
+    angles: theta (T,) in degrees, counterclockwise; at 0 the rays run down the columns of the image, and the first
+    detector sees the first column. Filtered back-projection supposes that they divide 180 or 360 degrees equally.
+    width: W of the image in pixels. With y = -log(I / I_0), x is the attenuation per W pixels: divide it by W for one
+        pixel's.
+    detectors: D >= W, one pixel apart. What lies farther from the axis of rotation than the detector's farther end is
+        taken for
     empty. None: the fewest that see the whole square, with D - W even.
     axis: where the axis of rotation is, see above.
-    Raises UnveilError for angles that are not (T,) and finite, a width below 2, fewer detectors than W, an axis beside the
-    detector, or D - W odd where the axis is in the middle of both.
+    Raises UnveilError for angles that are not (T,) and finite, a width below 2, fewer detectors than W, an axis beside
+    the detector, or D - W odd where the axis is in the middle of both.
     """
     if angles.ndim != 1 or not len(angles) or not bool(angles.isfinite().all()):
         raise UnveilError(f"the angles have shape {tuple(angles.shape)}: they must be (T,), finite, in degrees")
@@ -73,7 +77,8 @@ def tomography(
         place = float(axis)
         if not 0 <= place <= detectors - 1:
             raise UnveilError(
-                f"the axis of rotation is at pixel {place:g} of {detectors} detectors: give a number from 0 to {detectors - 1}"
+                f"the axis of rotation is at pixel {place:g} of {detectors} detectors: give a number from 0 to "
+                f"{detectors - 1}"
             )
     return ParallelBeam(angles.double().cpu(), width, detectors, channels, place, centre)
 
@@ -90,13 +95,15 @@ def build_tomography(section: TomographySection, shape: tuple[int, int, int], co
         angles = torch.from_numpy(read_real(section.angles, "operator.angles"))
         if angles.shape != (number,):
             raise UnveilError(
-                f"operator.angles: {section.angles} has shape {tuple(angles.shape)}, and the measurements are {detectors} detectors "
+                f"operator.angles: {section.angles} has shape {tuple(angles.shape)}, and the measurements are "
+                f"{detectors} detectors "
                 f"x {number} angles; give {number} angles"
                 + (", or transpose them: exchange H and W in data.axes" if angles.shape == (detectors,) else "")
             )
         if len(angles) >= 8 and float(angles.abs().max()) <= 2 * math.pi:
             warn(
-                f"operator.angles: {section.angles} goes up to {float(angles.abs().max()):.3g} degrees, so that they look like radians; "
+                f"operator.angles: {section.angles} goes up to {float(angles.abs().max()):.3g} degrees, so that they "
+                f"look like radians; "
                 "save np.rad2deg of them if they are"
             )
     return tomography(angles, section.width or detectors, detectors, channels, section.axis)
@@ -138,7 +145,8 @@ class ParallelBeam(Operator):
         return self.A_dagger(y)
 
     def _grid(self, like: Tensor) -> Tensor:
-        """(1, T D, S, 2): columns and rows of S points, a pixel apart, on each ray; -1 and 1 are the image's outermost pixels."""
+        """(1, T D, S, 2): columns and rows of S points, a pixel apart, on each ray; -1 and 1 are the image's outermost
+        pixels."""
         if self.grid is None or self.grid.dtype != like.dtype or self.grid.device != like.device:
             theta = torch.deg2rad(self.angles)[:, None, None]
             d = torch.arange(self.detectors).to(theta)[:, None] - self.axis

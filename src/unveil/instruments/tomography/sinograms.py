@@ -1,4 +1,5 @@
-"""Which axis of a sinogram is that of the detectors? The sum over the detectors is the mass of the slice at every angle."""
+"""Which axis of a sinogram is that of the detectors? The sum over the detectors is the mass of the slice at every
+angle."""
 
 import torch
 from torch import Tensor
@@ -19,8 +20,10 @@ def axes_line(y: Tensor) -> str | None:
     if not (over_angles < CONSTANT and over_detectors > max(CONSTANT, TIMES * over_angles)):
         return None
     return (
-        f"the sinograms' axes seem to be exchanged: sums over the detectors, the mass of a slice, should be the same at every angle "
-        f"and deviate by {over_detectors:.1%}, and sums over the angles by {over_angles:.1%}; if they are (angles, detectors), "
+        f"the sinograms' axes seem to be exchanged: sums over the detectors, the mass of a slice, should be the same "
+        f"at every angle "
+        f"and deviate by {over_detectors:.1%}, and sums over the angles by {over_angles:.1%}; if they are (angles, "
+        f"detectors), "
         "exchange H and W in data.axes, e.g. --set data.axes=NWH, or save them transposed"
     )
 
