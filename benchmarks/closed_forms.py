@@ -1,14 +1,17 @@
-"""How near do samplers come to posteriors that are known in closed form, at 10, 25 and 50 evaluations of an exact estimator?
+"""How near do samplers come to posteriors that are known in closed form, at 10, 25 and 50 evaluations of an exact
+estimator?
 
     python benchmarks/closed_forms.py --json benchmarks/results/closed_forms.json
 
-Gaussian noise: x is a mixture of 8 Gaussians in 16 dimensions, about of unit size; y = x + n, or 8 of the 16 entries of it. The
-figure is the sliced Wasserstein distance of order 2 to as many draws of the exact posterior; that of two sets of exact draws is its
-floor. Counts of one Gamma intensity: the distance is to the exact quantiles. Distances are in deviations of the posterior (the root
-of its mean variance); beside them stands the samples' variance over the exact one.
+Gaussian noise: x is a mixture of 8 Gaussians in 16 dimensions, about of unit size; y = x + n, or 8 of the 16 entries of
+it. The figure is the sliced Wasserstein distance of order 2 to as many draws of the exact posterior; that of two sets
+of exact draws is its
+floor. Counts of one Gamma intensity: the distance is to the exact quantiles. Distances are in deviations of the
+posterior (the root of its mean variance); beside them stands the samples' variance over the exact one.
 
     B = A         the measurement itself goes on (`posterior_samples`), with geometric or karras' exposures
-    B = I         an ideal camera goes on (`Camera`) from t = 0: in one step to level `first`, and then with such exposures
+    B = I         an ideal camera goes on (`Camera`) from t = 0: in one step to level `first`, and then with such
+    exposures
     B = I, flow   the same without noise after that first step (`go_on`)
 """
 
@@ -42,7 +45,10 @@ COUNTS = (0.5, 3.0, 10.0)
 
 @dataclass
 class Mixture:
-    """x ~ sum_k N(m_k, P_k^-1) / K: means (K, n), precisions (K, n, n). f(m) for A^T A diagonal, the same for all of a batch."""
+    """x ~ sum_k N(m_k, P_k^-1) / K: means (K, n), precisions (K, n, n).
+
+    f(m) for A^T A diagonal, the same for all of a batch.
+    """
 
     means: Tensor
     precisions: Tensor
@@ -173,9 +179,15 @@ def counts(options: argparse.Namespace) -> list[dict[str, Any]]:
             w2, variance, ks = {}, {}, {}
             for steps in EVALUATIONS:
                 x = posterior_samples(
-                    f, m, make_generator("cpu", options.seed, 5), samples=size, steps=steps, schedule=SCHEDULES[schedule],
-                    lowest=LOWEST, batch=size,
-                ).flatten()  # fmt: skip
+                    f,
+                    m,
+                    make_generator("cpu", options.seed, 5),
+                    samples=size,
+                    steps=steps,
+                    schedule=SCHEDULES[schedule],
+                    lowest=LOWEST,
+                    batch=size,
+                ).flatten()
                 w2[steps] = float(np.square(x.sort()[0].numpy() - law.ppf(middle)).mean() ** 0.5 / law.std())
                 variance[steps] = float(x.var()) / law.var()
                 ks[steps] = stats.kstest(x.numpy(), law.cdf).statistic

@@ -267,7 +267,7 @@ def run(tmp_path_factory):
     save_image(folder / "data.npy", torch.rand(1, 40, 40))
     config = parse_config({"data": {"path": str(folder / "data.npy")}, "noise": {"sigma": 0.1}}, "test")
     run = create_run(folder / "run", config)
-    (run.folder / "sampler.json").write_text('{"gain": 0.5}\n')
+    (run.folder / "sampler.json").write_text('{"inflation": 0.5}\n')
     (run.folder / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n')
     (run.folder / "evaluation.json").write_text(
         json.dumps({"images": [{"name": "a", "psnr_mmse": 30.5}], "mean": {"psnr_mmse": 30.5}})

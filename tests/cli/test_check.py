@@ -24,7 +24,7 @@ def scan(tmp_path):
     np.save(tmp_path / "mask.npy", mask.numpy())
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"data: {{path: {tmp_path}/y.npy, axes: NHW}}\nsystem: {{kind: mri, mask: {tmp_path}/mask.npy}}\n"
+        f"data: {{path: {tmp_path}/y.npy, axes: NHW}}\noperator: {{kind: mri, mask: {tmp_path}/mask.npy}}\n"
         "noise: {sigma: 0.1}\n"
     )
     return config

@@ -1,4 +1,5 @@
-"""What each recipe is made of: the levels that it shows the network, what it hides, what it costs; and each goes through a run."""
+"""What each recipe is made of: the levels that it shows the network, what it hides, what it costs; and each goes
+through a run."""
 
 import math
 from pathlib import Path
@@ -97,7 +98,10 @@ def test_the_default_shows_a_share_just_above_the_level_and_the_others_further_a
 @pytest.mark.parametrize("levels", [(1.0, 1.05), (1.0, 1.25), (2.0, 4.0), (1.5, 300.0)])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_levels_are_within_those_of_the_configuration(recipe, levels):
-    """Also where they leave no room for a recipe's own edges. R2R has one ratio, equivariant imaging asks at the level itself."""
+    """Also where they leave no room for a recipe's own edges.
+
+    R2R has one ratio, equivariant imaging asks at the level itself.
+    """
     ratios = shown(images(40), recipe=recipe, levels=levels, normalized=0.0, equivariance=0.0).ratios
     low, high = {
         "sure": (1, None),

@@ -28,9 +28,10 @@ probability flow (Song et al. 2021, https://arxiv.org/abs/2011.13456; in steps o
 
     y_{t+dt} = r y_t + (1 - r) D~,    r = (t / (t + dt))^(1/2)
 
-nearer with 10 evaluations, no nearer with 25 (benchmarks/closed_forms.py). It forgets nothing: of a variance c, a first level s
-above t = 0 takes the share c / (c + s^2), where fresh noise leaves its square. From y itself, where the noise of y is part of
-what is known, its law would be wrong.
+nearer with 10 evaluations, no nearer with 25 (benchmarks/closed_forms.py). It forgets nothing: of a variance c, a first
+level s
+above t = 0 takes the share c / (c + s^2), where fresh noise leaves its square. From y itself, where the noise of y is
+part of what is known, its law would be wrong.
 """
 
 from collections.abc import Callable
