@@ -98,6 +98,17 @@ def test_yaml_says_what_each_key_means():
     assert seen == known
 
 
+def test_the_head_of_each_section_is_one_comment():
+    for values in (
+        {},
+        {"operator": {"kind": "inpainting", "mask": "m.png"}},
+        {"noise": {"kind": "poisson", "gain": 1}},
+    ):
+        text = to_yaml(parse_config({**DATA, **values}, "here"))
+        for line in text.splitlines()[2:]:
+            assert not line or line.startswith("  ") and ": " in line or ":  # " in line
+
+
 def test_overrides(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(FULL))

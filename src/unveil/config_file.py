@@ -82,7 +82,7 @@ def to_yaml(config: Config, folder: Path | None = None) -> str:
     for name in type(config).model_fields:
         section = getattr(config, name)
         if isinstance(section, Section):
-            lines.append(f"\n{name}:  # {(type(section).__doc__ or '').strip()}")
+            lines.append(f"\n{name}:  # {' '.join((type(section).__doc__ or '').split())}")
             for key, field in type(section).model_fields.items():
                 if f"{name}.{key}" in idle and getattr(section, key) == field.default:
                     continue

@@ -201,22 +201,22 @@ def test_unknown_kinds_and_keys(workspace, tmp_path):
     line = train_refused(workspace, tmp_path, "operator.kind=inpaint")
     assert "operator.kind is inpaint; choose one of identity, inpainting" in line
     line = train_refused(workspace, tmp_path, "operator.maks=m.npy")
-    assert "unknown key system.maks; known here: kind, mask" in line
+    assert "unknown key operator.maks; known here: kind, mask" in line
     bare = write_config(tmp_path, operator={"mask": "m.npy"})
     assert "operator.kind is None; choose one of" in refused("train", bare, "--out", tmp_path / "run")
     assert "operator.mask is missing" in refused(
         "train", write_config(tmp_path, operator={"kind": "inpainting"}), "--out", tmp_path / "run"
     )
     for wrong, words in (
-        (3, "system = 3"),
-        (None, "system is empty"),
-        ("mri", "system = 'mri'"),
-        (["mri"], "system = "),
+        (3, "operator = 3"),
+        (None, "operator is empty"),
+        ("mri", "operator = 'mri'"),
+        (["mri"], "operator = "),
     ):
-        assert words in refused("train", write_config(tmp_path, system=wrong), "--out", tmp_path / "run")
+        assert words in refused("train", write_config(tmp_path, operator=wrong), "--out", tmp_path / "run")
     track = {"kind": "interferometry", "pixels": 8, "field_of_view": 1.0, "track": {"stations": "s.txt", "start": 0}}
     assert "operator.track.right_ascension is missing" in refused(
-        "train", write_config(tmp_path, system=track), "--out", tmp_path / "run"
+        "train", write_config(tmp_path, operator=track), "--out", tmp_path / "run"
     )
 
 

@@ -301,14 +301,14 @@ def test_the_brightness_of_sources_is_found_in_their_visibilities(examples, tmp_
     """Without operator.brightness it is set so that images are about in [0, 1]; a stated one far from it is warned
     of."""
     known = load_config(examples("interferometry") / "unveil.yaml")
-    keys = [f"operator.{key}={json.dumps(v)}" for key, v in known.system.model_dump().items() if v is not None]
+    keys = [f"operator.{key}={json.dumps(v)}" for key, v in known.operator.model_dump().items() if v is not None]
     words = ("init", "interferometry", known.data.path, "--out", tmp_path / "c.yaml", "--force")
     assert call(*words, *sets(*(key for key in keys if "brightness" not in key))) == 0
-    found = load_config(tmp_path / "c.yaml").system.brightness
-    assert known.system.brightness / 2 < found < 2 * known.system.brightness
+    found = load_config(tmp_path / "c.yaml").operator.brightness
+    assert known.operator.brightness / 2 < found < 2 * known.operator.brightness
     assert f"brightness: {found}  # the sources' peaks are at about {found}" in (tmp_path / "c.yaml").read_text()
     assert call(*words, *sets(*keys)) == 0
-    assert load_config(tmp_path / "c.yaml").system.brightness == known.system.brightness
+    assert load_config(tmp_path / "c.yaml").operator.brightness == known.operator.brightness
     assert "warning" not in capsys.readouterr().err
     assert call(*words, *sets(*keys, "operator.brightness=1.0")) == 0
     assert f"--set operator.brightness={found}" in capsys.readouterr().err
@@ -320,12 +320,12 @@ def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
     known = load_config(examples(kind) / "unveil.yaml")
     keys = [
         f"operator.{key}={json.dumps(v)}"
-        for key, v in known.system.model_dump(exclude={"kind"}).items()
+        for key, v in known.operator.model_dump(exclude={"kind"}).items()
         if v is not None
     ]
     assert call("init", kind, data, "--out", tmp_path / "c.yaml", *sets(*keys)) == 0
     config = load_config(tmp_path / "c.yaml")
-    assert config.operator == known.system
+    assert config.operator == known.operator
     assert config.noise.sigma == "estimate"
     assert "# found 0.0" in (tmp_path / "c.yaml").read_text()
 
@@ -356,9 +356,9 @@ def test_a_system_wins_over_a_path_of_its_name(tmp_path, monkeypatch):
     ramp = np.linspace(0, 1, 64, dtype=np.float32)[None] + np.zeros((64, 1), np.float32)
     np.save("cryoem/y.npy", ramp + 0.1 * np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
     assert call("init", "./cryoem") == 0
-    assert load_config(tmp_path / "unveil.yaml").system.kind == "identity"
+    assert load_config(tmp_path / "unveil.yaml").operator.kind == "identity"
     assert call("init", "cryoem", "--force") == 0
-    assert load_config(tmp_path / "unveil.yaml").system.kind == "cryoem"
+    assert load_config(tmp_path / "unveil.yaml").operator.kind == "cryoem"
 
 
 def test_reconstruct_does_what_denoise_does(tmp_path, monkeypatch):

@@ -209,9 +209,8 @@ def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
 # Training reads measurements.npy alone; reference.npy, the clean images, is there to look at.
 #   unveil train {out}
 #   unveil evaluate runs/{out.stem} {folder / "heldout.npy"} --reference {folder / "heldout_reference.npy"}
-# For your own measurements change data.path, noise.sigma and the keys of system, and give training.steps more (2000 or
-so);
-# or write a new file:
+# For your own measurements change data.path, noise.sigma and the keys of operator, and give training.steps more (2000
+# or so); or write a new file:
 #   unveil init {kind} DATA --set noise.sigma=...{own_keys(kind)}
 
 """
