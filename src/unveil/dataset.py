@@ -35,6 +35,12 @@ class Dataset:
         y = torch.stack([self.source.read(i) for i in which.tolist()])
         return Measurement(y, self.operator.select(which), self.noise.select(which))
 
+    def window(self, i: int, box: tuple[int, int, int, int]) -> Measurement | None:
+        """Return a window (top, left, height, width) of measurement number i; None where it has none."""
+        which = torch.tensor([i])
+        seen = self.operator.select(which).window(box)
+        return None if seen is None else Measurement(self.source.read(i, box)[None], seen, self.noise.select(which))
+
     def subset(self, indices: Sequence[int]) -> Self:
         """Return the measurements `indices`, in that order."""
         which = torch.as_tensor(list(indices), dtype=torch.long)

@@ -115,6 +115,14 @@ class Measurement:
         operator, take = found
         return replace(self, y=take(self.y), operator=operator, noise=self.noise.exposed(k**2))
 
+    def window(self, box: tuple[int, int, int, int]) -> Self | None:
+        """Return the measurement of a window (top, left, height, width) of the image; None where y has no windows."""
+        seen = self.operator.window(box)
+        if seen is None:
+            return None
+        top, left, height, width = box
+        return replace(self, y=self.y[..., top : top + height, left : left + width], operator=seen)
+
     def hide(self, shown: Tensor) -> Self:
         """Return the measured entries that `shown` (boolean, broadcastable to y) selects, for splitting."""
         return replace(self, operator=self.operator.hide(shown))

@@ -189,8 +189,7 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
     operator: of the measurements it will be given; None: as the run's configuration describes it.
     """
     run = open_folder(folder, given=operator is not None)
-    if operator is None:
-        operator = run.operator()
+    operator = operator or run.operator()
     return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation)
 
 
@@ -214,14 +213,14 @@ def _tensor(y: Tensor | np.ndarray) -> Tensor:
     return values.float()
 
 
-def _operator(operator: Any, image_shape: tuple[int, ...] | None) -> Operator:
-    if operator is None:
+def _operator(given: Any, image_shape: tuple[int, ...] | None) -> Operator:
+    if given is None:
         return Identity()
-    if isinstance(operator, Operator):
-        return operator
+    if isinstance(given, Operator):
+        return given
     if image_shape is None:
         raise UnveilError("a deepinv physics does not tell the shape of its images: pass image_shape=(C, H, W)")
-    return Physics(operator, image_shape)
+    return Physics(given, image_shape)
 
 
 def _configuration(

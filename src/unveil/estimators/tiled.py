@@ -5,7 +5,6 @@ For an estimator that also uses statistics of the whole image (the equivariant w
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -50,7 +49,7 @@ class Tiled(nn.Module):
                 up, before = max(0, top - self.margin), max(0, left - self.margin)
                 bottom, right = min(height, top + self.tile), min(width, left + self.tile)
                 below, beyond = min(height, bottom + self.margin), min(width, right + self.margin)
-                part = self.f(_window(m, (up, before, below - up, beyond - before)))
+                part = self.f(m.window((up, before, below - up, beyond - before)))
                 x_hat[..., top:bottom, left:right] = part[..., top - up :, left - before :][
                     ..., : bottom - top, : right - left
                 ]
@@ -58,12 +57,3 @@ class Tiled(nn.Module):
                 if self.progress is not None:
                     self.progress(done)
         return x_hat
-
-
-def _window(m: Measurement, box: tuple[int, int, int, int]) -> Measurement:
-    """What m tells of the window (top, left, height, width)."""
-    top, left, height, width = box
-    operator = m.operator.window(box)
-    if operator is None:
-        raise UnveilError("the operator has no windows: its measurements cannot be cut into tiles")
-    return replace(m, y=m.y[..., top : top + height, left : left + width], operator=operator)

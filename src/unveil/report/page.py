@@ -16,6 +16,7 @@ from unveil.records import read_json
 from unveil.report.pictures import training_curves
 from unveil.report.record import Record, own_picture, read_evaluation
 from unveil.training import Run, read_metrics
+from unveil.training.setup import instrument
 
 __all__ = ["write_report"]
 
@@ -63,7 +64,7 @@ def write_report(run: Run) -> Path:
     """Write run.folder/report.html and return its path. Raises UnveilError when the run has not been evaluated."""
     evaluation = read_evaluation(run.folder)
     record = read_json(run.folder / "run.json")
-    incomplete = run.config.operator.kind != "identity"
+    incomplete = not instrument(run.config).sees_all
     title = "/".join(run.folder.resolve().parts[-2:])
     curves = training_curves(read_metrics(run.folder))
     parts = [

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,14 @@ def _some(data: Dataset) -> Measurement:
     least."""
     count = min(MOST_IMAGES, len(data))
     side = min([math.isqrt(PIXELS // count), *(min(data.source.shape(i)[1:]) for i in range(count))])
-    operator = data.operator.window((0, 0, side, side))
-    if operator is None:
-        return data.batch(torch.arange(min(count, max(1, WHOLE // math.prod(data.source.shape(0)[1:])))))
     centres = []
     for i in range(count):
         _, height, width = data.source.shape(i)
-        centres.append(data.source.read(i, ((height - side) // 2, (width - side) // 2, side, side)))
-    return Measurement(torch.stack(centres), operator, data.noise)
+        centre = data.window(i, ((height - side) // 2, (width - side) // 2, side, side))
+        if centre is None:
+            return data.batch(torch.arange(min(count, max(1, WHOLE // math.prod(data.source.shape(0)[1:])))))
+        centres.append(centre)
+    return replace(centres[0], y=torch.cat([centre.y for centre in centres]), noise=data.noise)
 
 
 def write_inflation(folder: Path, inflation: float, **how: Any) -> None:

@@ -63,7 +63,4 @@ def _centre(data: Dataset, i: int) -> Measurement:
     _, height, width = data.source.shape(i)
     h, w = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
     box = ((height - h) // 2, (width - w) // 2, h, w)
-    operator = data.operator.window(box)
-    if operator is None:
-        return data[i]
-    return Measurement(data.source.read(i, box)[None], operator, data.noise)
+    return data.window(i, box) or data[i]
