@@ -106,7 +106,7 @@ def test_the_head_of_each_section_is_one_comment():
     ):
         text = to_yaml(parse_config({**DATA, **values}, "here"))
         for line in text.splitlines()[2:]:
-            assert not line or line.startswith("  ") and ": " in line or ":  # " in line
+            assert not line or (line.startswith("  ") and ": " in line) or ":  # " in line
 
 
 def test_overrides(tmp_path):

@@ -159,17 +159,17 @@ def given(monkeypatch):
 
 
 def rounds(data, **changes):
-    refine = {"rounds": 2, "delta": 0.5, "steps": 4, "images": 3, "draw_steps": 3, **changes}
-    refine = refine if refine["rounds"] else {}
+    em = {"rounds": 2, "delta": 0.5, "steps": 4, "images": 3, "draw_steps": 3, **changes}
+    em = em if em["rounds"] else {}
     sections = {"loss": {"scales": [1, 2]}, "sampling": {"inflation": 0.0}, "noise": {"sigma": SIGMA}}
-    return configure(data, em=refine, **sections)
+    return configure(data, em=em, **sections)
 
 
 def masked_rounds(folder, **changes):
-    refine = {"rounds": 1, "steps": 2, "images": 3, "draw_steps": 2, **changes}
-    refine = refine if refine["rounds"] else {}
+    em = {"rounds": 1, "steps": 2, "images": 3, "draw_steps": 2, **changes}
+    em = em if em["rounds"] else {}
     training = {"steps": 2, "batch": 2, "warmup": 0, "checkpoint_every": 1}
-    return masked.configure(folder, em=refine, training=training, sampling={"inflation": "fit"})
+    return masked.configure(folder, em=em, training=training, sampling={"inflation": "fit"})
 
 
 def test_the_last_round_learns_half_from_draws_below_the_noise_and_half_from_measurements(tmp_path, given):

@@ -139,7 +139,7 @@ def test_images_without_noise_need_a_stated_level(tmp_path):
 @pytest.mark.parametrize(
     ("side", "crop", "scales"), [(32, 8, (1, 2, 4)), (31, 8, (1, 2)), (15, 8, (1,)), (32, 32, (1,))]
 )
-def test_dilation_is_limited_by_the_image_size(side, crop, scales, tmp_path):
+def test_scales_are_limited_by_the_image_size(side, crop, scales, tmp_path):
     data = measure(tmp_path / "data", side=side, count=2)
     config = configure(data, training={"crop": crop, "steps": 2}, noise={"sigma": SIGMA})
     run = create_run(tmp_path / "run", config)
@@ -261,8 +261,8 @@ def counted(folder, **sections):
 def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
     """The gain is in the numbers of the files; the noise, the network's map of it, batches, rounds and validation
     follow."""
-    refine = {"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2} if rounds else {}
-    config = counted(tmp_path / "data", em=refine)
+    em = {"rounds": rounds, "steps": 2, "images": 2, "draw_steps": 2} if rounds else {}
+    config = counted(tmp_path / "data", em=em)
     run = create_run(tmp_path / "run", config)
     assert str(run.noise) == "gain 0.04"
     assert isinstance(run.noise, Poisson)
