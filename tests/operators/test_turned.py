@@ -50,7 +50,7 @@ def test_functions_of_a_turned_operator(make, names):
         expected = (inverse @ b[..., None]).reshape(z.shape)
         found = operator.prox_l2(z, y, GAMMA)
         exact = operator.gram(z, torch.exp)
-        assert (exact is None) == (names == ["scales"])
+        assert (exact is None) == (names == ["scale"])
         tolerance = 1e-10 if exact is not None else 1e-2
         assert (found - expected).norm() < tolerance * expected.norm()
         if exact is not None:
