@@ -12,7 +12,7 @@ from unveil.identify.spectrum import Spectrum
 from unveil.linalg import lanczos
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask
 from unveil.random import make_generator, normal
-from unveil.symmetry import Amplitude, Flip, Product, Quarter, Rotate, Scaling, Shift, make_symmetry
+from unveil.symmetry import Amplitude, Flip, Product, Quarter, Rotate, Scale, Shift, make_symmetry
 
 MASK = random_mask(8, 8, 0.5, make_generator("cpu", 1))
 OPERATORS = {
@@ -95,7 +95,7 @@ def test_what_is_judged():
 def test_lanczos_stays_in_the_space_it_is_told():
     """Rounding outside of it would grow to a ghost of eigenvalue zero."""
     operator = microscope(16, 5e3)
-    average = Average(operator, Scaling(), empty(operator.image_shape, torch.float32), make_generator("cpu", 0))
+    average = Average(operator, Scale(), empty(operator.image_shape, torch.float32), make_generator("cpu", 0))
     z = average.project(normal(average.like[0], make_generator("cpu", 5)))
     basis, values, _ = lanczos(average, average.project, z, 40)
     assert max(float((average.project(v) - v).norm()) for v in basis) < 1e-5
@@ -165,11 +165,11 @@ def test_both_ways_agree_where_the_hidden_space_mixes_all(by_lanczos, monkeypatc
     """What dilations leave hidden of a few pixels is neither frequencies nor pixels: in standard errors, over 8
     seeds."""
     operator = inpainting(columns(8, 0, 1, 3) * MASK)
-    exact = by_matrix(operator, Scaling())
+    exact = by_matrix(operator, Scale())
     assert 5 < exact.hidden < exact.judged - 5
     monkeypatch.setattr("unveil.identify.spectrum.DENSE", 0.0)
     shape = operator.image_shape
-    found = [find_spectrum(operator, Scaling(), shape, make_generator("cpu", 0, seed)).hidden for seed in range(8)]
+    found = [find_spectrum(operator, Scale(), shape, make_generator("cpu", 0, seed)).hidden for seed in range(8)]
     estimates = torch.tensor(found)
     assert abs(float(estimates.mean()) - exact.hidden) < 4 * float(estimates.std()) / 8**0.5 + 1
 
@@ -247,7 +247,7 @@ def test_chance_is_allowed_for_where_a_sample_stands_for_the_group():
         (inpainting(random_mask(16, 16, 0.5, make_generator("cpu", 1))), Amplitude(), True),
         (microscope(32, 5e3), Rotate(), True),
         (microscope(32, 5e3, 9e3), Shift(), True),
-        (microscope(32, 5e3), Scaling(), False),
+        (microscope(32, 5e3), Scale(), False),
         (multiplier(torch.exp(-(radius(16) ** 2) / 20)), Rotate(), True),
     ],
 )

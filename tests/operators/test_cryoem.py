@@ -196,7 +196,7 @@ def test_rows_in_another_order_than_the_stacks(old, new, star):
 def test_the_configuration_of_one_defocus(x):
     system = parse_config(
         {"data": {"path": "x"}, "operator": {"kind": "cryoem", **KRIOS, "defocus_u": 15e3}}, "c"
-    ).system
+    ).operator
     assert isinstance(system, CryoEMSection)
     operator = build_operator(system, (1, 8, 11), 3)
     expected = particles((8, 11), Optics(**KRIOS, defocus_u=15e3)).A(x)

@@ -22,7 +22,7 @@ from unveil.symmetry import (
     Product,
     Quarter,
     Rotate,
-    Scaling,
+    Scale,
     Shift,
     make_symmetry,
 )
@@ -237,7 +237,7 @@ def test_the_level_of_a_dilation_is_within_its_bound_between_odd_sizes(device):
     for side in (9, 16):
         for z in torch.linspace(0.4, 1.0, 13, dtype=torch.float64).tolist():
             eye = torch.eye(side * side, dtype=torch.float64, device=device).reshape(-1, 1, side, side)
-            t = Scaling().apply(eye, rows(eye, z)).flatten(1)
+            t = Scale().apply(eye, rows(eye, z)).flatten(1)
             levels = t.square().sum(0).sqrt()
             levels = levels[levels > 0]
             assert (levels < z * (1 + 1e-9)).all()
@@ -317,7 +317,7 @@ def test_orders():
     assert Permute().order((1, 100, 100)) == math.inf
 
 
-@pytest.mark.parametrize("symmetry", [Rotate(), Rotate(20.0), Scaling(0.3, 2.0)])
+@pytest.mark.parametrize("symmetry", [Rotate(), Rotate(20.0), Scale(0.3, 2.0)])
 def test_a_continuum_is_covered_evenly(symmetry, device):
     g = symmetry.cover(images((1, 4, 4), device, count=1), 50, make_generator(device, 1))[:, 0]
     steps = g.diff() if isinstance(symmetry, Rotate) else g.log().diff()
@@ -374,7 +374,7 @@ def test_a_shift_moves_down_and_to_the_right(device):
 @pytest.mark.parametrize("z", [0.6, 0.8, 1.4])
 def test_a_dilation_scales_about_the_centre(z):
     x = blob(5, 3)
-    close(Scaling(0.1, 2.0).apply(x, rows(x, z)), blob(5 * z, 3 * z, width=2 * z), 1e-3)
+    close(Scale(0.1, 2.0).apply(x, rows(x, z)), blob(5 * z, 3 * z, width=2 * z), 1e-3)
 
 
 def test_a_dilation_keeps_the_central_crop_of_the_fourier_plane(device):
@@ -383,7 +383,7 @@ def test_a_dilation_keeps_the_central_crop_of_the_fourier_plane(device):
     inside = (at - 8).abs() <= 4
     for k in range(9):
         x = torch.cos(2 * math.pi * k * (at - 8) / 17).expand(1, 1, 17, 17)
-        seen = Scaling().apply(x, rows(x, 0.5))[0, 0, 8]
+        seen = Scale().apply(x, rows(x, 0.5))[0, 0, 8]
         weight = 1.0 if k <= 3 else 0.75 if k == 4 else 0.0
         close(seen, weight * torch.cos(2 * math.pi * k * 2 * (at - 8) / 17) * inside)
 
@@ -463,7 +463,7 @@ def test_names():
         (lambda: make_symmetry(["shift", "flip", "shift"]), "twice"),
         (lambda: Rotate(0.0), "limit"),
         (lambda: Rotate(200.0), "limit"),
-        (lambda: Scaling(1.0, 0.5), "low < high"),
+        (lambda: Scale(1.0, 0.5), "low < high"),
         (lambda: Amplitude(0.0), "low"),
         (lambda: Amplitude(0.1, (0.5, 2.0)), "offset"),
         (lambda: Quarter().transform(torch.zeros(1, 1, 3, 4), make_generator("cpu", 1)), "3x4"),

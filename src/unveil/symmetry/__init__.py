@@ -8,7 +8,7 @@ from unveil.symmetry.permute import Permute
 from unveil.symmetry.product import Product
 from unveil.symmetry.quarter import Quarter
 from unveil.symmetry.rotate import Rotate
-from unveil.symmetry.scaling import Scaling
+from unveil.symmetry.scale import Scale
 from unveil.symmetry.shift import Shift
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Product",
     "Quarter",
     "Rotate",
-    "Scaling",
+    "Scale",
     "Shift",
     "Symmetry",
     "make_symmetry",

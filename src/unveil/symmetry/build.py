@@ -10,7 +10,7 @@ from unveil.symmetry.permute import Permute
 from unveil.symmetry.product import Product
 from unveil.symmetry.quarter import Quarter
 from unveil.symmetry.rotate import Rotate
-from unveil.symmetry.scaling import Scaling
+from unveil.symmetry.scale import Scale
 from unveil.symmetry.shift import Shift
 
 __all__ = ["SYMMETRIES", "make_symmetry"]
@@ -22,7 +22,7 @@ SYMMETRIES: dict[str, Callable[[], Symmetry]] = {
     "rotate": Rotate,
     "permute": Permute,
     "amplitude": Amplitude,
-    "scale": Scaling,
+    "scale": Scale,
 }
 """Name -> the symmetry, with its defaults."""
 

@@ -25,10 +25,10 @@ from unveil.errors import UnveilError
 from unveil.random import uniform
 from unveil.symmetry.base import Symmetry, element_dtype
 
-__all__ = ["Scaling"]
+__all__ = ["Scale"]
 
 
-class Scaling(Symmetry):
+class Scale(Symmetry):
     """Dilations by z log-uniform in [low, high]. g = (z,): below 1 things get smaller, above 1 larger.
 
     The default only shrinks: a magnified image has no details of its new pixel size, as a measured one has.
