@@ -89,9 +89,11 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
         )
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     largest = max(max(shape[1:]) for shape in shapes)
+    level = noise_level(noise)
     say(
         f"{len(source)} images, {source.channels} channel(s), sides from {smallest} to {largest} pixels; "
-        f"{config.noise.kind} noise, {'about ' if stated is None else ''}{noise} on the [0, 1] scale",
+        + (f"{config.noise.kind} noise, {noise}" if level is None else f"noise level about {level:.4g}")
+        + " on the [0, 1] scale",
     )
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
         warn(
