@@ -8,6 +8,7 @@ import torch
 from loss_statistics import ESTIMATORS, Biased, check_zero, draw, estimator, make_case, mean_over
 from scipy import stats
 
+from unveil.errors import UnveilError
 from unveil.losses import Stein
 from unveil.measurement import Measurement
 from unveil.noise import NOISES, Gaussian, Poisson
@@ -195,3 +196,9 @@ def test_few_photons_show_the_bias_in_an_image_too(device, dtype):
     check_zero((d - expected) / case.scale, "loss less the known bias", sensitivity=0.05)
     with pytest.raises(Biased):
         check_zero(d / case.scale, "loss", sensitivity=0.05)
+
+
+@pytest.mark.parametrize("step", [0.0, -0.1, float("nan")])
+def test_a_probe_of_no_length_is_refused(step):
+    with pytest.raises(UnveilError, match="step must be > 0"):
+        Stein(step)

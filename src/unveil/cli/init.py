@@ -41,7 +41,7 @@ def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
     check_free(out, force)
     values = override({"data": {"path": data}}, sets)
     config = refuse_idle(parse_config(values, "--set"), "--set")
-    if not instrument(config).any_shape:  # its measurements need not look like images: they are not rescaled
+    if not instrument(config).sees_all:  # its measurements need not look like images: they are not rescaled
         init_measurements(config.operator.kind, data, out, sets, force)
         return
     if not Path(config.data.path).exists():

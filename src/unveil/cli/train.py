@@ -58,7 +58,7 @@ def run_train(
 def warn_of_contradictions(config: Config) -> None:
     """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is
     spent."""
-    if not instrument(config).any_shape:
+    if not instrument(config).sees_all:
         return
     source = open_source(config)
     mixed = mixed_types(source)
@@ -100,7 +100,7 @@ def train_with_bar(run: Run, device: str) -> nn.Module:
     newest = latest_checkpoint(run.folder / "checkpoints")
     if newest is not None:
         say(f"resuming {run.folder}, which has reached {newest.name}")
-    if instrument(run.config).any_shape and run.scales != run.config.loss.scales:
+    if instrument(run.config).sees_all and run.scales != run.config.loss.scales:
         say(f"the images are small: block means of sides {list(run.scales)} only")
     with progress_bars() as start:
         try:

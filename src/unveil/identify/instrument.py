@@ -28,6 +28,8 @@ def instrument_contradictions(
     which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
     y = torch.stack([source.read(int(i)) for i in which])
     part = operator.select(which)
-    own = INSTRUMENTS[kind].doubts
-    lines = [mask_line(y, part.measured, centred=False)] if own is None else load(own)(y, part, sigma)
+    known = INSTRUMENTS[kind]
+    lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
+    if known.doubts is not None:
+        lines += load(known.doubts)(y, part, sigma)
     return [line for line in lines if line is not None]

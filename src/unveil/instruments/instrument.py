@@ -31,8 +31,9 @@ class Instrument:
     prior:    stationary, or white where that cannot tell what it measures one from another, or is slow to apply.
     level_shows: whether the noise level can be estimated from the measurements, which look like images with noise.
     same_grid: whether its images have the pixels of their measurements, and so their size and units.
-    any_shape: whether its measurements may have shapes of their own.
-    sees_all: whether it leaves nothing out: its measurements are the images, of which windows can be cut.
+    sees_all: whether it leaves nothing out: its measurements are the images, each of its own shape, of which windows can
+              be cut.
+    centred:  whether the middle of its measurements is the zero frequency.
     scales:   whether coarser measurements are found in its measurements, `Operator.coarser`.
     complete: (keys of the section as given, the data's path) -> keys found in the data: name -> (value, a line to say).
     scale:    (section, first measurements (B, C, H, W)) -> what they tell of the section's scale, a `Scale`; None where
@@ -51,8 +52,8 @@ class Instrument:
     prior: str = "stationary"
     level_shows: bool = True
     same_grid: bool = False
-    any_shape: bool = False
     sees_all: bool = False
+    centred: bool = False
     scales: bool = False
     complete: Name | None = None
     scale: Name | None = None

@@ -11,6 +11,7 @@ term without u (`Noise.stein`): for Gaussian noise it is sigma^2 times the diver
 import torch
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.losses.base import Loss
 from unveil.measurement import Estimator, Measurement
 from unveil.noise.base import Noise
@@ -27,6 +28,8 @@ class Stein(Loss):
     passes = 2.0
 
     def __init__(self, step: float = 0.01) -> None:
+        if not step > 0:
+            raise UnveilError(f"step must be > 0, not {step}: the length of the probe, in levels of the noise")
         self.step = step
 
     def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:

@@ -145,7 +145,7 @@ def open_operator(config: Config, source: ImageSource, count: int | None = None)
     count: of the measurements that the system's files describe, where some of them are gone.
     Raises UnveilError when their shapes differ, or the system does not fit them or has a wrong adjoint.
     """
-    if not instrument(config).any_shape:
+    if not instrument(config).sees_all:
         check_one_shape(source)
     shape = source.shape(0)
     if (check := instrument(config).check) is not None:

@@ -20,7 +20,6 @@ INSTRUMENT = Instrument(
     section=Identity,
     build="unveil.instruments.identity.build:identity",
     same_grid=True,
-    any_shape=True,
     sees_all=True,
     scales=True,
 )

@@ -40,6 +40,7 @@ INSTRUMENT = Instrument(
     mean=0.0,
     prior="white",
     level_shows=False,
+    centred=True,
     complete="unveil.instruments.mri.inside:complete",
     doubts="unveil.instruments.mri.kspace:doubts",
     scales=True,

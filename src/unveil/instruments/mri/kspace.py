@@ -10,7 +10,6 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from unveil.identify.masks import mask_line
 from unveil.operators.base import Operator
 
 __all__ = ["centre_line", "corner_levels", "level_line"]
@@ -98,4 +97,4 @@ def distance(measured: Tensor) -> Tensor:
 
 def doubts(y: Tensor, operator: Operator, sigma: float | None) -> list[str | None]:
     """Return what k-space y (B, 2 coils, H, W) contradicts of its description, a line each."""
-    return [mask_line(y, operator.measured, centred=True), centre_line(y), level_line(y, operator.measured, sigma)]
+    return [centre_line(y), level_line(y, operator.measured, sigma)]
