@@ -31,8 +31,7 @@ class Instrument:
     prior:    stationary, or white where that cannot tell what it measures one from another, or is slow to apply.
     level_shows: whether the noise level can be estimated from the measurements, which look like images with noise.
     same_grid: whether its images have the pixels of their measurements, and so their size and units.
-    sees_all: whether it leaves nothing out: its measurements are the images, each of its own shape, of which windows can
-              be cut.
+    sees_all: whether it leaves nothing out: its measurements are the images, each of its own shape, and have windows.
     centred:  whether the middle of its measurements is the zero frequency.
     scales:   whether coarser measurements are found in its measurements, `Operator.coarser`.
     complete: (keys of the section as given, the data's path) -> keys found in the data: name -> (value, a line to say).
