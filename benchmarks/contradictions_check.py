@@ -1,4 +1,4 @@
-"""How often `unveil.identify.contradictions` errs: lines on sets of noisy photographs, of which none or one should
+"""How often `unveil.checks.contradictions` errs: lines on sets of noisy photographs, of which none or one should
 come.
 
 White Gaussian noise should contradict nothing, in values as they are and clipped to 8 bits; counted photons (their
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from common import parser, write
+from unveil.checks import contradictions
 from unveil.data import open_images
-from unveil.identify import contradictions
 from unveil.random import make_generator, normal
 
 SIZES = (1, 4)

@@ -1,4 +1,4 @@
-"""How often the check of scale (`unveil.identify.scale`) errs: verdicts on sets of noisy images, at estimated levels.
+"""How often the check of scale (`unveil.checks.scale`) errs: verdicts on sets of noisy images, at estimated levels.
 
 Photographs: the second half of the folder by name; the first half served to choose the threshold. Cells (synthetic:
 overlapping discs of one radius, up to 10% varied), text and textures (scikit-image) should be warned of.
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from common import parser, write
+from unveil.checks import scale_invariance
 from unveil.data import open_images
-from unveil.identify import scale_invariance
 from unveil.noise import estimate_common_sigma
 from unveil.random import make_generator, normal
 

@@ -20,7 +20,8 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators import build_operator
 from unveil.paths import path_keys
 from unveil.report.record import read_evaluation
-from unveil.training import create_run, open_run, read_inflation, read_metrics
+from unveil.runs import create_run, open_run
+from unveil.training import read_inflation, read_metrics
 
 pytestmark = [
     pytest.mark.usefixtures("within_limits"),

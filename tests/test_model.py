@@ -48,8 +48,8 @@ def test_a_model_estimates_and_samples(model, noisy):
 def test_a_model_is_evaluated_without_a_reference_and_with_one(model, noisy):
     alone = model.evaluate(noisy[:2], sampled=1)
     assert [e.reference for e in alone] == [None, None]
-    assert alone[0].figures.spread_over_error is not None
-    assert model.evaluate(noisy[:1], images()[:1])[0].figures.psnr_mmse is not None
+    assert alone[0].metrics.spread_over_error is not None
+    assert model.evaluate(noisy[:1], images()[:1])[0].metrics.psnr_mmse is not None
 
 
 def test_a_saved_model_is_the_same_model_and_a_run(model, noisy, tmp_path):
@@ -58,7 +58,7 @@ def test_a_saved_model_is_the_same_model_and_a_run(model, noisy, tmp_path):
     assert torch.equal(again(noisy), model(noisy))
     assert str(again.noise) == "sigma 0.1"
     assert again.inflation == model.inflation
-    from unveil.training import open_run
+    from unveil.runs import open_run
 
     assert open_run(folder).channels == 1
     with pytest.raises(UnveilError, match="holds files already"):

@@ -17,25 +17,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unveil.checks import contradictions, look
+from unveil.checks.own_scale import own_scale
 from unveil.config import Config, parse_config
 from unveil.data import ImageSource, MemorySource, open_images
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.evaluation import Evaluation, draw_samples, evaluate
-from unveil.identify import contradictions, look
-from unveil.identify.own_scale import own_scale
 from unveil.measurement import Measurement
 from unveil.noise import Noise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
 from unveil.random import make_generator
+from unveil.runs.create import find_noise, recorded, save_run
+from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
-from unveil.training.create import find_noise, recorded, save_run
 from unveil.training.inflation import fit_to_images
 from unveil.training.recipes import RECIPES
-from unveil.training.run import open_run as open_folder
 from unveil.training.setup import indices, possible_scales, split
 
 __all__ = ["Measurements", "Model", "learn", "open_run"]

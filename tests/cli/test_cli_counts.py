@@ -10,7 +10,7 @@ import yaml
 from test_cli import SETS, call, refused
 
 from unveil.random import make_generator
-from unveil.training import open_run
+from unveil.runs import open_run
 
 GAIN = 5
 """Numbers for each photon."""

@@ -16,7 +16,7 @@ from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import inpainting
 from unveil.random import make_generator
-from unveil.training import open_run
+from unveil.runs import open_run
 from unveil.training.setup import indices, open_source, split
 
 SIDE, COUNT, SIGMA = 16, 3, 0.05

@@ -12,7 +12,7 @@ import yaml
 from unveil.cli import main
 from unveil.config_file import load_config
 from unveil.data import open_images
-from unveil.identify import Verdict
+from unveil.identifiability import Verdict
 from unveil.instruments.example import HELDOUT
 from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators import tomography

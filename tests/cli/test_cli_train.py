@@ -5,7 +5,7 @@ import shutil
 import pytest
 from test_cli import SETS, call, refused, write_images
 
-from unveil.training.folder import writing
+from unveil.runs.folder import writing
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import skimage.data
 import torch
 import yaml
 
+from unveil.checks.look import middle
 from unveil.cli import main
 from unveil.data import ImageSource, save_image
-from unveil.identify.look import middle
 from unveil.random import make_generator, normal
 
 

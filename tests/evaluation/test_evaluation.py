@@ -16,7 +16,7 @@ from unveil.evaluation import (
     estimate_error,
     estimate_hidden_error,
     evaluate,
-    mean_figures,
+    mean_metrics,
     mean_square_error,
     posterior_variance,
     psnr,
@@ -187,7 +187,7 @@ def test_what_is_estimated_without_the_reference_is_the_truth(masks, device):
     assert done == [(i + 1, 30) for i in range(30)]
     measured, hidden, all_of_it = [], [], []
     for i, result in enumerate(results):
-        figures, seen = result.figures, entries(m)[i]
+        figures, seen = result.metrics, entries(m)[i]
         square = (result.x_hat - x[i]).square()
         measured.append(error(figures.psnr_estimate) - float(square[seen].mean()))
         all_of_it.append(float(square.mean()))
@@ -214,29 +214,29 @@ def test_the_spread_is_that_of_what_is_measured(masks, device):
     sampling = SamplingConfig(steps=25, samples=16, lowest=0.02)
     results = list(evaluate(wiener(), dataset(m), sampling, reference=named(x), sampled=3, device=device))
     assert [r.samples is not None for r in results] == [True, True, True, False]
-    spreads = [r.figures.spread_over_error * error(r.figures.psnr_estimate) for r in results[:3]]
+    spreads = [r.metrics.spread_over_error * error(r.metrics.psnr_estimate) for r in results[:3]]
     keep = entries(m)
     count = float(keep[:3].float().sum())
     assert sum(spreads) / 3 == pytest.approx(MMSE, rel=4 * (2 / (15 * count)) ** 0.5 + 0.02)
     for i, result in enumerate(results[:3]):
         spread = result.samples.var(0)
         assert (spread[~keep[i]] < 1e-6).all()
-        assert result.figures.true_spread_over_error == pytest.approx(
+        assert result.metrics.true_spread_over_error == pytest.approx(
             float(spread.mean()) / float((result.x_hat - x[i]).square().mean()), rel=1e-3
         )
         if masks == "none":  # a sample's error is twice the least one
-            assert result.figures.psnr_sample == pytest.approx(psnr(2 * MMSE), abs=0.4)
-    assert results[3].figures.spread_over_error is None
-    rows = [r.figures for r in results]
-    means = mean_figures(rows)
+            assert result.metrics.psnr_sample == pytest.approx(psnr(2 * MMSE), abs=0.4)
+    assert results[3].metrics.spread_over_error is None
+    rows = [r.metrics for r in results]
+    means = mean_metrics(rows)
     assert means["psnr_mmse"] == pytest.approx(sum(row.psnr_mmse for row in rows) / 4)
     assert means["psnr_sample"] == pytest.approx(sum(row.psnr_sample for row in rows[:3]) / 3)
 
 
 def test_evaluate_without_a_reference_makes_none_up():
     (result,) = evaluate(wiener(), dataset(simulate(1, "none")[1]), SamplingConfig(), sampled=0)
-    assert result.figures.psnr_mmse is None
-    assert set(mean_figures([result.figures])) == {"psnr_estimate"}
+    assert result.metrics.psnr_mmse is None
+    assert set(mean_metrics([result.metrics])) == {"psnr_estimate"}
 
 
 def test_each_measurement_meets_its_own_operator(device):
@@ -284,8 +284,8 @@ def test_references_have_the_shape_of_the_image_and_not_of_the_measurement():
 
     for result in run(m.operator.A_dagger(m.y) + 0.1):
         assert result.y.shape == result.x_hat.shape == (1, SIDE, 2 * SIDE), "y is shown as an image"
-        assert result.figures.psnr_mmse == pytest.approx(20, abs=1e-4)
-        assert result.figures.psnr_noisy == pytest.approx(20, abs=1e-4)
+        assert result.metrics.psnr_mmse == pytest.approx(20, abs=1e-4)
+        assert result.metrics.psnr_noisy == pytest.approx(20, abs=1e-4)
     for wrong, words in [
         (m.y, r"i00.*\(1, 32, 32\).*\(1, 32, 64\)"),
         (torch.rand(2, 3, SIDE, 2 * SIDE), "3, 32, 64"),
@@ -315,7 +315,7 @@ def test_the_spread_is_taken_through_the_operator():
 
     m = Measurement(torch.rand(1, 1, SIDE, SIDE, generator=make_generator("cpu", 1)), Half(), Gaussian(SIGMA))
     (result,) = evaluate(Seen(), dataset(m), SamplingConfig(samples=3, steps=3), sampled=1)
-    spread = result.figures.spread_over_error * error(result.figures.psnr_estimate)
+    spread = result.metrics.spread_over_error * error(result.metrics.psnr_estimate)
     assert spread == pytest.approx(float(result.samples.var(0).mean()) / 4, rel=1e-4), "of A x, not of x"
 
 

@@ -11,20 +11,20 @@ import pytest
 import torch
 from rich.console import Console
 
-from unveil.cli.screen import figures_table
+from unveil.cli.screen import metrics_table
 from unveil.config import parse_config
 from unveil.data import open_images, save_image
 from unveil.errors import UnveilError
-from unveil.evaluation import Evaluation, Figures
+from unveil.evaluation import Evaluation, Metrics
 from unveil.report import comparison, training_curves, write_report, write_results
 from unveil.report.pictures import displayed
-from unveil.training import create_run
+from unveil.runs import create_run
 
 
 def result(name="image", channels=3, samples=3, reference=True):
     x = torch.rand(channels, 24, 32)
     drawn = torch.rand(samples, channels, 24, 32) if samples else None
-    figures = Figures(name, 30.0, psnr_mmse=31.25 if reference else None)
+    figures = Metrics(name, 30.0, psnr_mmse=31.25 if reference else None)
     return Evaluation(figures, x, x, drawn, x if reference else None)
 
 
@@ -186,7 +186,7 @@ def test_doubts_stand_in_the_headline_s_place_and_beside_the_figures(run):
 
 def figures(name, estimate, true=None, spread=None):
     x = torch.rand(1, 24, 32)
-    return Evaluation(Figures(name, estimate, spread, psnr_mmse=true), x, x, None, None)
+    return Evaluation(Metrics(name, estimate, spread, psnr_mmse=true), x, x, None, None)
 
 
 def test_no_mean_where_a_row_is_unknown(run):
@@ -204,7 +204,7 @@ def test_no_mean_where_a_row_is_unknown(run):
     assert "1.000 <small>(of 1)</small>" in page
     assert line.split(",")[0] in page, "what the terminal warns of"
     table = Console(width=200, record=True, file=io.StringIO())
-    table.print(figures_table(rows, means))
+    table.print(metrics_table(rows, means))
     text = table.export_text()
     assert "mean of 3" in text
     assert "unknown" in text
@@ -218,7 +218,7 @@ def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
     values = {"data": {"path": str(tmp_path / "data.npy")}, "noise": {"sigma": 0.1}, "operator": system}
     run = create_run(tmp_path / "run", parse_config(values, "test"))
     x = torch.rand(1, 24, 32)
-    found = Figures("a", 40.2, psnr_hidden=30.0, psnr_noisy=20.0, psnr_mmse=33.8)
+    found = Metrics("a", 40.2, psnr_hidden=30.0, psnr_noisy=20.0, psnr_mmse=33.8)
     rows, means = write_results(run.folder, [Evaluation(found, x, x, None, None)], incomplete=True)
     assert json.loads((run.folder / "evaluation.json").read_text())["psnr_estimate_of"] == "A x on the measured entries"
     page = write_report(run).read_text()
@@ -226,5 +226,5 @@ def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
     assert "(40.2 dB" not in page
     assert "off by" not in page
     table = Console(width=200, record=True, file=io.StringIO())
-    table.print(figures_table(rows, means, incomplete=True))
+    table.print(metrics_table(rows, means, incomplete=True))
     assert "measured entries" in table.export_text()

@@ -126,7 +126,7 @@ def run(folder):
         report[name] = command_line("train", folder / f"{name}.yaml", "--out", folder / name, "--device", "cpu")
         dist.init_process_group("gloo", init_method=f"file://{folder}/after-{name}", rank=me, world_size=2)
 
-    from unveil.training import run as run_module  # one file that the second process alone cannot read
+    from unveil.runs import run as run_module  # one file that the second process alone cannot read
 
     if me == 1:
         run_module.open_source = lambda config: unreadable()

@@ -10,9 +10,10 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_training_loop import losses, network, run, settings
+from test_training_loop import network, run, settings
 from torch import nn
 
+from small import losses
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.records import sealed
 from unveil.training import (

@@ -5,12 +5,12 @@ import math
 import signal
 import sys
 
-import masked
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_training_run import configure, measure, same
 
+import masked
+from small import configure, measure, same
 from unveil.config import EMConfig
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
@@ -18,15 +18,8 @@ from unveil.evaluation import draw_samples
 from unveil.noise import Gaussian, Poisson
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator, normal
-from unveil.training import (
-    Interrupted,
-    create_run,
-    draw_training_set,
-    exposures_of_rounds,
-    learn,
-    read_inflation,
-    train_run,
-)
+from unveil.runs import create_run, train_run
+from unveil.training import Interrupted, draw_training_set, exposures_of_rounds, learn, read_inflation
 from unveil.training.em import chosen, draw_images_of
 
 LEARN = sys.modules[learn.__module__]

@@ -2,17 +2,17 @@
 
 import sys
 
-import masked
 import numpy as np
 import pytest
 import torch
-from test_training_loop import losses
-from test_training_run import same
 
+import masked
+from small import losses, same
 from unveil.evaluation import mean_square_error, psnr
 from unveil.measurement import Measurement
 from unveil.random import make_generator
-from unveil.training import build_estimator, create_run, learn, read_metrics, train_run
+from unveil.runs import create_run, train_run
+from unveil.training import build_estimator, learn, read_metrics
 from unveil.training.setup import open_measurements, split
 
 LEARN = sys.modules[learn.__module__]

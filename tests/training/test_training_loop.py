@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from small import losses, noisy
 from unveil.config import TrainingConfig
 from unveil.errors import UnveilError
 from unveil.estimators import Preconditioned, UNet
 from unveil.losses import Loss, Stein, Weighted
-from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Identity
 from unveil.random import make_generator
@@ -32,11 +32,6 @@ def noise_batches(generator):
     return noisy(torch.rand(4, 1, 8, 8, generator=generator))
 
 
-def noisy(y, sigma=0.1):
-    """y, with noise of a known level."""
-    return Measurement(y, Identity(), Gaussian(sigma))
-
-
 def settings(**values):
     return TrainingConfig(**{"steps": 12, "warmup": 2, "checkpoint_every": 4, "learning_rate": 1e-2, **values})
 
@@ -51,10 +46,6 @@ def run(folder, config=None, f=None, loss=None, batches=noise_batches, **options
         device="cpu",
         **options,
     )
-
-
-def losses(folder):
-    return [line["loss"] for line in read_metrics(folder)]
 
 
 class Broken(Loss):

@@ -18,8 +18,8 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from test_training_run import measure
 
+from small import measure
 from unveil.errors import UnveilWarning
 from unveil.noise import Gaussian
 from unveil.random import make_generator

@@ -5,12 +5,11 @@ import math
 from pathlib import Path
 from typing import get_args
 
-import masked
 import pytest
 import torch
-from test_training_loop import losses
-from test_training_run import configure, measure, refused, same
 
+import masked
+from small import configure, losses, measure, refused, same
 from unveil.config import LossConfig
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
@@ -20,7 +19,8 @@ from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator
-from unveil.training import RECIPES, Run, build_estimator, create_run, make_loss, train_run
+from unveil.runs import Run, create_run, train_run
+from unveil.training import RECIPES, build_estimator, make_loss
 from unveil.training.batches import make_batches
 
 SIGMA = 0.1

@@ -2,18 +2,18 @@
 
 import math
 
-import masked
 import pytest
 import torch
-from test_training_run import SIGMA, clean, configure, measure
 
+import masked
+from small import SIGMA, clean, configure, measure
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.estimators import Preconditioned, UNet
 from unveil.noise import Gaussian
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator
-from unveil.training import create_run, train_run
+from unveil.runs import create_run, train_run
 from unveil.training.validation import make_validation
 
 

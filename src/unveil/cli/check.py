@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unveil.checks.instrument import instrument_contradictions
 from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, say
 from unveil.config_file import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
-from unveil.identify import Verdict, check_operator
-from unveil.identify.instrument import instrument_contradictions
+from unveil.identifiability import Verdict, check_operator
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
+from unveil.runs.create import noise_level, stated_noise
 from unveil.symmetry import make_symmetry
-from unveil.training.create import noise_level, stated_noise
 from unveil.training.setup import open_measurements
 
 __all__ = ["CANNOT", "run_check"]

@@ -26,7 +26,7 @@ from unveil.idle import refuse_idle
 from unveil.noise import Gaussian
 from unveil.operators.identity import Identity
 from unveil.random import make_generator
-from unveil.training import create_run
+from unveil.runs import create_run
 
 __all__ = ["run_demo"]
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from torch import nn
 
+from unveil.checks import contradictions, look
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
-from unveil.cli.screen import console, figures_table, progress_bar, say
+from unveil.cli.screen import console, metrics_table, progress_bar, say
 from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.evaluation import Evaluation, check_reference, evaluate, pair_by_name, reference_contradiction
-from unveil.identify import contradictions, look
 from unveil.report import unknown_errors, write_report, write_results
-from unveil.training import Run, open_run
-from unveil.training.folder import writing
+from unveil.runs import Run, open_run
+from unveil.runs.folder import writing
 
 WRITTEN = ("report.html", "evaluation.json")
 """Beside images/."""
@@ -114,7 +114,7 @@ def evaluate_and_report(
         good = usable(results, failures, lambda: clear_evaluation(run.folder, replace))
         rows, means = write_results(run.folder, good, doubts, incomplete)
         page = write_report(run)
-    console.print(figures_table(rows, means, incomplete))
+    console.print(metrics_table(rows, means, incomplete))
     for line in [*doubts, *unknown_errors(rows)]:
         warn(line)
     say(f"open {page}")
@@ -133,7 +133,7 @@ def usable(results: Iterable[Evaluation], failures: Failures, begin: Callable[[]
     begun = False
     for result in results:
         if not result.x_hat.isfinite().all():
-            failures.add(UnveilError(f"{result.figures.name}: its estimate contains NaN or infinite values"))
+            failures.add(UnveilError(f"{result.metrics.name}: its estimate contains NaN or infinite values"))
             continue
         if not begun:
             begin()

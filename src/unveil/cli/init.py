@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.checks import constant_images, contradictions, copied_channels, look, mixed_types, outliers
+from unveil.checks.channels import dependent_channels
+from unveil.checks.own_scale import own_scale
 from unveil.cli.init_system import KINDS, init_measurements
 from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
@@ -15,19 +18,9 @@ from unveil.config import Config, parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
-from unveil.identify import (
-    constant_images,
-    contradictions,
-    copied_channels,
-    look,
-    mixed_types,
-    outliers,
-)
-from unveil.identify.channels import dependent_channels
-from unveil.identify.own_scale import own_scale
 from unveil.idle import refuse_idle
 from unveil.noise import Gaussian, estimate_common_sigma
-from unveil.training.create import noise_level, stated_noise
+from unveil.runs.create import noise_level, stated_noise
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_source
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.checks.instrument import instrument_contradictions
 from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
 from unveil.config import Config, parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
-from unveil.identify.instrument import instrument_contradictions
 from unveil.idle import refuse_idle
 from unveil.instruments.example import HELDOUT, Example
 from unveil.instruments.instrument import USUAL, Scale, load
@@ -23,7 +23,7 @@ from unveil.noise import Gaussian
 from unveil.noises import GaussianNoise
 from unveil.operators.base import Operator
 from unveil.random import make_generator
-from unveil.training.create import find_noise, noise_level
+from unveil.runs.create import find_noise, noise_level
 from unveil.training.setup import open_measurements, open_operator
 
 __all__ = ["KINDS", "init_measurements", "run_init_system"]

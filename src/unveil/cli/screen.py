@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from unveil.errors import plain
-from unveil.evaluation import Figures, counted
+from unveil.evaluation import Metrics, counted
 from unveil.progress import Bar, console, progress_bar, progress_bars, say
 
-__all__ = ["Bar", "console", "figures_table", "progress_bar", "progress_bars", "say"]
+__all__ = ["Bar", "console", "metrics_table", "progress_bar", "progress_bars", "say"]
 
 HEADINGS = {
     "psnr_noisy": "noisy",
@@ -28,7 +28,7 @@ MEASURED = "measured entries alone,\nestimated"
 """What `psnr_estimate` is of incomplete measurements: A f(y) against A x."""
 
 
-def figures_table(rows: Sequence[Figures], means: dict[str, float], incomplete: bool = False) -> Table:
+def metrics_table(rows: Sequence[Metrics], means: dict[str, float], incomplete: bool = False) -> Table:
     """One line per image and their mean; PSNR in dB.
 
     incomplete: what is estimated without a reference is the error of A x.

@@ -5,27 +5,20 @@ from pathlib import Path
 
 from torch import nn
 
+from unveil.checks import contradictions, look, mixed_types
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
 from unveil.cli.screen import say
 from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError, warn
-from unveil.identify import contradictions, look, mixed_types
 from unveil.progress import progress_bars, staged
-from unveil.training import (
-    Interrupted,
-    Run,
-    build_estimator,
-    create_run,
-    latest_checkpoint,
-    open_run,
-    train_run,
-)
-from unveil.training.create import stated_noise
+from unveil.runs import Run, create_run, open_run, train_run
+from unveil.runs.create import stated_noise
+from unveil.runs.room import check_room
+from unveil.training import Interrupted, build_estimator, latest_checkpoint
 from unveil.training.device import join
 from unveil.training.ranks import from_first, is_first, leave, together
-from unveil.training.room import check_room
 from unveil.training.setup import instrument, open_measurements, open_source, split
 
 __all__ = ["run_train", "train_with_bar"]

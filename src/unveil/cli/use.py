@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import unveil
+from unveil.checks import look, out_of_range, see
+from unveil.checks.contradictions import common_level, other_level
 from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import input_identity, source_files
@@ -15,13 +17,11 @@ from unveil.config_file import override
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled
-from unveil.identify import look, out_of_range, see
-from unveil.identify.contradictions import common_level, other_level
 from unveil.noise.gaussian import Gaussian
 from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
-from unveil.training import Run, open_run
-from unveil.training.create import find_noise, noise_level, recorded
+from unveil.runs import Run, open_run
+from unveil.runs.create import find_noise, noise_level, recorded
 from unveil.training.setup import instrument, open_measurements
 
 __all__ = [

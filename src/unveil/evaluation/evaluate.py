@@ -19,12 +19,12 @@ from unveil.evaluation.reference_free import estimate_error, estimate_hidden_err
 from unveil.measurement import Estimator, Measurement
 from unveil.random import make_generator
 
-__all__ = ["Evaluation", "Figures", "counted", "draw_samples", "evaluate", "mean_figures"]
+__all__ = ["Evaluation", "Metrics", "counted", "draw_samples", "evaluate", "mean_metrics"]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of one image; PSNR in dB for signals in [0, 1]. Those that need samples or a reference may be None.
+class Metrics:
+    """Metrics of one image; PSNR in dB for signals in [0, 1]. Those that need samples or a reference may be None.
 
     psnr_estimate: of the MMSE estimate, without the reference. spread_over_error: posterior variance over the
     estimate's squared error, itself estimated without the reference; `true_` ones use it. Of incomplete measurements
@@ -50,7 +50,7 @@ class Evaluation:
     """One image: its figures, and y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or
     None."""
 
-    figures: Figures
+    metrics: Metrics
     y: Tensor
     x_hat: Tensor
     samples: Tensor | None
@@ -133,11 +133,11 @@ def evaluate(
         estimated = estimate_error(f, m, generator)
         samples = draw_samples(f, m, sampling, generator, prior=prior) if i < sampled else None
         raw = m.operator.A_dagger(m.y)
-        figures = _figures(data.source.name(i), raw, x_hat, estimated, samples, x, m)
+        metrics = _metrics(data.source.name(i), raw, x_hat, estimated, samples, x, m)
         if m.operator.unseen:
-            figures = replace(figures, psnr_hidden=psnr(float(estimate_hidden_error(f, m, generator))))
+            metrics = replace(metrics, psnr_hidden=psnr(float(estimate_hidden_error(f, m, generator))))
         yield Evaluation(
-            figures,
+            metrics,
             raw[0].cpu(),
             x_hat[0].cpu(),
             None if samples is None else samples[:, 0].cpu(),
@@ -147,7 +147,7 @@ def evaluate(
             progress(i + 1, len(data))
 
 
-def _figures(
+def _metrics(
     name: str,
     y: Tensor,
     x_hat: Tensor,
@@ -155,24 +155,24 @@ def _figures(
     samples: Tensor | None,
     x: Tensor | None,
     m: Measurement,
-) -> Figures:
-    figures: dict[str, float] = {"psnr_estimate": psnr(float(estimated))}
+) -> Metrics:
+    metrics: dict[str, float] = {"psnr_estimate": psnr(float(estimated))}
     if samples is not None and len(samples) > 1:
-        figures["spread_over_error"] = measured_spread(samples, m) / positive(float(estimated.mean()))
+        metrics["spread_over_error"] = measured_spread(samples, m) / positive(float(estimated.mean()))
     if x is not None:
         error = mean_square_error(x_hat, x)
-        figures |= {
+        metrics |= {
             "psnr_noisy": psnr(float(mean_square_error(y, x))),
             "psnr_mmse": psnr(float(error)),
             "ssim_noisy": ssim(y[0], x[0]),
             "ssim_mmse": ssim(x_hat[0], x[0]),
         }
         if samples is not None:
-            figures["psnr_sample"] = psnr(float(mean_square_error(samples[:, 0], x).mean()))
-            figures["ssim_sample"] = ssim(samples[0, 0], x[0])
+            metrics["psnr_sample"] = psnr(float(mean_square_error(samples[:, 0], x).mean()))
+            metrics["ssim_sample"] = ssim(samples[0, 0], x[0])
             if len(samples) > 1:
-                figures["true_spread_over_error"] = spread_over_error(samples, error)
-    return Figures(name, **figures)
+                metrics["true_spread_over_error"] = spread_over_error(samples, error)
+    return Metrics(name, **metrics)
 
 
 def measured_spread(samples: Tensor, m: Measurement) -> float:
@@ -186,26 +186,26 @@ def positive(error: float) -> float:
     return error if error > 0 else math.nan
 
 
-def mean_figures(figures: list[Figures]) -> dict[str, float]:
+def mean_metrics(metrics: list[Metrics]) -> dict[str, float]:
     """The mean of each figure over the images that have it, where it is known of all of these.
 
     Of an image whose figure is not a finite number nothing is known: a mean over the others would be of other images.
     """
     means = {}
-    for key, values in _by_figure(figures).items():
+    for key, values in _by_metric(metrics).items():
         if all(math.isfinite(v) for v in values):
             means[key] = sum(values) / len(values)
     return means
 
 
-def counted(figures: list[Figures]) -> dict[str, int]:
+def counted(metrics: list[Metrics]) -> dict[str, int]:
     """How many images have each figure, known or not: those that were sampled, or have a reference."""
-    return {key: len(values) for key, values in _by_figure(figures).items()}
+    return {key: len(values) for key, values in _by_metric(metrics).items()}
 
 
-def _by_figure(figures: list[Figures]) -> dict[str, list[float]]:
+def _by_metric(metrics: list[Metrics]) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = {}
-    for row in figures:
+    for row in metrics:
         for key, value in asdict(row).items():
             if isinstance(value, float):
                 columns.setdefault(key, []).append(value)

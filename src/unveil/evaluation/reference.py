@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from unveil.checks.look import spread
 from unveil.data import ImageSource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
-from unveil.identify.look import spread
 from unveil.measurement import Measurement
 
 __all__ = ["check_reference", "pair_by_name", "reference_contradiction"]

@@ -1,4 +1,5 @@
-"""A picture of what is never seen: in the frequency plane, in the image, and as images (`unveil.identify.spectrum`)."""
+"""A picture of what is never seen: in the frequency plane, in the image, and as images
+(`unveil.identifiability.spectrum`)."""
 
 import io
 import textwrap
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.identify import TOLERANCE, Spectrum, name_hidden
+from unveil.identifiability import TOLERANCE, Spectrum, name_hidden
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

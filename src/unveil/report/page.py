@@ -15,7 +15,8 @@ from unveil.data import atomic_write
 from unveil.records import read_json
 from unveil.report.pictures import training_curves
 from unveil.report.record import Record, own_picture, read_evaluation
-from unveil.training import Run, read_metrics
+from unveil.runs import Run
+from unveil.training import read_metrics
 from unveil.training.setup import instrument
 
 __all__ = ["write_report"]
@@ -102,7 +103,7 @@ def _headline(evaluation: Record, incomplete: bool) -> str:
     """The result in one sentence: of what, and over how many images."""
     mean, rows = evaluation.mean, evaluation.images
     over = _images(len(rows)) if len(rows) == 1 else f"Mean of {_images(len(rows))}"
-    unknown = sum(row.figures.get("psnr_estimate") is None for row in rows)
+    unknown = sum(row.metrics.get("psnr_estimate") is None for row in rows)
     estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
     if incomplete:
         estimate = (
@@ -146,9 +147,9 @@ def _image(png: bytes, alt: str, hidden: bool = False) -> str:
 def _table(evaluation: Record, incomplete: bool) -> str:
     rows, mean, count = evaluation.images, evaluation.mean, len(evaluation.images)
     titles = {**COLUMNS, **INCOMPLETE} if incomplete else COLUMNS
-    keys = [key for key in COLUMNS if key in mean or any(row.figures.get(key) is not None for row in rows)]
+    keys = [key for key in COLUMNS if key in mean or any(row.metrics.get(key) is not None for row in rows)]
     head = "".join(f"<th>{titles[key]}" for key in keys)
-    body = "".join(f"<tr><td>{html.escape(row.name)}{_cells(row.figures, keys)}" for row in rows)
+    body = "".join(f"<tr><td>{html.escape(row.name)}{_cells(row.metrics, keys)}" for row in rows)
     fewer = {key: n for key, n in evaluation.images_in_mean.items() if n != count}
     return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean of {count}{_cells(mean, keys, fewer)}</table>"
 
@@ -179,7 +180,7 @@ def _explanation(evaluation: Record, incomplete: bool) -> str:
     )
     if incomplete:
         text += "It is of A f(y) on the measured entries, and says nothing about what the instrument does not see. "
-    pairs = [(row.figures.get("psnr_estimate"), row.figures.get("psnr_mmse")) for row in evaluation.images]
+    pairs = [(row.metrics.get("psnr_estimate"), row.metrics.get("psnr_mmse")) for row in evaluation.images]
     gaps = [estimate - true for estimate, true in pairs if estimate is not None and true is not None]
     if gaps and not incomplete:
         off = sum(gaps) / len(gaps)

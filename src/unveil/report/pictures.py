@@ -31,18 +31,18 @@ def displayed(x: Tensor) -> np.ndarray:
 
 def comparison(result: Evaluation) -> bytes:
     """Measured, MMSE estimate, two samples, the samples' deviation and, where there is one, the reference."""
-    figures = result.figures
-    panels: list[tuple[str, Tensor]] = [(_titled("measured", figures.psnr_noisy), result.y)]
-    exact = figures.psnr_mmse is not None
-    mmse_psnr = figures.psnr_mmse if exact else figures.psnr_estimate
-    incomplete = figures.psnr_hidden is not None  # then what is estimated is the error of A x
+    metrics = result.metrics
+    panels: list[tuple[str, Tensor]] = [(_titled("measured", metrics.psnr_noisy), result.y)]
+    exact = metrics.psnr_mmse is not None
+    mmse_psnr = metrics.psnr_mmse if exact else metrics.psnr_estimate
+    incomplete = metrics.psnr_hidden is not None  # then what is estimated is the error of A x
     estimated = "measured entries: est. " if incomplete else "est. "
     panels.append((_titled("MMSE estimate", mmse_psnr, "" if exact else estimated), result.x_hat))
     spread = None
     if result.samples is not None:
         for k in range(min(2, len(result.samples))):
             panels.append(
-                (_titled(f"posterior sample {k + 1}", figures.psnr_sample if k == 0 else None), result.samples[k])
+                (_titled(f"posterior sample {k + 1}", metrics.psnr_sample if k == 0 else None), result.samples[k])
             )
         if len(result.samples) > 1:
             spread = result.samples.std(0).mean(0)

@@ -29,7 +29,7 @@ class Row(BaseModel):
         return name
 
     @property
-    def figures(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float | None]:
         return self.__pydantic_extra__
 
 

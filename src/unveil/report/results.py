@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unveil.data import atomic_write, save_image
-from unveil.evaluation import Evaluation, Figures, counted, mean_figures
+from unveil.evaluation import Evaluation, Metrics, counted, mean_metrics
 from unveil.report.pictures import comparison
 
 __all__ = ["unknown_errors", "write_results"]
@@ -19,7 +19,7 @@ PICTURED = 12
 
 def write_results(
     folder: Path, results: Iterable[Evaluation], warnings: Sequence[str] = (), incomplete: bool = False
-) -> tuple[list[Figures], dict[str, float]]:
+) -> tuple[list[Metrics], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
     warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose
@@ -29,15 +29,15 @@ def write_results(
     images.mkdir(parents=True, exist_ok=True)
     rows = []
     for result in results:
-        rows.append(result.figures)
+        rows.append(result.metrics)
         if result.samples is not None or len(rows) <= PICTURED:
-            save_bytes(images / f"{result.figures.name}.png", comparison(result))
+            save_bytes(images / f"{result.metrics.name}.png", comparison(result))
         if result.samples is not None and result.y.shape[0] in (1, 3):
-            frames = images / result.figures.name
+            frames = images / result.metrics.name
             frames.mkdir(exist_ok=True)
             for k, sample in enumerate(result.samples):
                 save_image(frames / f"sample_{k:03d}.png", sample)
-    means = mean_figures(rows)
+    means = mean_metrics(rows)
     record = {
         "images": [_finite(asdict(row)) for row in rows],
         "mean": means,
@@ -50,7 +50,7 @@ def write_results(
     return rows, means
 
 
-def unknown_errors(rows: Sequence[Figures]) -> list[str]:
+def unknown_errors(rows: Sequence[Metrics]) -> list[str]:
     """A line where the estimated error of some images is not positive, so that they have no PSNR."""
     unknown = [row.name for row in rows if math.isnan(row.psnr_estimate)]
     if not unknown:

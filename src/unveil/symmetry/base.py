@@ -1,7 +1,7 @@
 """The contract of a symmetry: a group of actions T_g under which signals are as likely as before, T_g x ~ x.
 
-Learning from y = A x + n alone is possible only where some symmetry moves what A sees (see `unveil.identify`). The
-smallest implementation, and the template for a new one, is `unveil.symmetry.flip.Flip`.
+Learning from y = A x + n alone is possible only where some symmetry moves what A sees (see `unveil.identifiability`).
+The smallest implementation, and the template for a new one, is `unveil.symmetry.flip.Flip`.
 """
 
 from abc import ABC, abstractmethod

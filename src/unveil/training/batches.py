@@ -2,7 +2,7 @@
 baselines.
 
 Of images that look alike at every scale a coarser measurement is real data below the measured noise level: at k^2 times
-the exposure. Signals with a scale of their own (text, cells of one size) break the assumption: `unveil.identify` looks
+the exposure. Signals with a scale of their own (text, cells of one size) break the assumption: `unveil.checks` looks
 for it.
 """
 

@@ -1,0 +1,12 @@
+"""Can this be learned from these measurements, whatever the network? What the operator, the symmetries and the noise
+determine, one question a file."""
+
+from unveil.identifiability.equivariance import commutes, equivariance_gap
+from unveil.identifiability.frequencies import hidden_frequencies, name_hidden
+from unveil.identifiability.spectrum import TOLERANCE, Spectrum, find_spectrum
+from unveil.identifiability.verdict import Verdict, check_operator
+
+__all__ = [
+    "TOLERANCE", "Spectrum", "Verdict", "check_operator", "commutes", "equivariance_gap", "find_spectrum",
+    "hidden_frequencies", "name_hidden",
+]  # fmt: skip

@@ -1,0 +1,238 @@
+"""A run is made: its configuration and data are checked, and what they were when it began is recorded."""
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import unveil
+from unveil.config import Config
+from unveil.config_file import located, to_yaml
+from unveil.data import ImageSource, atomic_write
+from unveil.errors import UnveilError, warn
+from unveil.checks import look, see
+from unveil.checks.instrument import instrument_contradictions
+from unveil.idle import refuse_idle
+from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
+from unveil.operators.base import Operator
+from unveil.operators.identity import Identity
+from unveil.records import SEAL, read_json, sealed
+from unveil.training.checkpoint import save_weights
+from unveil.runs.contents import FILE as CONTENTS
+from unveil.runs.contents import read_contents, write_contents
+from unveil.runs.folder import writing
+from unveil.training.inflation import write_inflation
+from unveil.training.ranks import from_first
+from unveil.training.recipes import make_loss
+from unveil.runs.record import FORMAT, difference
+from unveil.runs.room import check_room
+from unveil.runs.run import Run, check_name, open_run
+from unveil.training.setup import check_form, instrument, open_measurements, possible_scales
+from unveil.training.stages import Stages, reading
+
+__all__ = ["create_run", "find_noise", "noise_level", "recorded", "save_run", "stated_noise"]
+
+IMAGES_FOR_SIGMA = 64
+CHOOSE = "choose a new folder with --out"
+
+
+def create_run(folder: Path, config: Config, *, stages: Stages | None = None) -> Run:
+    """Make the run folder, or open it again when it holds the same configuration; all data are read once.
+
+    Of several processes the first does it, once they have been joined (`unveil.training.device`).
+    Raises UnveilError when the folder holds another run or other files, or the data cannot be used.
+    """
+    return from_first(lambda: _create_run(folder, config, stages))
+
+
+def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
+    if (folder / "run.json").is_file():
+        return _open_same(folder, config)
+    _check_free(folder, config)
+    refuse_idle(config, "the configuration")
+    source, operator = open_measurements(config)
+    # what cannot be made is refused here, before there is a folder
+    check_room(config, source.channels, operator.image_shape)
+    make_loss(config.loss)
+    scales = possible_scales(config, source, operator)
+    noise = find_noise(config, source, operator)
+    check_form(config, operator, type(noise))
+    if operator.unseen:
+        level = noise_level(noise)
+        for line in instrument_contradictions(config.operator.kind, source, operator, level):
+            warn(line)
+    contents = read_contents(source, config, reading(stages))
+    record = {
+        **_record(config, noise, source.channels, scales),
+        "images": len(source),
+        "data": contents.fingerprint,
+        "seen": see(source, look(source))._asdict(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnveilError(f"{folder}: cannot make the folder ({error.strerror}); choose another one") from None
+    with writing(folder):
+        if (folder / "run.json").is_file():  # of another process, which was faster
+            return _open_same(folder, config)
+        _check_free(folder, config)
+        write_contents(folder, contents)
+        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
+    return open_run(folder)
+
+
+def save_run(folder: Path, f: nn.Module, config: Config, operator: Operator, noise: Noise, inflation: float) -> Path:
+    """Write a run folder of an estimator that was trained on data in memory, and return it.
+
+    Raises UnveilError where the folder exists and is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UnveilError(f"{folder}: holds files already; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = f.state_dict()
+    channels = operator.measurement_shape[0] if operator.measurement_shape else out_channels(f)
+    record = {
+        **_record(config, noise, channels, config.loss.scales),
+        "images": 0,
+        "data": "",
+        "given": not isinstance(operator, Identity),
+    }
+    with writing(folder):
+        atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))
+        how = config.sampling
+        write_inflation(folder, inflation, steps=how.steps, schedule=how.schedule, lowest=how.lowest)
+        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
+    return folder
+
+
+def out_channels(f: nn.Module) -> int:
+    """Return C of the images (C, H, W) that f estimates: as many as its last convolution has."""
+    convolutions = [m for m in f.modules() if isinstance(m, nn.Conv2d)]
+    return convolutions[-1].out_channels
+
+
+def _record(config: Config, noise: Noise, channels: int, scales: Sequence[int]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "unveil": unveil.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": config.seed,
+        "noise": recorded(noise),
+        "channels": channels,
+        "scales": list(scales),
+        "config": located(config).model_dump(mode="json"),
+        "versions": _versions(),
+    }
+
+
+def _open_same(folder: Path, config: Config) -> Run:
+    """The run in `folder`. Raises UnveilError when its configuration is not `config`."""
+    run = open_run(folder)
+    if changed := difference(located(run.config), located(config)):
+        key, there, here = changed
+        raise UnveilError(
+            f"{folder}: holds a run with another configuration ({key} is {there} there and {here} here); "
+            "choose another folder with --out, or resume it with the configuration it has"
+        )
+    return run
+
+
+def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
+    """Return the noise on the [0, 1] scale: as the configuration states it, else as the instrument's description tells
+    it, else as found in the data.
+
+    Raises UnveilError where it cannot be found.
+    """
+    stated = config.noise
+    parameters = stated.model_dump(exclude={"kind"})
+    if "estimate" not in parameters.values():
+        noise = NOISES[stated.kind](**parameters)
+        if not stated.stored:
+            return noise
+        low, high = stored_range(source)
+        if low:
+            raise UnveilError(f"data.value_range starts at {low:g}: no photons are 0, give [0, ...]")
+        return noise.scaled(1 / high)
+    if operator.sigma is not None:
+        low, high = config.data.value_range or (0.0, 1.0)
+        return Gaussian(operator.sigma / (high - low))
+    if not instrument(config).level_shows:
+        raise UnveilError(
+            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set "
+            f"noise.sigma=..., on "
+            "the scale of the measurements"
+        )
+    chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+    found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
+    if not found > 0:
+        raise UnveilError(f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know")
+    return Gaussian(found)
+
+
+def stated_noise(config: Config, source: ImageSource) -> Noise | None:
+    """Return the noise as the configuration states it; None where it is to be estimated."""
+    estimated = "estimate" in config.noise.model_dump().values()
+    return None if estimated else find_noise(config, source, Identity())
+
+
+def noise_level(noise: Noise) -> float | None:
+    """Return sigma of noise that has one level; None of other noise."""
+    return float(torch.as_tensor(noise.sigma)) if isinstance(noise, Gaussian) else None
+
+
+def recorded(noise: Noise) -> dict[str, Any]:
+    """Return the noise's kind and parameters, for JSON."""
+    kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
+    return {"kind": kind, **{field.name: float(getattr(noise, field.name)) for field in fields(noise)}}
+
+
+def stored_range(source: ImageSource) -> tuple[float, float]:
+    """Return the numbers in the files that are read as 0 and 1. Raises UnveilError where they differ."""
+    ranges = {(0.0, 1.0) if (origin := source.origin(i)) is None else origin.value_range for i in range(len(source))}
+    if len(ranges) > 1:
+        raise UnveilError("the images hold numbers of different types: convert them to one, or state data.value_range")
+    return ranges.pop()
+
+
+def _check_free(folder: Path, config: Config) -> None:
+    """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
+    check_name(folder)
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UnveilError(f"{folder}: cannot be listed ({error.strerror}); choose another folder with --out") from None
+    if CONTENTS in names and SEAL in read_json(folder / CONTENTS, CHOOSE):
+        names.remove(CONTENTS)
+    others = [name for name in names if name != "config.yaml"]
+    if others:
+        raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; {CHOOSE}")
+    written = folder / "config.yaml"
+    if names and written.read_bytes() != to_yaml(config, folder).encode():
+        raise UnveilError(f"{written}: would be written over, and is not what this run would write; {CHOOSE}")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("torch", "deepinv", "accelerate", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _write(path: Path, text: str) -> None:
+    atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -1,0 +1,109 @@
+"""run.json and config.yaml: what a run was begun with, told from what somebody made of it since."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+import unveil
+from unveil.config import Config, parse_config
+from unveil.config_file import load_config
+from unveil.errors import UnveilError
+from unveil.checks import Seen
+from unveil.noise import NOISES, Noise
+from unveil.paths import moved
+from unveil.records import read_json, read_record
+
+__all__ = ["FORMAT", "RunRecord", "difference", "open_record"]
+
+FORMAT = 3
+MEND = "restore it, or train again in a new folder"
+
+
+class RecordedNoise(BaseModel):
+    """The kind of the noise, and its parameters."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Annotated[float, Field(gt=0)]]
+
+    kind: str
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.noise()
+        return self
+
+    def noise(self) -> Noise:
+        """Return the noise. Raises UnveilError for a kind, or parameters, that there are not."""
+        try:
+            return NOISES[self.kind](**self.__pydantic_extra__)
+        except (KeyError, TypeError):
+            raise UnveilError(
+                f"noise.kind = {self.kind[:40]} with {sorted(self.__pydantic_extra__)}: unknown"
+            ) from None
+
+
+class RunRecord(BaseModel):
+    """What of run.json is used again.
+
+    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. scales: block sizes
+        that they are large enough for.
+    given: whether the operator was given in Python, and is not in the configuration.
+    config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
+    """
+
+    noise: RecordedNoise
+    given: bool = False
+    channels: int = Field(ge=1, le=2**16)
+    scales: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
+    config: dict[str, Any]
+    data: str
+    seen: Seen | None = None
+
+
+def open_record(folder: Path) -> tuple[RunRecord, Config]:
+    """What folder/run.json records, and the configuration in folder/config.yaml, which is the one it was begun with.
+
+    Paths alone may be others: a run knows its data by content. Raises UnveilError when there is no run, it is damaged
+    or changed, or another version wrote it.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise UnveilError(f"{folder}: not a run folder (no run.json); give the folder that unveil train wrote")
+    values = read_json(path, MEND)
+    if values.get("format", FORMAT) != FORMAT:
+        raise UnveilError(
+            f"{folder}: written by unveil {str(values.get('unveil'))[:40]} (run format {str(values['format'])[:40]}), "
+            f"this is "
+            f"{unveil.__version__} (format {FORMAT}): install that release, or train again"
+        )
+    record = read_record(path, RunRecord, MEND)
+    written = folder / "config.yaml"
+    config = load_config(written)
+    begun = parse_config(record.config, str(path))
+    if changed := difference(_without_paths(begun), _without_paths(config)):
+        key, then, now = changed
+        raise UnveilError(
+            f"{written}: {key} is {now}, and was {then} when the run began; put that back, or begin a new run: unveil "
+            f"train "
+            f"{written} --out ANOTHER_FOLDER"
+        )
+    return record, config
+
+
+def difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:
+    """The first key at which two configurations differ, and both values; None where they are the same."""
+    a, b = old.model_dump(), new.model_dump()
+    for name, section in a.items():
+        if not isinstance(section, dict):
+            section, other, prefix = {name: section}, {name: b[name]}, ""
+        else:
+            other, prefix = b[name], f"{name}."
+        for key in {**section, **other}:
+            if section.get(key) != other.get(key):
+                return f"{prefix}{key}", section.get(key), other.get(key)
+    return None
+
+
+def _without_paths(config: Config) -> Config:
+    return config.model_validate(moved(config.model_dump(), Config, lambda path: ""))

@@ -1,0 +1,79 @@
+"""A run is trained, from where it stopped, and its sampler is fitted to the trained network."""
+
+from contextlib import ExitStack
+
+from torch import nn
+
+from unveil.data import atomic_write
+from unveil.dataset import Dataset
+from unveil.training.checkpoint import save_weights
+from unveil.training.device import join
+from unveil.runs.folder import writing
+from unveil.training.inflation import fit_to_images
+from unveil.training.learn import learn
+from unveil.training.ranks import from_first, together
+from unveil.training.recipes import RECIPES
+from unveil.runs.run import Run
+from unveil.training.setup import build_estimator
+from unveil.training.stages import Stages
+
+__all__ = ["train_run"]
+
+
+def train_run(run: Run, *, device: str = "auto", stages: Stages | None = None) -> nn.Module:
+    """Train, or go on training, the run's estimator; its averaged weights are saved and returned.
+
+    Raises UnveilError when another process writes the run, when the data are not those that it began with, and what
+    `learn` raises.
+    """
+    join(device)
+    with ExitStack() as held:
+        with together():
+            held.enter_context(writing(run.folder))
+        return _train(run, device, stages)
+
+
+def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
+    config = run.config
+    with together():
+        data, held_out = run.measurements(stages, to_train=True)
+    estimator = learn(
+        build_estimator(config, run.channels, data.operator, type(data.noise)),
+        data,
+        held_out,
+        config,
+        run.folder,
+        scales=run.scales if RECIPES[config.loss.recipe].scales else (1,),
+        device=device,
+        stages=stages,
+    )
+    if (
+        run.learns_below and run.prior(data.operator) is None
+    ):  # under a learned prior of the images the exact sampler draws
+        from_first(lambda: fit_sampler(run, estimator, held_out, device, stages))
+    weights = {name: value.detach() for name, value in estimator.state_dict().items()}
+    from_first(lambda: atomic_write(run.weights, lambda path: save_weights(path, weights)))
+    return estimator
+
+
+def fit_sampler(run: Run, estimator: nn.Module, held_out: Dataset, device: str, stages: Stages | None) -> None:
+    """Fit the sampler's inflation to measurements, where the configuration asks for it; the run folder records it."""
+    sampling = run.config.sampling
+    if sampling.inflation != "fit":
+        return
+    progress = None if stages is None else stages("fitting the sampler")
+    if progress is not None:
+        progress(0, 1, {})
+    fit_to_images(
+        estimator,
+        held_out,
+        sampling.steps,
+        run.config.seed,
+        join(device).device,
+        record=run.folder,
+        schedule=sampling.schedule,
+        lowest=sampling.lowest,
+    )
+    estimator.cpu()
+    if progress is not None:
+        progress(1, 1, {})

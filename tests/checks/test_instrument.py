@@ -1,0 +1,167 @@
+"""Measurements that contradict their instrument's description are told from those that do not."""
+
+import numpy as np
+import pytest
+import torch
+
+from unveil.checks.instrument import instrument_contradictions
+from unveil.data import Measured, MemorySource
+from unveil.errors import UnveilError
+from unveil.operators import cartesian_mask, inpainting, mri, random_mask, tomography
+from unveil.random import make_generator, normal
+
+SIDE, SIGMA = 48, 0.05
+
+
+def images(count=4, side=SIDE):
+    """Discs and boxes of smooth texture, (count, 1, side, side) in [0, 1], empty near the border."""
+    generator = make_generator("cpu", 5)
+    rough = torch.randn(count, 1, side, side, generator=generator)
+    frequency = torch.fft.fftfreq(side).square()[:, None] + torch.fft.rfftfreq(side).square()
+    smooth = torch.fft.irfft2(torch.fft.rfft2(rough) * torch.exp(-2 * (np.pi * 3) ** 2 * frequency), s=(side, side))
+    axis = torch.linspace(-1, 1, side)
+    body = ((0.8 - (axis**2 + axis[:, None] ** 2).sqrt()) * side / 2).clamp(0, 1)
+    return (0.5 + smooth / smooth.std() / 6).clamp(0, 1) * body
+
+
+def lines(kind, y, operator, sigma=SIGMA):
+    source = MemorySource({str(i): one for i, one in enumerate(y)})
+    return instrument_contradictions(kind, source, operator, sigma)
+
+
+def noisy(clean, sigma=SIGMA):
+    return clean + sigma * normal(clean, make_generator("cpu", 6))
+
+
+MASK = random_mask(SIDE, SIDE, 0.7, make_generator("cpu", 1))
+MASKS = torch.stack([random_mask(SIDE, SIDE, 0.7, make_generator("cpu", i)) for i in range(4)])
+COLUMNS = cartesian_mask(SIDE, SIDE, 3, 0.15, make_generator("cpu", 2))
+SCANS = torch.stack([cartesian_mask(SIDE, SIDE, 3, 0.15, make_generator("cpu", i)) for i in range(4)])
+
+
+def k_space():
+    """Fully sampled, of one coil, with a little phase."""
+    x = images()
+    full = mri(torch.ones(SIDE, SIDE, dtype=torch.bool))
+    return noisy(full.A(torch.cat([x, 0.1 * x], 1)))
+
+
+# --- masks
+
+
+@pytest.mark.parametrize("mask", [MASK, MASKS], ids=["one", "each"])
+@pytest.mark.parametrize("fill", ["zeros", "numbers"])
+def test_a_mask_that_fits_is_not_warned_of(mask, fill):
+    y = noisy(images())
+    y = y * mask.reshape(-1, 1, SIDE, SIDE) if fill == "zeros" else y
+    assert lines("inpainting", y, inpainting(mask)) == []
+
+
+@pytest.mark.parametrize("mask", [MASK, MASKS], ids=["one", "each"])
+def test_an_inverted_mask(mask):
+    y = noisy(images()) * mask.reshape(-1, 1, SIDE, SIDE)
+    (line,) = lines("inpainting", y, inpainting(~mask))
+    assert "zero at 100% of the entries that operator.mask calls measured, and not zero at 100% of the others" in line
+    assert "is it inverted" in line
+
+
+def test_images_with_dark_parts_are_no_contradiction():
+    """Counts clipped at zero: each image has its own zeros, on both sides of the mask."""
+    y = (noisy(images(), 0.1) - 0.05).clamp(min=0)
+    assert lines("inpainting", y, inpainting(MASK), 0.1) == []
+    y = noisy(images())
+    y[..., :24, :] = 0  # but what is zero in all images, and nothing else, was not measured
+    assert "of the entries that operator.mask calls measured" in lines("inpainting", y, inpainting(MASK))[0]
+
+
+def test_nothing_but_zeros():
+    (line,) = lines("inpainting", torch.zeros(3, 1, SIDE, SIDE), inpainting(MASK))
+    assert "0 everywhere" in line
+
+
+@pytest.mark.parametrize("mask", [COLUMNS, SCANS], ids=["one", "each"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m, None),
+        (lambda m: ~m, "is it inverted"),
+        (lambda m: m.mT, "transposed"),
+        (lambda m: torch.fft.fftshift(m, dim=(-2, -1)), "np.fft.fftshift(mask)"),
+        (lambda m: m | (torch.arange(SIDE) % 2 == 0), "check that the mask is that of these data"),
+    ],
+    ids=["right", "inverted", "transposed", "corner", "more"],
+)
+def test_masks_of_k_space(mask, change, said):
+    y = k_space() * mask.reshape(-1, 1, SIDE, SIDE)
+    found = lines("mri", y, mri(change(mask)))
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+def test_masks_in_another_order():
+    y = k_space() * SCANS[:, None]
+    assert "another order" in lines("mri", y, mri(SCANS.flip(0)))[0]
+
+
+def test_nan_where_the_mask_says_measured():
+    y = noisy(images())
+    y[..., ~MASK] = torch.nan
+    source = MemorySource({str(i): one for i, one in enumerate(y)})
+    assert Measured(source, inpainting(MASK)).read(0).isfinite().all()
+    with pytest.raises(UnveilError, match="is the mask inverted"):
+        Measured(source, inpainting(~MASK)).read(0)
+    y[0, 0, 20, 20] = torch.nan  # one more is a dead pixel
+    with pytest.raises(UnveilError, match="contains NaN"):
+        Measured(MemorySource({"0": y[0]}), inpainting(MASK | (torch.arange(SIDE) == 20))).read(0)
+
+
+# --- k-space
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [((), None), ((-2, -1), "axes=(-2, -1)"), ((-2,), "axes=-2"), ((-1,), "axes=-1")],
+)
+def test_where_the_zero_frequency_is(axes, said, masked):
+    y = torch.fft.ifftshift(k_space(), dim=axes) if axes else k_space()
+    mask = torch.fft.ifftshift(COLUMNS, dim=axes) if axes else COLUMNS
+    operator = mri(mask if masked else COLUMNS)
+    found = [line for line in lines("mri", y * mask if masked else y, operator) if "zero frequency in the" in line]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+@pytest.mark.parametrize(("times", "said"), [(1, False), (2, False), (0.5, False), (10, True), (0.1, True)])
+def test_a_level_ten_times_wrong_shows_in_the_corners(times, said):
+    found = lines("mri", k_space() * COLUMNS, mri(COLUMNS), SIGMA * times)
+    assert bool(found) is said
+    if said:
+        assert "corners of k-space has level 0.05" in found[0]
+        assert f"noise.sigma is {SIGMA * times:.2g}" in found[0]
+
+
+def test_images_that_reach_the_corners_hide_the_level():
+    full = mri(torch.ones(SIDE, SIDE, dtype=torch.bool))
+    x = images()
+    assert lines("mri", noisy(full.A(torch.cat([x, x], 1)), 1e-3), full, 1e-3) == []
+    white = full.A(torch.randn(4, 2, SIDE, SIDE, generator=make_generator("cpu", 7)))
+    assert lines("mri", white, full, 0.1) == []
+
+
+# --- sinograms
+
+
+@pytest.mark.parametrize("angles", [12, 48, 100])
+def test_exchanged_axes_of_sinograms(angles):
+    operator = tomography(torch.arange(angles) * 180 / angles, SIDE, SIDE)
+    y = noisy(operator.A(images()))
+    assert lines("tomography", y, operator) == []
+    (line,) = lines("tomography", y.mT, tomography(torch.arange(SIDE) * 180 / SIDE, angles))
+    assert "axes seem to be exchanged" in line
+    assert "--set data.axes=NWH" in line
+
+
+def test_sinograms_of_noise_have_no_axes():
+    operator = tomography(torch.arange(12.0), SIDE, SIDE)
+    assert lines("tomography", noisy(torch.zeros(4, 1, SIDE, 12)), operator) == []
