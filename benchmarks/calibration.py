@@ -6,8 +6,9 @@ The networks are those of below_noise.py with the same options: trained here, or
 number of evaluations:
 
 spread / error   mean variance of the samples over the mean square error of the MMSE estimate: 1 for exact samples
+estimated PSNR   of the MMSE estimate, without the reference (`unveil.evaluation.estimate_error`)
 sample PSNR      of one sample; exact samples are 3.01 dB below the MMSE estimate
-distance         Frechet distance on fixed features (`unveil.evaluation.features`) between a sample and the clean image
+distance         Frechet distance on fixed features (features.py) between a sample and the clean image
 of
                  the same scenes: that of the samples of one draw, the mean over draws
 
@@ -18,9 +19,11 @@ import torch
 
 from below_noise import in_memory, learned, measure, network_options, noise_of
 from common import parser, write
+from features import features
+from frechet import frechet_distance
 from methods import METHODS
 from unveil.diffusion import SCHEDULES, fit_inflation, posterior_samples
-from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, spread_over_error
+from unveil.evaluation import estimate_error, mean_square_error, psnr, spread_over_error
 from unveil.measurement import Measurement
 from unveil.operators import Identity
 from unveil.random import make_generator
@@ -54,15 +57,17 @@ def main() -> None:
     fitted_to = m if options.fit_to == "test" else Measurement(training, Identity(), noise)
     settings = [s for s in SETTINGS if s[2] <= options.most_steps]
     table = {}
-    print("| network | schedule | evaluations | inflation | spread / error | sample PSNR | MMSE PSNR | distance |")
-    print("|---" * 8 + "|")
+    columns = "schedule | evaluations | inflation | spread / error | sample PSNR | MMSE PSNR | estimated | distance"
+    print(f"| network | {columns} |")
+    print("|---" * 9 + "|")
     for name in options.methods.split(","):
         f = learned(name, clean, options.seed, options)
         table[name] = [row(f, x, m, fitted_to, *setting, options) for setting in settings]
         for r in table[name]:
             print(
                 f"| {METHODS[name].label} | {r['schedule']} | {r['evaluations']} | {r['inflation']:.3f} | "
-                f"{r['spread_over_error']:.3f} | {r['psnr_sample']:.2f} | {r['psnr_mmse']:.2f} | {r['distance']:.2f} |",
+                f"{r['spread_over_error']:.3f} | {r['psnr_sample']:.2f} | {r['psnr_mmse']:.2f} | "
+                f"{r['psnr_estimated']:.2f} | {r['distance']:.2f} |",
                 flush=True,
             )
     mmse = {"noisy": distance(m.y[None], x)} | {
@@ -89,6 +94,7 @@ def row(
     inflation = fit_inflation(f, fitted_to, seed=options.seed, **how) if fitted else 0.0
     with torch.no_grad():
         error = mean_square_error(f(m), x)
+        estimated = estimate_error(f, m, make_generator("cpu", options.seed, 32)).mean()
     samples = posterior_samples(
         f,
         m,
@@ -106,6 +112,7 @@ def row(
         "spread_over_error": spread_over_error(samples, error),
         "psnr_sample": psnr(float(torch.stack([mean_square_error(s, x) for s in samples]).mean())),
         "psnr_mmse": psnr(float(error.mean())),
+        "psnr_estimated": psnr(float(estimated)),
         "distance": distance(samples, x),
     }
 

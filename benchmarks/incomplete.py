@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from common import parser, write
+from features import features
+from frechet import frechet_distance
 from imaging_methods import METHODS, Method
 from tasks import TASKS, Task
 from unveil.config import Config, parse_config
@@ -30,7 +32,7 @@ from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST, fit_inflation, posterior_samples, samples_under_prior
 from unveil.errors import UnveilError
 from unveil.estimators import Stationary
-from unveil.evaluation import features, frechet_distance, mean_square_error, psnr, ssim
+from unveil.evaluation import mean_square_error, psnr, ssim
 from unveil.losses import LogUniform, Simulated
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian

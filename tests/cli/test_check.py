@@ -84,6 +84,19 @@ def test_a_contradiction_is_said_with_the_verdict(scan, tmp_path, capsys):
     np.save(tmp_path / "mask.npy", ~np.load(tmp_path / "mask.npy"))
     run_check(scan, ["loss.symmetry=[]"], tmp_path / "found")
     head, line, *_ = capsys.readouterr().out.split("symmetries: none\n")[1].splitlines()
-    assert head == "cannot be learned as it is, were the system described rightly; but the data contradict it:"
+    assert head == "cannot be learned as it is, were all that is said of the data right; but they contradict it:"
     assert "is it inverted" in line
     assert "is it inverted" in json.loads((tmp_path / "found" / "check.json").read_text())["contradictions"][0]
+
+
+def test_counted_photons_are_not_noise_of_one_level(tmp_path, capsys):
+    """Images with noise are checked as other measurements are."""
+    ramp = torch.linspace(0.05, 1, 128).expand(128, 128)
+    for i in range(4):
+        y = torch.poisson(20 * ramp, make_generator("cpu", 5, i)) / 20
+        np.save(tmp_path / f"y{i}.npy", y.numpy())
+    config = tmp_path / "config.yaml"
+    config.write_text(f"data: {{path: {tmp_path}, value_range: [0, 1]}}\nnoise: {{sigma: 0.15}}\n")
+    verdict = run_check(config, [], None)
+    assert "grows with brightness" in verdict.contradictions[0]
+    assert "but they contradict it:" in capsys.readouterr().out

@@ -97,12 +97,8 @@ def init(
     folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
     """
     from unveil.cli.init import run_init
-    from unveil.cli.init_system import KINDS, run_init_system
 
-    if data is None and what not in KINDS:
-        run_init(what, out, sets or [], force)
-    else:
-        run_init_system(what, data, out, sets or [], force)
+    run_init(what, data, out, sets or [], force)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unveil.checks.instrument import instrument_contradictions
+from unveil.checks.measurements import contradicted
 from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, say
 from unveil.config_file import load_config, to_yaml
@@ -15,7 +15,7 @@ from unveil.data import ImageSource, atomic_write
 from unveil.identifiability import Verdict, check_operator
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
-from unveil.runs.create import noise_level, stated_noise
+from unveil.runs.create import stated_noise
 from unveil.symmetry import make_symmetry
 from unveil.training.setup import open_measurements
 
@@ -49,7 +49,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
         )
     system, names = config.operator.kind, config.loss.symmetry
     noise = stated_noise(config, source)
-    level = None if noise is None else noise_level(noise)
+    level = None if noise is None else noise.fixed_level
     y = first_measurements(source)
     with console.status("looking at what the measurements see"):
         verdict = check_operator(
@@ -61,8 +61,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             y=y,
             noise=config.noise.kind,
         )
-    if operator.unseen:
-        verdict.contradictions = instrument_contradictions(system, source, operator, level)
+    verdict.contradictions = contradicted(system, source, operator, noise)
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
     for line in verdict_lines(verdict):
         say(line)
@@ -82,7 +81,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     """The verdict, a line for each reason and each thing to change."""
     lines = ["can be learned" if verdict.learnable else "cannot be learned as it is"]
     if verdict.contradictions:
-        lines[0] += ", were the system described rightly; but the data contradict it:"
+        lines[0] += ", were all that is said of the data right; but they contradict it:"
     lines += [f"  {line}" for line in (*verdict.contradictions, *verdict.reasons)]
     if verdict.sigma_found is not None:
         lines.append(f"  noise level found in the data: {verdict.sigma_found:.4g}")

@@ -1,105 +1,131 @@
-"""unveil init: look at the data, and write a configuration that suits them."""
+"""unveil init: look at the measurements, and write a configuration that suits them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from unveil.checks import constant_images, contradictions, copied_channels, look, mixed_types, outliers
+from unveil.checks import constant_images, copied_channels, look
 from unveil.checks.channels import dependent_channels
+from unveil.checks.measurements import contradicted
 from unveil.checks.own_scale import own_scale
-from unveil.cli.init_system import KINDS, init_measurements
+from unveil.cli.init_example import init_example
 from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import say
+from unveil.cli.suit import (
+    KINDS,
+    check_sizes,
+    find_scale,
+    scale_line,
+    settings,
+    unusual_range,
+    with_batch,
+    with_crop,
+)
 from unveil.config import Config, parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
-from unveil.noise import Gaussian, estimate_common_sigma
-from unveil.runs.create import noise_level, stated_noise
+from unveil.instruments.instrument import load
+from unveil.instruments.registry import INSTRUMENTS
+from unveil.noise import Noise
+from unveil.operators.base import Operator
+from unveil.runs.create import find_noise
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import instrument, open_source
+from unveil.training.setup import instrument, open_measurements
 
 __all__ = ["run_init"]
 
-SMALLEST = 16
-"""Pixels across the smallest image that can be trained on."""
+PIXELS_A_STEP = 32**3
+"""training.batch times the pixels of an image."""
 
 
-def run_init(data: str, out: Path, sets: Sequence[str], force: bool) -> None:
+def run_init(what: str, data: str | None, out: Path, sets: Sequence[str], force: bool) -> None:
+    """Write the configuration `out`. what: the data; or the imaging system that measured `data`, and where there is no
+    data, that some are simulated of, in a folder beside `out`."""
+    if data is None and what in KINDS:
+        init_example(what, out, sets, force)
+    elif data is None or what in KINDS:
+        init_measurements(None if data is None else what, data or what, out, sets, force)
+    else:
+        raise UnveilError(f"{what} is not an imaging system: choose one of {', '.join(KINDS)}, and then give DATA")
+
+
+def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str], force: bool) -> None:
+    """Write the configuration for measurements by the system `kind`; None: by the one that `sets` state, if any."""
     check_free(out, force)
-    values = override({"data": {"path": data}}, sets)
-    config = refuse_idle(parse_config(values, "--set"), "--set")
-    if not instrument(config).sees_all:  # its measurements need not look like images: they are not rescaled
-        init_measurements(config.operator.kind, data, out, sets, force)
-        return
-    if not Path(config.data.path).exists():
+    values, config = described(kind, data, sets)
+    known = instrument(config)
+    if kind is None and not Path(config.data.path).exists():
         raise UnveilError(
             f"{config.data.path} does not exist: check the path, or give one of the imaging systems {', '.join(KINDS)}"
         )
-    source = open_source(config)
+    source, operator = open_measurements(config)
     keep_inputs(source_files(source, config), [out])
-    shapes = [source.shape(i) for i in range(len(source))]
-    smallest = min(min(shape[1:]) for shape in shapes)
-    if smallest < SMALLEST:
-        where = source.where([min(shape[1:]) for shape in shapes].index(smallest))
-        raise UnveilError(
-            f"{where} has {smallest} pixels across, and {SMALLEST} are needed: leave such images out, or, if these are "
-            f"channels, "
-            "state --set data.axes=..., one letter of N, C, H, W for each axis of the array"
-        )
-    if config.data.value_range is None and (found := unusual_range(config)) is not None:
-        config = parse_config(override(values, [f"data.value_range=[{found[0]}, {found[1]}]"]), data)
-        say(f"values lie between {found[0]} and {found[1]}: data.value_range maps these to [0, 1]")
-        source = open_source(config)
-    if "crop" not in values.get("training", {}) and smallest < config.training.crop:
-        config = parse_config(override(values, [f"training.crop={smallest // 4 * 4}"]), data)
-    images = look(source)
-    check_images(source, images, data)
-    stated = stated_noise(config, source)
-    for line in contradictions(images, stated):
+    if known.sees_all:  # the images themselves: other measurements need not look like images, and are not rescaled
+        check_sizes(source)
+        if config.data.value_range is None and (found := unusual_range(config)) is not None:
+            values = override(values, [f"data.value_range=[{found[0]}, {found[1]}]"])
+            say(f"values lie between {found[0]} and {found[1]}: data.value_range maps these to [0, 1]")
+            source, operator = open_measurements(parse_config(values, data))
+        config = with_crop(values, source, data)
+        check_images(look(source), data)
+    scale = find_scale(config, source)
+    if scale is not None and scale.key not in values["operator"]:
+        values = override(values, [f"operator.{scale.key}={scale.value:.2g}"])
+        config = parse_config(values, "--set")
+        source, operator = open_measurements(config)
+        scale = find_scale(config, source)
+    if not known.sees_all:
+        config = with_batch(values, operator, PIXELS_A_STEP, data)
+    noise = find_noise(config, source, operator)
+    for line in contradicted(config.operator.kind, source, operator, noise):
         warn(line)
-    noise = stated
-    if noise is None:
-        sigma = estimate_common_sigma(images.values(), list(images))
-        if not sigma > 0:
-            raise UnveilError(f"{data}: no noise found in the images; give noisy ones, as they were measured")
-        noise = Gaussian(sigma)
-    warning, scales = None, config.loss.scales if RECIPES[config.loss.recipe].scales else (1,)
-    if (
-        "scales" not in values.get("loss", {})
-        and (warning := own_scale(source, noise, scales, config.training.crop)) is not None
-    ):
+    warning = None if "scales" in values.get("loss", {}) else of_own_scale(config, source, noise)
+    if warning is not None:
         config = parse_config(override(values, ["loss.scales=[1]"]), data)
     text = to_yaml(config, out.parent)
-    if stated is None:
-        text = text.replace(
-            "  sigma: estimate  #", f"  sigma: estimate  # found {noise_level(noise):.4g} in the images;"
-        )
+    if scale is not None:
+        meaning = type(config.operator).model_fields[scale.key].description or ""
+        text = text.replace(f"  # {meaning}", f"  # {scale.comment} {meaning}")
+    if "estimate" in config.noise.model_dump().values():
+        text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {noise.fixed_level:.4g} in the data;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
-    largest = max(max(shape[1:]) for shape in shapes)
-    level = noise_level(noise)
-    say(
-        f"{len(source)} images, {source.channels} channel(s), sides from {smallest} to {largest} pixels; "
-        + (f"{config.noise.kind} noise, {noise}" if level is None else f"noise level about {level:.4g}")
-        + " on the [0, 1] scale",
-    )
+    say(summary(config, source, operator, noise))
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
         warn(
             "JPEG compression removes noise unevenly: the model of white noise does not hold, and the level is "
             "underestimated; use raw or lossless images if there are any",
         )
+    if (unusual := scale_line(config, source, operator, scale)) is not None:
+        warn(unusual)
     if warning is not None:
         say(f"{warning}, so loss.scales is [1]; --set loss.scales=[1,2,4] overrides")
-    say(f"wrote {out}; next: unveil train {out}")
+    say(f"wrote {out}; next: " + ("" if known.sees_all else f"unveil check {out}, ") + f"unveil train {out}")
 
 
-def check_images(source: ImageSource, images: Mapping[str, Tensor], data: str) -> None:
-    """Raises UnveilError for `images` of `source` from which nothing can be learned; warns of those among others."""
+def described(kind: str | None, data: str, sets: Sequence[str]) -> tuple[dict[str, Any], Config]:
+    """Return the configuration's values that are known before the data are looked at, and it."""
+    if kind is None:
+        kind = parse_config(override({"data": {"path": data}}, sets), "--set").operator.kind
+    values = override({"data": {"path": data}, "operator": {"kind": kind}, **settings(kind)}, sets)
+    complete = INSTRUMENTS[kind].complete
+    if complete is not None and isinstance(values["operator"], dict):
+        for key, (value, line) in load(complete)(values["operator"], data).items():
+            values["operator"][key] = value
+            say(line)
+    config = parse_config(values, "--set")
+    if config.operator.kind != kind:
+        raise UnveilError(
+            f"--set operator.kind={config.operator.kind}: init was asked for {kind}; leave one of the two out"
+        )
+    return values, refuse_idle(config, "--set")
+
+
+def check_images(images: Mapping[str, Tensor], data: str) -> None:
+    """Raise UnveilError for images from which nothing can be learned; warn of those among others."""
     constant = constant_images(images)
     names = ", ".join(constant[:3]) + (f" and {len(constant) - 3} more" if len(constant) > 3 else "")
     if len(constant) == len(images):
@@ -108,44 +134,30 @@ def check_images(source: ImageSource, images: Mapping[str, Tensor], data: str) -
         )
     if constant:
         warn(f"{data}: some images are constant ({names}): leave them out")
-    if (mixed := mixed_types(source)) is not None:
-        warn(f"{data}: {mixed}")
     pair = dependent_channels(images.values())
     if pair is not None and pair.copies:
         raise UnveilError(f"{data}: {copied_channels(list(images.values()))}")
 
 
-def unusual_range(config: Config) -> tuple[float, float] | None:
-    """The range of the data's values, in their own units, where [0, 1] or the range of their type would not show them.
-
-    To three digits of the range's width, however far from 0 it lies.
-    """
-    low, high = quantiles(open_source(config))
-    if low > -0.5 and high < 1.5 and high - low > 0.25:
+def of_own_scale(config: Config, source: ImageSource, noise: Noise) -> str | None:
+    """Return why images should not be learned from at several scales; None where they may, or are not to be."""
+    if not instrument(config).sees_all:
         return None
-    if config.noise.stored:  # no photons are 0
-        _, high = quantiles(in_units(config, 0.0))
-        return (0.0, round(high, 3 - math.floor(math.log10(high)))) if high > 0 else None
-    offset, _ = quantiles(in_units(config, 0.0))
-    low, high = (offset + v for v in quantiles(in_units(config, offset)))  # less the offset, float32 resolves the width
-    if not low < high:
-        return None
-    digits = 3 - math.floor(math.log10(high - low))
-    return round(low, digits), round(high, digits)
+    scales = config.loss.scales if RECIPES[config.loss.recipe].scales else (1,)
+    return own_scale(source, noise, scales, config.training.crop)
 
 
-def in_units(config: Config, offset: float) -> ImageSource:
-    """The images in their own units, less an offset."""
-    return open_source(
-        config.model_copy(update={"data": config.data.model_copy(update={"value_range": (offset, offset + 1)})})
+def summary(config: Config, source: ImageSource, operator: Operator, noise: Noise) -> str:
+    """Return a line that says what was found."""
+    level = noise.fixed_level
+    words = f"{config.noise.kind} noise, {noise}" if level is None else f"noise level about {level:.4g}"
+    if not instrument(config).sees_all:
+        return (
+            f"{len(source)} measurements by {config.operator.kind}, of shape {source.shape(0)}; images of shape "
+            f"{operator.image_shape}; {words}"
+        )
+    sides = [side for i in range(len(source)) for side in source.shape(i)[1:]]
+    return (
+        f"{len(source)} images, {source.channels} channel(s), sides from {min(sides)} to {max(sides)} pixels; {words} "
+        f"on the [0, 1] scale"
     )
-
-
-def quantiles(source: ImageSource) -> tuple[float, float]:
-    """The 0.1% and 99.9% quantiles of the images' values, without outliers."""
-    values = []
-    for image in look(source).values():
-        kept = image[~outliers(image)]
-        values.append(kept[:: max(1, len(kept) // 100_000)])
-    low, high = np.quantile(torch.cat(values).double().numpy(), [0.001, 0.999])
-    return float(low), float(high)

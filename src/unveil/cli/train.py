@@ -5,21 +5,19 @@ from pathlib import Path
 
 from torch import nn
 
-from unveil.checks import contradictions, look, mixed_types
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
 from unveil.cli.screen import say
 from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
-from unveil.errors import Elsewhere, UnveilError, warn
+from unveil.errors import Elsewhere, UnveilError
 from unveil.progress import progress_bars, staged
 from unveil.runs import Run, create_run, open_run, train_run
-from unveil.runs.create import stated_noise
 from unveil.runs.room import check_room
 from unveil.training import Interrupted, build_estimator, latest_checkpoint
 from unveil.training.device import join
 from unveil.training.ranks import from_first, is_first, leave, together
-from unveil.training.setup import instrument, open_measurements, open_source, split
+from unveil.training.setup import instrument, open_measurements, split
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -35,29 +33,14 @@ def run_train(
         if is_first():
             describe(config, folder)
         return
-    new = from_first(lambda: not (folder / "run.json").is_file())
     with progress_bars() as start:
         run = create_run(folder, config, stages=staged(start))
-    if new and is_first():
-        warn_of_contradictions(config)
     if from_first(run.trained):
         say(f"{folder} is trained already; next: unveil evaluate {folder}")
         return
     train_with_bar(run, device)
     leave()
     say(f"trained; next: unveil evaluate {folder}")
-
-
-def warn_of_contradictions(config: Config) -> None:
-    """A line for each thing in which noisy images are not what the configuration takes them for, before an hour is
-    spent."""
-    if not instrument(config).sees_all:
-        return
-    source = open_source(config)
-    mixed = mixed_types(source)
-    lines = contradictions(look(source), stated_noise(config, source))
-    for line in lines if mixed is None else [mixed, *lines]:
-        warn(f"{config.data.path}: {line}")
 
 
 def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None) -> tuple[Path, Config]:

@@ -21,7 +21,7 @@ from unveil.noise.gaussian import Gaussian
 from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
 from unveil.runs import Run, open_run
-from unveil.runs.create import find_noise, noise_level, recorded
+from unveil.runs.create import find_noise, recorded
 from unveil.training.setup import instrument, open_measurements
 
 __all__ = [
@@ -99,7 +99,7 @@ def unlike_training(run: Run, data: Dataset) -> str | None:
         return None
     if (line := out_of_range(seen, see(source, images))) is not None or data.operator.unseen:
         return line
-    level, found = noise_level(data.noise), common_level(list(images.values()))
+    level, found = data.noise.fixed_level, common_level(list(images.values()))
     return None if found is None or level is None else other_level(found, level, f"--sigma {found:.2g} states it")
 
 

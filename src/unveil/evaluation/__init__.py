@@ -1,15 +1,13 @@
-"""Evidence: error without a reference, distortion against one, distance of distributions, calibration of samples."""
+"""Evidence: error without a reference, distortion against one, calibration of samples."""
 
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.evaluate import Evaluation, Metrics, counted, draw_samples, evaluate, mean_metrics
-from unveil.evaluation.features import features
-from unveil.evaluation.frechet import frechet_distance
 from unveil.evaluation.reference import check_reference, pair_by_name, reference_contradiction
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
 
 __all__ = [
     "Evaluation", "Metrics", "check_reference", "counted", "draw_samples", "estimate_error", "estimate_hidden_error",
-    "evaluate", "features", "frechet_distance", "mean_metrics", "mean_square_error", "pair_by_name",
+    "evaluate", "mean_metrics", "mean_square_error", "pair_by_name",
     "posterior_variance", "psnr", "reference_contradiction", "spread_over_error", "ssim",
 ]  # fmt: skip

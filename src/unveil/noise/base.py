@@ -62,6 +62,12 @@ class Noise(ABC):
     def variance(self, u: Tensor) -> Tensor:
         """Return var(y | u) (B, ...), affine in u: so variance(y) is an unbiased estimate of it."""
 
+    @property
+    def fixed_level(self) -> float | None:
+        """Return the standard deviation where it is one number for all entries; None where the signal or the place
+        changes it."""
+        return None
+
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         """Return the level sigma (B,) that an estimator is told: the root of the mean variance, in the units of y."""
         return mean(self.variance(y)).clamp_min(torch.finfo(y.dtype).tiny).sqrt()

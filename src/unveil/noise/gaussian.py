@@ -49,6 +49,11 @@ class Gaussian(Noise):
     def variance(self, u: Tensor) -> Tensor:
         return (self._level(u) ** 2).expand_as(u)
 
+    @property
+    def fixed_level(self) -> float | None:
+        sigma = torch.as_tensor(self.sigma)
+        return float(sigma) if sigma.numel() == 1 else None
+
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         return per_sample(self.sigma, y)
 

@@ -19,7 +19,7 @@ from unveil.config_file import located, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.checks import look, see
-from unveil.checks.instrument import instrument_contradictions
+from unveil.checks.measurements import contradicted
 from unveil.idle import refuse_idle
 from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
 from unveil.operators.base import Operator
@@ -38,7 +38,7 @@ from unveil.runs.run import Run, check_name, open_run
 from unveil.training.setup import check_form, instrument, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
-__all__ = ["create_run", "find_noise", "noise_level", "recorded", "save_run", "stated_noise"]
+__all__ = ["create_run", "find_noise", "recorded", "save_run", "stated_noise"]
 
 IMAGES_FOR_SIGMA = 64
 CHOOSE = "choose a new folder with --out"
@@ -65,11 +65,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     scales = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
     check_form(config, operator, type(noise))
-    if operator.unseen:
-        level = noise_level(noise)
-        for line in instrument_contradictions(config.operator.kind, source, operator, level):
-            warn(line)
     contents = read_contents(source, config, reading(stages))
+    for line in contradicted(config.operator.kind, source, operator, noise):
+        warn(f"{config.data.path}: {line}")
     record = {
         **_record(config, noise, source.channels, scales),
         "images": len(source),
@@ -184,11 +182,6 @@ def stated_noise(config: Config, source: ImageSource) -> Noise | None:
     """Return the noise as the configuration states it; None where it is to be estimated."""
     estimated = "estimate" in config.noise.model_dump().values()
     return None if estimated else find_noise(config, source, Identity())
-
-
-def noise_level(noise: Noise) -> float | None:
-    """Return sigma of noise that has one level; None of other noise."""
-    return float(torch.as_tensor(noise.sigma)) if isinstance(noise, Gaussian) else None
 
 
 def recorded(noise: Noise) -> dict[str, Any]:

@@ -6,10 +6,9 @@ import math
 import pytest
 import torch
 
+from features import FLOOR, features
 from unveil.data import heldout_photographs
 from unveil.errors import UnveilError
-from unveil.evaluation import features
-from unveil.evaluation.features import FLOOR
 from unveil.random import make_generator
 
 MEAN, DEVIATION, RESIDUAL, RESIDUAL_ABS = 0, 1, 2, 3

@@ -10,9 +10,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.restoration import denoise_tv_chambolle
 
+from features import features
+from frechet import frechet_distance
 from unveil.data import heldout_photographs, training_photographs
 from unveil.errors import UnveilError
-from unveil.evaluation import features, frechet_distance
 from unveil.random import make_generator
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from unveil.checks.instrument import instrument_contradictions
+from unveil.checks.measurements import contradicted
 from unveil.data import Measured, MemorySource
 from unveil.errors import UnveilError
+from unveil.noise import Gaussian
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask, tomography
 from unveil.random import make_generator, normal
 
@@ -26,7 +27,7 @@ def images(count=4, side=SIDE):
 
 def lines(kind, y, operator, sigma=SIGMA):
     source = MemorySource({str(i): one for i, one in enumerate(y)})
-    return instrument_contradictions(kind, source, operator, sigma)
+    return contradicted(kind, source, operator, None if sigma is None else Gaussian(sigma))
 
 
 def noisy(clean, sigma=SIGMA):

@@ -1,0 +1,39 @@
+"""What measurements contradict of what is said of them: of their noise, and of the instrument that made them.
+
+Instruments that have checks of their own name them in their folder. A line says what was found, and what to do.
+"""
+
+import torch
+
+from unveil.checks.contradictions import contradictions, mixed_types
+from unveil.checks.look import look
+from unveil.checks.masks import mask_line
+from unveil.data import ImageSource
+from unveil.instruments.instrument import load
+from unveil.instruments.registry import INSTRUMENTS
+from unveil.noise import Noise
+from unveil.operators.base import Operator
+
+__all__ = ["contradicted"]
+
+MEASUREMENTS = 8
+"""How many are looked at, spread over all."""
+
+
+def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Noise | None = None) -> list[str]:
+    """Return a line for each thing in which measurements are not what is said of them; none where all is well.
+
+    kind: of the instrument. noise: as stated, in the units of the measurements; None: not stated.
+    Raises what `source.read` raises.
+    """
+    known = INSTRUMENTS[kind]
+    if known.sees_all:
+        mixed = mixed_types(source)
+        return ([] if mixed is None else [mixed]) + contradictions(look(source), noise)
+    which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
+    y = torch.stack([source.read(int(i)) for i in which])
+    part = operator.select(which)
+    lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
+    if known.doubts is not None:
+        lines += load(known.doubts)(y, part, None if noise is None else noise.fixed_level)
+    return [line for line in lines if line is not None]
