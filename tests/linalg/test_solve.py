@@ -1,9 +1,12 @@
 """Conjugate gradients and implicit gradients against dense linear algebra, sample by sample; the spectral norm against
 that of matrices."""
 
+import warnings
+
 import pytest
 import torch
 
+from unveil.errors import UnveilWarning
 from unveil.linalg import conjugate_gradients, solve, spectral_norm
 from unveil.random import make_generator
 
@@ -146,3 +149,14 @@ def test_the_spectral_norm_is_the_largest_singular_value(unit, device):
     assert found <= unit * (1 + 1e-12)
     near = spectral_norm(lambda v: v @ matrix.mT @ matrix, random(device, 1, 36, key=70), 2000)
     assert near == pytest.approx(unit, rel=1e-9)
+
+
+def test_a_step_that_ends_early_is_told():
+    """Eigenvalues over 14 decades: a hundred steps do not do."""
+    values = torch.logspace(-14, 0, 400, dtype=torch.float64)
+    b = torch.ones(1, 400, dtype=torch.float64)
+    with pytest.warns(UnveilWarning, match="conjugate gradients ended after 100 steps at a residual of"):
+        solve(lambda v: values * v, b, torch.tensor([1e-15], dtype=torch.float64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solve(lambda v: values * v, b, torch.tensor([1e-2], dtype=torch.float64))

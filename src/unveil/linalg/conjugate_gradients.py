@@ -5,11 +5,13 @@ deepinv's add an absolute 1e-8 to |p|_H^2, which is no rounding error at the sca
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unveil.errors import warn
 from unveil.shapes import expand
 
 __all__ = ["conjugate_gradients", "solve"]
@@ -20,6 +22,8 @@ of .003 of a
 posterior deviation at r = .1, .03 at r = .03 and .06 to .26 at r = .01 (coils, rays, a blur with missing pixels, 64 x
 64, by 18 to 80 steps); 1e-3 leaves ten times as much."""
 MOST = 100
+FAR = 10.0
+"""Times the tolerance: a residual after MOST steps that is told."""
 
 
 def conjugate_gradients(
@@ -40,7 +44,21 @@ def conjugate_gradients(
         new = _dot(r, r)
         p = r + expand(new / rr.clamp_min(tiny), x) * p
         rr = new
+    else:
+        worst = float((rr.detach() / _dot(b, b).detach().clamp_min(tiny)).amax().sqrt())
+        if iterations >= MOST and worst > FAR * tolerance:  # who asks for fewer steps wants an early end
+            _warn_once(f"{worst:.0e}", f"{tolerance:.0e}")
     return x
+
+
+@cache
+def _warn_once(residual: str, tolerance: str) -> None:
+    """Say it once for each size of the residual: thousands of steps may be alike."""
+    warn(
+        f"conjugate gradients ended after {MOST} steps at a residual of {residual}, not {tolerance}: the noise level "
+        f"is "
+        f"very low for this operator, and steps towards the data are inexact; check the level's units"
+    )
 
 
 def solve(gram: Callable[[Tensor], Tensor], b: Tensor, lambda_: Tensor, tolerance: float = TOLERANCE) -> Tensor:
