@@ -5,11 +5,11 @@ If T_g x is as likely a signal as x, then f must reconstruct it as well as x. Wi
     |T_g x_hat - f(A T_g x_hat + sigma w)|^2 / n,     g from the group, w ~ N(0, I) fresh
 
 (Chen, Tachella and Davies 2021, https://arxiv.org/abs/2103.14756; with noise: Chen, Tachella and Davies 2022,
-https://arxiv.org/abs/2111.12855). Where each measurement has an operator of its own, another one's A measures T_g
-x_hat: any operator of the data set is as likely (multi-operator imaging, Tachella, Chen and Davies 2022,
-    https://arxiv.org/abs/2201.12151).
-It supplements a loss, and is none itself: f = 0 has none. x_hat is an average over the posterior, smoother than a
-signal, so this term pulls towards smooth images; its weight and the path of its gradient matter.
+https://arxiv.org/abs/2111.12855). Where each measurement has an operator of its own, another one's A measures
+T_g x_hat: any operator of the data set is as likely (multi-operator imaging, Tachella, Chen and Davies 2022,
+https://arxiv.org/abs/2201.12151). It supplements a loss, and is none itself: f = 0 has none. x_hat is an average over
+the posterior, smoother than a signal, so this term pulls towards smooth images; its weight and the path of its gradient
+matter.
 
 Where A saw nothing of x, x_hat is the network's own guess, and teaching it to f only confirms it: of an eighth of
 k-space each pass learns the truth about an eighth of what was unseen, and the present guess about the rest. Judged by
@@ -32,13 +32,14 @@ __all__ = ["Equivariance"]
 
 
 class Equivariance(Loss):
-    """The squared error of f on virtual measurements of T_g f(y), (B,) in squared units of x, or of y where only the
-    seen part counts; 0 where A leaves nothing out, so that there is nothing to be learned from it.
+    """The squared error of f on virtual measurements of T_g f(y), (B,).
+
+    In squared units of x, or of y where only the seen part counts; 0 where A leaves nothing out, so that there is
+    nothing to be learned from it.
 
     symmetry: T_g. detach: x_hat is a fixed target, and only the second pass learns; otherwise the gradient flows
-        through both.
-    seen: judge f by the second formula, along what A saw of f(y); T_g^T stands for T_g^-1. The virtual measurement of a
-    sample is by the operator of the next in the batch.
+    through both. seen: judge f by the second formula, along what A saw of f(y); T_g^T stands for T_g^-1. The virtual
+    measurement of a sample is by the operator of the next in the batch.
     """
 
     def __init__(self, symmetry: Symmetry, detach: bool = True, seen: bool = False) -> None:

@@ -3,9 +3,8 @@
     y = (y_1, y_2),   f_1(y) = f(y_1 with the operator A_1)
 
 An entry that f does not see has noise independent of f's output, so any unbiased loss of f_1 stays one; and to predict
-it f
-must learn what A_1 leaves out. One operator: self-supervised learning via data undersampling (SSDU, Yaman et al. 2020,
-https://doi.org/10.1002/mrm.28378); further corruption (Ambient Diffusion, Daras et al. 2023,
+it f must learn what A_1 leaves out. One operator: self-supervised learning via data undersampling (SSDU, Yaman et al.
+2020, https://doi.org/10.1002/mrm.28378); further corruption (Ambient Diffusion, Daras et al. 2023,
 https://arxiv.org/abs/2305.19256); with a symmetry (`Symmetrize`) equivariant splitting (Sechaud et al. 2026,
 https://arxiv.org/abs/2510.00929).
 """
@@ -21,14 +20,14 @@ __all__ = ["HiddenEntries", "Hide"]
 
 
 class Hide(Loss):
-    """The loss of f after a random share of the measured entries is hidden from it; the plain loss where A leaves
-    nothing out.
+    """The loss of f after a random share of the measured entries is hidden from it.
+
+    The plain loss where A leaves nothing out.
 
     share: of the entries hidden, in (0, 1), drawn alike for all samples' entries that lie at one place of the axes.
     keep:  share of the samples from which nothing is hidden.
     axes:  of y (B, C, H, W) along which hidden places differ: (-2, -1) single pixels in all channels; (-1,) whole
-        columns;
-           None: `Operator.hidden_axes`.
+           columns; None: `Operator.hidden_axes`.
     """
 
     def __init__(self, loss: Loss, share: float = 0.15, keep: float = 0.5, axes: tuple[int, ...] | None = None) -> None:
@@ -48,7 +47,7 @@ class Hide(Loss):
         return self.loss(lambda seen: f(seen.hide(shown)), m, generator)
 
     def shown(self, y: Tensor, axes: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Boolean, broadcastable to y: which entries f sees."""
+        """Draw which entries f sees: boolean, broadcastable to y."""
         shape = [len(y), *(1 for _ in y.shape[1:])]
         for axis in axes:
             shape[axis] = y.shape[axis]
@@ -58,14 +57,13 @@ class Hide(Loss):
 
 
 class HiddenEntries(Loss):
-    """|y_2 - A_2 f(y_1)|^2 / m_2 - var(y_2) (B,): an unbiased estimate of |A_2 (f(y_1) - x)|^2 / m_2 on the hidden
-    entries.
+    """|y_2 - A_2 f(y_1)|^2 / m_2 - var(y_2) (B,).
 
-    f saw neither y_2 nor its noise, so no divergence is needed; and of all losses this alone tells of what A_1 leaves
-    out.
+    An unbiased estimate of |A_2 (f(y_1) - x)|^2 / m_2 on the hidden entries. f saw neither y_2 nor its noise, so no
+    divergence is needed; and of all losses this alone tells of what A_1 leaves out.
+
     share: of the places hidden, the same in all channels and samples; if chance hides nothing that is measured, one
-        place is
-    hidden. axes: as `Hide`'s. One pass.
+    place is hidden. axes: as `Hide`'s. One pass.
     """
 
     def __init__(self, share: float = 0.1, axes: tuple[int, ...] | None = None) -> None:

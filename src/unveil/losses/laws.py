@@ -48,7 +48,7 @@ class NormalizationLaw:
 
 
 def paper_law(sigma: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """a, mu ~ U(0, 1), independent: the law of Levac et al. 2026 (https://arxiv.org/abs/2510.11964).
+    """Draw a, mu ~ U(0, 1), independent: the law of Levac et al. 2026 (https://arxiv.org/abs/2510.11964).
 
     a is bounded below at 1e-3, a level under which no entry of the loss is finite in single precision.
     """

@@ -6,10 +6,9 @@ because y_rest is independent of y_t given x. No divergence, one pass; the price
 without bound as t -> 1 (there `Stein` takes over), and an estimator trained at exposure t, not at 1.
 
 For Gaussian noise this is recorrupted-to-recorrupted (R2R; Pang et al. 2021,
-https://doi.org/10.1109/CVPR46437.2021.00208) with
-t = 1 / (1 + a^2), and ambient Tweedie (Daras, Dimakis and Daskalakis 2024, https://arxiv.org/abs/2404.10177): with the
-level
-s = sigma / t^(1/2) of y_t and alpha = 1 - t, the latter regresses alpha f(y_t) + (1 - alpha) y_t onto y, and
+https://doi.org/10.1109/CVPR46437.2021.00208) with t = 1 / (1 + a^2), and ambient Tweedie (Daras, Dimakis and Daskalakis
+2024, https://arxiv.org/abs/2404.10177): with the level s = sigma / t^(1/2) of y_t and alpha = 1 - t, the latter
+regresses alpha f(y_t) + (1 - alpha) y_t onto y, and
 
     alpha f(y_t) + (1 - alpha) y_t - y = alpha (f(y_t) - y_rest),
 
@@ -45,8 +44,8 @@ def inverse_gradient_variance(view: Measurement, t: Tensor) -> Tensor:
     """Return (1 - t) / (s^2 + u^2) (B,), about the inverse of the gradient's variance.
 
     Without noise in the target the gradient varies by V, from the images and the noise of the input; the target's
-    noise, s^2 t / (1 - t), adds about V t / (1 - t) (benchmarks/gradient_variance.py measures both). Their sum is V /
-    (1 - t). `inverse_target_variance` is that of the second part alone, and leaves levels near sigma unheard.
+    noise, s^2 t / (1 - t), adds about V t / (1 - t) (benchmarks/gradient_variance.py measures both). Their sum is
+    V / (1 - t). `inverse_target_variance` is that of the second part alone, and leaves levels near sigma unheard.
     """
     return (1 - t) / (view.level**2 + view.operator.unseen**2)
 

@@ -1,9 +1,8 @@
 """Learning from signals: measure them again, at any exposure, and reconstruct them.
 
 With x ~ p(x), as rounds of expectation maximisation draw it, y ~ p(y | A T_g x) at exposure t is a measurement whose
-signal
-T_g x is known, at any level: the M step (Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712). With
-clean images it is the supervised step of the benchmarks.
+signal T_g x is known, at any level: the M step (Rozet, Andry, Lanusse and Louppe 2024,
+https://arxiv.org/abs/2405.13712). With clean images it is the supervised step of the benchmarks.
 """
 
 from collections.abc import Callable
@@ -37,7 +36,10 @@ class Simulated:
         self.weight = weight
 
     def __call__(self, f: Estimator, x: Tensor, operator: Operator, noise: Noise, generator: torch.Generator) -> Tensor:
-        """x (B, *image): the signals. operator: of one measurement for all, or B. noise: at exposure 1."""
+        """Return the loss (B,) on fresh measurements of the signals x (B, *image).
+
+        operator: of one measurement for all, or B. noise: at exposure 1.
+        """
         x = x if self.symmetry is None else self.symmetry.transform(x, generator)
         t = self.ratio(x.flatten(1)[:, 0], generator) ** -2
         exposed = noise.exposed(t)

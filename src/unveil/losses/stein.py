@@ -1,11 +1,10 @@
-"""Stein's unbiased estimate of the error (SURE; Stein 1981, https://doi.org/10.1214/aos/1176345632; for counts, Hudson
-1978).
+"""Stein's unbiased estimate of the error (SURE).
 
     |u - h|^2 = |y - h|^2 + 2 (y - u)^T h - 2 (y - u)^T y + |y - u|^2,    h = A f(y),  u = A x
 
 so that |y - h|^2 / m + 2 E[(y - u)^T h] / m - var(y) has the mean of |A f(y) - A x|^2 / m; the noise family knows the
-second
-term without u (`Noise.stein`): for Gaussian noise it is sigma^2 times the divergence of h.
+second term without u (`Noise.stein`): for Gaussian noise it is sigma^2 times the divergence of h (Stein 1981,
+https://doi.org/10.1214/aos/1176345632; for counts, Hudson 1978).
 """
 
 import torch

@@ -4,11 +4,11 @@ Let exposure t = 1 be the measurement as it was taken, y ~ p(y | u) with E[y | u
 times the exposure, is distributed (`exposed`, `sample`), and how to take exposure away from what was measured
 (`noisier`). Since
 
-    y = t y_t + (1 - t) y_rest,     y_rest = (y - t y_t) / (1 - t) independent of y_t given u, of mean u and exposure 1
-    - t
+    y = t y_t + (1 - t) y_rest,     y_rest = (y - t y_t) / (1 - t)
 
-all else follows, once for all families: losses, sampling, levels below and above the measured one. With several samples
-each has a t of its own. The parameters of a family are tensors, () or (B,), and are on the device of y.
+with y_rest independent of y_t given u, of mean u and exposure 1 - t, all else follows, once for all families: losses,
+sampling, levels below and above the measured one. With several samples each has a t of its own. The parameters of a
+family are tensors, () or (B,), and are on the device of y.
 """
 
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class Noise(ABC):
     additive: ClassVar[bool] = False
 
     def __str__(self) -> str:
-        """The parameters, as "sigma 0.1"; of the first sample."""
+        """Return the parameters, as "sigma 0.1"; of the first sample."""
         return ", ".join(f"{field.name} {float(getattr(self, field.name).flatten()[0]):.4g}" for field in fields(self))
 
     @abstractmethod
@@ -64,8 +64,10 @@ class Noise(ABC):
 
     @property
     def fixed_level(self) -> float | None:
-        """Return the standard deviation where it is one number for all entries; None where the signal or the place
-        changes it."""
+        """Return the standard deviation where it is one number for all entries, else None.
+
+        None where the signal or the place changes it.
+        """
         return None
 
     def level(self, y: Tensor, mean: Mean) -> Tensor:
@@ -74,8 +76,7 @@ class Noise(ABC):
 
     def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
               step: float = 0.01) -> Tensor:  # fmt: skip
-        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, of a differentiable h with h_y = h(y), by one more pass of
-        h.
+        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by one more pass of a differentiable h with h_y = h(y).
 
             E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = variance(y)
 

@@ -1,5 +1,7 @@
-"""The noise of two instruments whose measurements lie in one vector, each with its own (see
-`unveil.operators.beside`)."""
+"""The noise of two instruments whose measurements lie in one vector, each with its own.
+
+The operator that goes with it is in `unveil.operators.beside`.
+"""
 
 from dataclasses import dataclass
 

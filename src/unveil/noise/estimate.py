@@ -84,19 +84,18 @@ class _Blocks(NamedTuple):
 
 
 def estimate_sigma(y: Tensor) -> Tensor:
-    """sigma (B,): standard deviation of the white Gaussian noise of each image, channels sharing one level.
+    """Return sigma (B,), the deviation of the white Gaussian noise of each image, channels sharing one level.
 
-    y: (B, C, H, W), real, any range and units; H, W >= 8 and H * W >= 256. sigma has the units and device
-    of y, and its dtype if that is floating. sigma(a y + mu) = |a| sigma(y). Constant channels say nothing
-    and are passed over; an image with no other has sigma 0.
+    y: (B, C, H, W), real, any range and units; H, W >= 8 and H * W >= 256. sigma has the units and device of y, and its
+    dtype if that is floating. sigma(a y + mu) = |a| sigma(y). Constant channels say nothing and are passed over; an
+    image with no other has sigma 0.
 
-    On photographs of 180 x 180 or more with values in [0, 1] the error is typically 0.5-2% for sigma 0.05 to
-    0.2 and 1-4% at 0.02; on 64 x 64, 2-5%. Without flat regions it is upwards and larger (grass at 0.02,
-    reduced twofold: +76%).
-    `estimate_common_sigma` is the better of the two wherever one level is shared.
+    On photographs of 180 x 180 or more with values in [0, 1] the error is typically 0.5-2% for sigma 0.05 to 0.2 and
+    1-4% at 0.02; on 64 x 64, 2-5%. Without flat regions it is upwards and larger (grass at 0.02, reduced twofold:
+    +76%). `estimate_common_sigma` is the better of the two wherever one level is shared.
 
-    Raises UnveilError for another shape, an image too small, complex, NaN or infinite values, and where
-    clipped or constant regions leave too little to measure.
+    Raises UnveilError for another shape, an image too small, complex, NaN or infinite values, and where clipped or
+    constant regions leave too little to measure.
 
     >>> y = 0.5 + 0.1 * torch.randn(2, 1, 128, 128, generator=torch.Generator().manual_seed(0))
     >>> bool(((estimate_sigma(y) - 0.1).abs() < 0.002).all())
@@ -110,7 +109,7 @@ def estimate_sigma(y: Tensor) -> Tensor:
 
 
 def estimate_common_sigma(images: Iterable[Tensor], names: Sequence[str] = ()) -> float:
-    """The one sigma of the white Gaussian noise in a collection of images, which may differ in size.
+    """Return the one sigma of the white Gaussian noise in a collection of images, which may differ in size.
 
     images: tensors (C, H, W) in the same units, each as `estimate_sigma` takes it, read once and one at a
     time. Within 3% on a dozen photographs with sigma from 0.02 to 0.2 in [0, 1]. If the levels differ after
@@ -138,7 +137,7 @@ def estimate_common_sigma(images: Iterable[Tensor], names: Sequence[str] = ()) -
 
 
 def dct(n: int) -> Tensor:
-    """The orthonormal DCT-II as an (n, n) matrix, rows are frequencies."""
+    """Return the orthonormal DCT-II as an (n, n) matrix, rows are frequencies."""
     k = torch.arange(n, dtype=torch.float64)
     matrix = torch.cos(math.pi * k[:, None] * (k + 0.5) / n) * math.sqrt(2 / n)
     matrix[0] /= math.sqrt(2)
@@ -146,7 +145,7 @@ def dct(n: int) -> Tensor:
 
 
 def _blocks(image: Tensor, name: str) -> _Blocks | None:
-    """The usable blocks of `image` (C, H, W), or None if it is constant."""
+    """Return the usable blocks of `image` (C, H, W), or None if it is constant."""
     if image.ndim != 3 or image.shape[0] < 1 or image.is_complex():
         raise UnveilError(f"{name} has shape {tuple(image.shape)}, {image.dtype}: pass a real image (C, H, W)")
     h, w = image.shape[1:]
@@ -186,7 +185,7 @@ def _blocks(image: Tensor, name: str) -> _Blocks | None:
 
 
 def _level(images: Sequence[_Blocks | None], name: str) -> float:
-    """sigma from the pooled blocks of `images`, away from clipped ends."""
+    """Return sigma from the pooled blocks of `images`, away from clipped ends."""
     found = [blocks for blocks in images if blocks is not None]
     if not found:
         return 0.0
@@ -216,7 +215,7 @@ def _level(images: Sequence[_Blocks | None], name: str) -> float:
 
 
 def _lepski(blocks: _Blocks) -> float:
-    """sigma from the largest fraction q of the blocks, by L, on which sigma^2(q) has not yet grown."""
+    """Return sigma from the largest fraction q of the blocks, by L, on which sigma^2(q) has not yet grown."""
     k = sum(1 for u in range(_N) for v in range(_N) if u + v >= _SPLIT)
     high = blocks.high[blocks.low.argsort(stable=True)]
     per_block = float(blocks.worth.mean())

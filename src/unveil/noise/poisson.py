@@ -7,8 +7,8 @@ and Tachella 2025, https://arxiv.org/abs/2412.04648). Hudson's identity (1978, h
 
     E[(y_i - u_i) h_i(y)] = E[y_i (h_i(y) - h_i(y - gain e_i))]  ~  E[gain y_i dh_i / dy_i]
 
-is what `stein` takes, in the first order of gain: exact for affine h, and off by gain^2 u K / 2 at most where |d^2 h_i
-/ dy_i^2| <= K.
+is what `stein` takes, in the first order of gain: exact for affine h, and off by gain^2 u K / 2 at most where
+|d^2 h_i / dy_i^2| <= K.
 """
 
 from dataclasses import dataclass
@@ -55,8 +55,10 @@ class Poisson(Noise):
         return self._gain(u) * u.clamp_min(0)
 
     def level(self, y: Tensor, mean: Mean) -> Tensor:
-        """Return sigma (B,), the root of the mean variance; of an image without a photon as if it had one, for nothing
-        is seen without noise, and a weight 1 / sigma^2 must not be infinite."""
+        """Return sigma (B,), the root of the mean variance; of an image without a photon as if it had one.
+
+        For nothing is seen without noise, and a weight 1 / sigma^2 must not be infinite.
+        """
         one = per_sample(self.gain, y, "gain") ** 2 / y[0].numel()
         return torch.maximum(mean(self.variance(y)), one).sqrt()
 
@@ -65,7 +67,7 @@ class Poisson(Noise):
 
 
 def _counts(k: Tensor, generator: torch.Generator) -> Tensor:
-    """Whole numbers >= 0 whose mean is k: of a k between two of them either, so that no mean is lost by rounding."""
+    """Draw whole numbers >= 0 whose mean is k: of a k between two of them either, so that no mean is lost."""
     u = torch.rand(k.shape, generator=generator, dtype=k.dtype, device=k.device)
     near = k.round()
     return torch.where((k - near).abs() < 1e-3, near, (k + u).floor()).clamp_min(0)

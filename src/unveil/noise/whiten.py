@@ -6,7 +6,7 @@ Detectors that count through a blur hand on less of high frequencies; the filter
 white, and its signal is as sharp as if the detector had not blurred it, if the blur acted on signal and noise alike.
 log p is fitted as a polynomial in k^2 where images have little but noise, above a fifth of a cycle per pixel, and goes
 on below: smooth and flat at 0, as the transfer function of a detector is (McMullan et al. 2009,
-    https://doi.org/10.1016/j.ultramic.2009.04.002).
+https://doi.org/10.1016/j.ultramic.2009.04.002).
 """
 
 from collections.abc import Iterable
@@ -25,13 +25,15 @@ WINDOW, LOWEST, DEGREE, MARGIN = 128, 0.2, 3, 32
 
 @dataclass(frozen=True)
 class NoiseSpectrum:
-    """log p(k) = c_0 + c_1 k^2 + c_2 k^4 + ..., k in cycles per pixel, p in squared units of y per coefficient
-    (orthonormal)."""
+    """log p(k) = c_0 + c_1 k^2 + c_2 k^4 + ..., the spectrum of the noise.
+
+    k: in cycles per pixel. p: in squared units of y per coefficient (orthonormal).
+    """
 
     coefficients: Tensor
 
     def power(self, k: Tensor) -> Tensor:
-        """p(k), any shape."""
+        """Return p(k), any shape."""
         return sum(c * k ** (2 * i) for i, c in enumerate(self.coefficients.to(k))).exp()
 
     @property
@@ -40,7 +42,7 @@ class NoiseSpectrum:
         return float((self.coefficients[0] / 2).exp())
 
     def whiten(self, y: Tensor) -> Tensor:
-        """y' (..., H, W) with white noise of deviation `level`; its lowest frequencies are those of y."""
+        """Return y' (..., H, W) with white noise of deviation `level`; its lowest frequencies are those of y."""
         rows, columns = (min(MARGIN, side - 1) for side in y.shape[-2:])
         flat = y.reshape(-1, 1, *y.shape[-2:])
         padded = F.pad(flat, (columns, columns, rows, rows), mode="reflect")
@@ -51,15 +53,15 @@ class NoiseSpectrum:
 
 
 def frequencies(height: int, width: int) -> Tensor:
-    """|k| (H, W // 2 + 1) of `rfft2`, cycles per pixel."""
+    """Return |k| (H, W // 2 + 1) of `rfft2`, cycles per pixel."""
     return (torch.fft.fftfreq(height)[:, None] ** 2 + torch.fft.rfftfreq(width)[None] ** 2).sqrt()
 
 
 def ring_power(images: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """k (R,), the mean power of the images' coefficients on rings of that frequency (R,), and how many those were (R,).
+    """Return k (R,), the mean power of the images' coefficients on rings of that frequency (R,), and their number (R,).
 
     images: (C, H, W), of any sizes; windows of them, tapered, are transformed. Raises UnveilError for sides below 32
-        pixels.
+    pixels.
     """
     total, number = None, 0
     for image in images:
@@ -86,7 +88,7 @@ def ring_power(images: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def fit_noise_spectrum(images: Iterable[Tensor]) -> NoiseSpectrum:
-    """The spectrum of the noise of images (C, H, W) that hold little but noise above a fifth of a cycle per pixel.
+    """Fit the spectrum of the noise of images (C, H, W) that hold little but noise above a fifth of a cycle per pixel.
 
     Raises UnveilError when an image is too small or constant.
     """
