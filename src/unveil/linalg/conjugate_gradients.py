@@ -1,7 +1,7 @@
-"""Conjugate gradients, sample by sample, on the device (Hestenes and Stiefel 1952,
-https://doi.org/10.6028/jres.049.044).
+"""Conjugate gradients, sample by sample, on the device.
 
-deepinv's add an absolute 1e-8 to |p|_H^2, which is no rounding error at the scale of k-space or of micrographs.
+By Hestenes and Stiefel (1952, https://doi.org/10.6028/jres.049.044). deepinv's add an absolute 1e-8 to
+|p|_H^2, which is no rounding error at the scale of k-space or of micrographs.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,10 @@ FAR = 10.0
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int = MOST, tolerance: float = 1e-6
 ) -> Tensor:
-    """Return x with H x ~ b (B, ...), H = apply symmetric and positive definite; ends where |H x - b| <= tolerance
-    |b|."""
+    """Return x with H x ~ b (B, ...), H = apply symmetric and positive definite.
+
+    Ends where |H x - b| <= tolerance |b|.
+    """
     x, r = torch.zeros_like(b), b
     p, rr = r, _dot(r, r)
     tiny = torch.finfo(b.dtype).tiny
@@ -65,9 +67,8 @@ def solve(gram: Callable[[Tensor], Tensor], b: Tensor, lambda_: Tensor, toleranc
     """Return (G + lambda I)^-1 b (B, ...), differentiable in b and in lambda (B,) > 0.
 
     gram: G v of v like b, symmetric, positive and linear, without parameters to be learned. The gradient is implicit:
-        with
-    x = (G + lambda I)^-1 b and an incoming gradient u, that of b is v = (G + lambda I)^-1 u and that of lambda -<v, x>.
-    It costs one more solution, and nothing of the first one's steps is kept.
+    with x = (G + lambda I)^-1 b and an incoming gradient u, that of b is v = (G + lambda I)^-1 u and that of lambda
+    -<v, x>. It costs one more solution, and nothing of the first one's steps is kept.
     """
     x: Tensor = _Solution.apply(b, lambda_, gram, tolerance)
     return x

@@ -1,4 +1,6 @@
-"""The Lanczos process: from k products M v, an orthonormal basis Q of span(z, M z, ..., M^k-1 z) in which
+"""The Lanczos process.
+
+From k products M v it makes an orthonormal basis Q of span(z, M z, ..., M^k-1 z) in which
 
     Q M Q^T = T,  tridiagonal (k, k),    f(M) z ~ |z| Q^T f(T) e_1
 
@@ -17,11 +19,10 @@ __all__ = ["lanczos"]
 def lanczos(
     apply: Callable[[Tensor], Tensor], project: Callable[[Tensor], Tensor], z: Tensor, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(Q (k, *shape), Ritz values (k,) ascending, their vectors in the basis Q as columns (k, k)); k <= steps.
+    """Return Q (k, *shape), the Ritz values (k,) ascending, their vectors in the basis Q as columns (k, k); k <= steps.
 
     apply: M v of v like z, symmetric. project: on a subspace that M maps to itself, and z lies in; rounding that leaves
-        it
-    would grow. z: the first direction, not zero. k is less than `steps` where the space is exhausted.
+    it would grow. z: the first direction, not zero. k is less than `steps` where the space is exhausted.
     """
     basis = (z / z.norm()).reshape(1, -1)
     diagonal: list[Tensor] = []

@@ -1,5 +1,7 @@
-"""The largest singular value of a linear map, by power iteration (Golub and Van Loan 2013, Matrix Computations, 4th
-ed., 7.3)."""
+"""The largest singular value of a linear map, by power iteration.
+
+Golub and Van Loan 2013, Matrix Computations, 4th ed., 7.3.
+"""
 
 import math
 from collections.abc import Callable

@@ -56,7 +56,7 @@ class Operator(ABC):
         return self
 
     def _like(self, **changes: Any) -> Self:
-        """A copy with other values of these attributes."""
+        """Return a copy with other values of these attributes."""
         part = copy.copy(self)
         part._elsewhere = {}
         for name, value in changes.items():
@@ -65,11 +65,11 @@ class Operator(ABC):
 
     @abstractmethod
     def _apply(self, x: Tensor) -> Tensor:
-        """A x (B, *measurement), on the entries that are not measured whatever it may be."""
+        """Return A x (B, *measurement), on the entries that are not measured whatever it may be."""
 
     @abstractmethod
     def _adjoint(self, y: Tensor) -> Tensor:
-        """A^T y (B, *image) of a y that is zero where nothing is measured."""
+        """Return A^T y (B, *image) of a y that is zero where nothing is measured."""
 
     def A(self, x: Tensor) -> Tensor:
         """Return A x (B, *measurement) of the image x (B, *image), zero where nothing is measured."""
@@ -87,8 +87,10 @@ class Operator(ABC):
         return self.A_adjoint(y)
 
     def rough_image(self, y: Tensor) -> Tensor:
-        """Return an image (B, *image) of about the right scale, with little of the noise: A^T y over A's largest
-        singular value squared."""
+        """Return an image (B, *image) of about the right scale, with little of the noise.
+
+        That is A^T y over A's largest singular value squared.
+        """
         return self.A_adjoint(y) / self.spectral_norm() ** 2
 
     def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
@@ -103,8 +105,9 @@ class Operator(ABC):
         return nothing * (x - seen) + all_ * seen  # never the difference of the two, which may be 1e8 and 1
 
     def prox_l2(self, z: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-        """Return argmin_x gamma |A x - y|^2 / 2 + |x - z|^2 / 2 = (A^T A + I / gamma)^-1 (A^T y + z / gamma) (B,
-        *image).
+        """Return argmin_x gamma |A x - y|^2 / 2 + |x - z|^2 / 2 (B, *image).
+
+        That is (A^T A + I / gamma)^-1 (A^T y + z / gamma).
 
         z: (B, *image). gamma: (B,) > 0. Differentiable in all three. In closed form where `gram` has one, else by
         conjugate gradients to a relative residual of 1e-4.
@@ -158,8 +161,9 @@ class Operator(ABC):
         return self._like(measured=shown if self.measured is None else self.measured.to(shown.device) & shown)
 
     def hidden_axes(self) -> tuple[int, ...] | None:
-        """Return the axes of y along which single places are hidden in splitting; None where A leaves nothing to be
-        found.
+        """Return the axes of y along which single places are hidden in splitting.
+
+        None where A leaves nothing to be found.
 
         A hidden entry must be as hard to fill in as those that A misses: whole columns where A misses whole columns.
         """
@@ -172,13 +176,16 @@ class Operator(ABC):
         return (-1,) if columns else (-2, -1)
 
     def window(self, box: tuple[int, int, int, int]) -> "Operator | None":
-        """Return A of a window (top, left, height, width) of the image from that window of y; None where y has no such
-        windows."""
+        """Return A of a window (top, left, height, width) of the image from that window of y.
+
+        None where y has no such windows.
+        """
         return None
 
     def coarser(self, k: int) -> Coarser | None:
-        """Return the operator of the image with pixels k times as large, and what makes its measurement, at k^2 times
-        the exposure.
+        """Return the operator of the image with pixels k times as large, and what makes its measurement.
+
+        The measurement has k^2 times the exposure.
 
         None where y has no such part. Raises UnveilError where it has, but not for this k.
         """
@@ -203,8 +210,10 @@ class Operator(ABC):
         return spectral_norm(lambda v: first.A_adjoint(first.A(v)), x)
 
     def check_adjoint(self, y: Tensor, generator: torch.Generator, tolerance: float = 1e-4) -> None:
-        """Raise UnveilError unless <A x, y> = <x, A^T y> up to `tolerance` of |A x| |y| for a random x and a y like
-        `y`."""
+        """Raise UnveilError unless <A x, y> = <x, A^T y> for a random x and a y like `y`.
+
+        Up to `tolerance` of |A x| |y|.
+        """
         x = normal(self.image(y), generator)
         forward, v = self._apply(x), normal(y, generator)
         if forward.shape == y.shape:  # were v independent of A x, both products could be small by chance
@@ -223,7 +232,10 @@ class Operator(ABC):
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """`value` on the device, if it has one. A module, which would move itself, stays where others have it."""
+    """Return `value` on the device, if it has one.
+
+    A module, which would move itself, stays where others have it.
+    """
     if isinstance(value, nn.Module) and any(t.to(device) is not t for t in value.state_dict(keep_vars=True).values()):
         return copy.deepcopy(value).to(device)
     return value.to(device) if isinstance(value, Tensor | Operator) else value

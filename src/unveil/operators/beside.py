@@ -1,5 +1,6 @@
-"""Two instruments that look at one scene: y = A x + n, and beside it an ideal camera, x_t = x + t^(-1/2) w, w ~ N(0,
-I).
+"""Two instruments that look at one scene.
+
+They are y = A x + n, and beside it an ideal camera, x_t = x + t^(-1/2) w, w ~ N(0, I).
 
     [y; t^(1/2) x_t] = [A; t^(1/2) I] x + [n; w]
 

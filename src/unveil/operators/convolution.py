@@ -24,7 +24,7 @@ class Convolution(Operator):
         self.transfer, self.cutoff = transfer, cutoff
 
     def response(self) -> Tensor:
-        """T."""
+        """Return T."""
         return self.transfer
 
     def _apply(self, x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Convolution(Operator):
         return self._filter(x, function(self._precise(x).abs().square()))
 
     def _precise(self, x: Tensor) -> Tensor:
-        """T in the precision of x, so that what is computed from it is."""
+        """Return T in the precision of x, so that what is computed from it is."""
         transfer = self.response()
         return transfer.to(torch.promote_types(transfer.dtype, x.dtype))
 

@@ -30,35 +30,37 @@ class Symmetry(ABC):
 
     @abstractmethod
     def order(self, image_shape: tuple[int, ...]) -> float:
-        """|G|, the number of different actions on images of shape (C, H, W); math.inf for a continuous group."""
+        """Return |G|, the number of different actions on images of shape (C, H, W); math.inf for a continuous group."""
 
     @abstractmethod
     def draw(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """g (B, k): one element for each sample of x (B, C, H, W), uniform on the group."""
+        """Draw g (B, k): one element for each sample of x (B, C, H, W), uniform on the group."""
 
     @abstractmethod
     def apply(self, x: Tensor, g: Tensor) -> Tensor:
-        """T_g x (B, C, H, W) of x (B, C, H, W) and g (B, k), sample by sample, differentiable in x."""
+        """Return T_g x (B, C, H, W) of x (B, C, H, W) and g (B, k), sample by sample, differentiable in x."""
 
     def elements(self, image_shape: tuple[int, ...]) -> Tensor | None:
-        """Every element (|G|, k) once, in double precision; None where there are too many, or a continuum."""
+        """Return every element (|G|, k) once, in double precision; None where there are too many, or a continuum."""
         return None
 
     def noise_factor(self, g: Tensor) -> Tensor:
-        """(B,): white noise of level sigma in x has level factor * sigma in T_g x; 1 where T_g is orthogonal."""
+        """Return the factor (B,) by which T_g changes the level of white noise in x; 1 where T_g is orthogonal."""
         return torch.ones(g.shape[0], dtype=g.dtype, device=g.device)
 
     def transform(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """T_g x (B, C, H, W) of random g, one for each sample."""
+        """Return T_g x (B, C, H, W) of random g, one for each sample."""
         return self.apply(x, self.draw(x, generator))
 
     def linear_part(self, x: Tensor, g: Tensor) -> Tensor:
-        """T_g x (B, C, H, W), less what T_g makes of zero where it is affine."""
+        """Return T_g x (B, C, H, W), less what T_g makes of zero where it is affine."""
         return self.apply(x, g) if self.linear else self.apply(x, g) - self.apply(torch.zeros_like(x), g)
 
     def adjoint(self, v: Tensor, g: Tensor) -> Tensor:
-        """T_g^T v (B, C, H, W) of v (B, C, H, W), T_g its linear part, by automatic differentiation; differentiable in
-        v."""
+        """Return T_g^T v (B, C, H, W) of v (B, C, H, W), T_g its linear part.
+
+        By automatic differentiation; differentiable in v.
+        """
         learning = torch.is_grad_enabled() and v.requires_grad
         with torch.enable_grad():
             x = torch.zeros_like(v, requires_grad=True)
@@ -66,7 +68,7 @@ class Symmetry(ABC):
         return back
 
     def cover(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """Elements (K, k) whose mean stands for the mean over the group: all where |G| <= count, else `count` draws.
+        """Return elements (K, k) whose mean stands for that over the group: all where |G| <= count, else `count` draws.
 
         x (B, C, H, W): of the images' shape, dtype and device.
         """
@@ -78,5 +80,5 @@ class Symmetry(ABC):
 
 
 def element_dtype(x: Tensor) -> torch.dtype:
-    """The precision of the elements that act on x: its own, and float32 at least."""
+    """Return the precision of the elements that act on x: its own, and float32 at least."""
     return torch.promote_types(x.dtype, torch.float32)

@@ -28,7 +28,7 @@ SYMMETRIES: dict[str, Callable[[], Symmetry]] = {
 
 
 def make_symmetry(names: Sequence[str]) -> Symmetry:
-    """The symmetry of that name, or the product of several in their order; of none, the identity.
+    """Return the symmetry of that name, or the product of several in their order; of none, the identity.
 
     Raises UnveilError for a name that is not known, and for one that occurs twice.
     """

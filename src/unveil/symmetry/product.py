@@ -42,8 +42,10 @@ class Product(Symmetry):
         return torch.cat([nothing, *(factor.draw(x, generator) for factor in self.factors)], 1)
 
     def cover(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """All elements where they are `count` or less, else `count` in which each factor covers its own group
-        evenly."""
+        """Return all elements where they are `count` or less, else `count` that cover each factor's group.
+
+        In these each factor covers its own group evenly.
+        """
         if self.order(tuple(x.shape[1:])) <= count:
             return super().cover(x, count, generator)
         columns = []
@@ -65,7 +67,7 @@ class Product(Symmetry):
         return factor
 
     def _parts(self, g: Tensor) -> Sequence[Tensor]:
-        """The element of each factor, of g (B, k)."""
+        """Return the element of each factor, of g (B, k)."""
         numbers = [factor.numbers for factor in self.factors]
         known = sum(k for k in numbers if k is not None)
         each = (g.shape[1] - known) // max(1, numbers.count(None))

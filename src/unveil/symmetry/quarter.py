@@ -34,7 +34,7 @@ class Quarter(Symmetry):
 
 
 def turn(x: Tensor, quarters: Tensor) -> Tensor:
-    """x (B, C, H, W) turned by `quarters` (B,) of 90 degrees, counter-clockwise; even numbers only unless H = W."""
+    """Turn x (B, C, H, W) by `quarters` (B,) of 90 degrees, counter-clockwise; even numbers only unless H = W."""
     quarters = quarters.round().long()[:, None, None, None] % 4
     x = torch.where(quarters >= 2, x.flip(-2, -1), x)
     return torch.where(quarters % 2 == 1, x.rot90(1, (-2, -1)), x) if x.shape[-2] == x.shape[-1] else x

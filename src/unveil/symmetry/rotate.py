@@ -4,11 +4,10 @@
 
 in (across, down) from the centre (A. Paeth 1986; M. Unser, P. Thevenaz, L. Yaroslavsky 1995,
 https://doi.org/10.1109/83.465102). A shear moves each line by a fraction of a pixel: a phase in the line's Fourier
-transform.
-Hence T_g is orthogonal to rounding and T_g^-1 = T_g^T = T_-g: white noise stays white and of its level, where bilinear
-interpolation would smooth image and noise by an amount that depends on the place. The highest frequency of an even
-side, which no real shift by a fraction moves without loss, is left in place. Angles beyond 45 degrees (90 of images
-that are not square) begin with exact turns.
+transform. Hence T_g is orthogonal to rounding and T_g^-1 = T_g^T = T_-g: white noise stays white and of its level,
+where bilinear interpolation would smooth image and noise by an amount that depends on the place. The highest frequency
+of an even side, which no real shift by a fraction moves without loss, is left in place. Angles beyond 45 degrees (90 of
+images that are not square) begin with exact turns.
 
 Limits. What a shear pushes over the border comes back at the other side. Images that vanish outside 0.92 of the
 inscribed circle, in space and in frequency, do not reach it; corners of photographs do, and return as other corners.
@@ -49,7 +48,7 @@ class Rotate(Symmetry):
         return uniform(like, -self.limit, self.limit, generator)
 
     def cover(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """`count` angles at equal distances, the first one drawn."""
+        """Return `count` angles at equal distances, the first one drawn."""
         offset = torch.rand(1, generator=generator, dtype=element_dtype(x), device=x.device)
         steps = (torch.arange(count, dtype=offset.dtype, device=x.device) + offset) / count
         return self.limit * (2 * steps[:, None] - 1)
@@ -68,7 +67,7 @@ class Rotate(Symmetry):
 
 
 def _shear(x: Tensor, slope: Tensor) -> Tensor:
-    """Row r of x (B, C, H, W) moved to the right by slope (B,) times its distance below the centre, circularly."""
+    """Move row r of x (B, C, H, W) to the right by slope (B,) times its distance below the centre, circularly."""
     height, width = x.shape[-2:]
     rows = torch.arange(height, dtype=x.dtype, device=x.device) - (height - 1) / 2
     frequencies = torch.fft.rfftfreq(width, dtype=x.dtype, device=x.device)

@@ -6,9 +6,8 @@ By trigonometric interpolation: with N the side, b = N min(z, 1) and w_k = clamp
 
 which is the identity at z = 1. In the Fourier plane T_z x(k) ~ x(z k): for z < 1 the plane of the smaller image is the
 central crop of that of x, |k| <= z N / 2, stretched to N / 2. To a scanner that is the centre of k-space, to an
-interferometer the
-short baselines. Where the smaller image ends, zeros stand: right for objects on empty ground, and for photographs see
-`unveil.training.batches`, which crops instead.
+interferometer the short baselines. Where the smaller image ends, zeros stand: right for objects on empty ground, and
+for photographs see `unveil.training.batches`, which crops instead.
 
 White noise of level sigma comes out with level z sigma and white for z <= 1, where the smaller image is: the crop takes
 noise energy z^2 and spreads it over z^2 of the pixels. (The last frequency of the crop, taken with weight w_k, makes
@@ -52,7 +51,7 @@ class Scale(Symmetry):
         return self._factors(uniform(like, 0.0, 1.0, generator))
 
     def cover(self, x: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """`count` factors at equal ratios, the first one drawn."""
+        """Return `count` factors at equal ratios, the first one drawn."""
         offset = torch.rand(1, generator=generator, dtype=element_dtype(x), device=x.device)
         steps = (torch.arange(count, dtype=offset.dtype, device=x.device) + offset) / count
         return self._factors(steps[:, None])
@@ -66,12 +65,12 @@ class Scale(Symmetry):
         return g[:, 0].clamp(max=1)
 
     def _factors(self, u: Tensor) -> Tensor:
-        """z of u in [0, 1]."""
+        """Return z of u in [0, 1]."""
         return self.low * (self.high / self.low) ** u
 
 
 def _resample(side: int, z: Tensor) -> Tensor:
-    """P_z (B, side, side) of z (B,)."""
+    """Return P_z (B, side, side) of z (B,)."""
     at = torch.arange(side, dtype=z.dtype, device=z.device)
     centre = (side - 1) / 2
     places = centre + (at - centre) / z[:, None]  # (B, side)
