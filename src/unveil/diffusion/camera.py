@@ -1,10 +1,9 @@
 """Going on with another instrument: an ideal camera, which sees what A does not.
 
 The state is (y, x_t), x_t = x + t^(-1/2) w at exposure t of the camera, from t = 0, where it says nothing, to where it
-says all.
-With f = E[x | y, x_t], of the measurement that lies beside the camera's (`unveil.operators.beside`), `go_on` draws x ~
-p(x | y) exactly as the steps get short, also of what A does not see. f must know such measurements: in closed form, or
-from a prior of the images (`unveil.diffusion.mmps`).
+says all. With f = E[x | y, x_t], of the measurement that lies beside the camera's (`unveil.operators.beside`), `go_on`
+draws x ~ p(x | y) exactly as the steps get short, also of what A does not see. f must know such measurements: in closed
+form, or from a prior of the images (`unveil.diffusion.mmps`).
 """
 
 import torch

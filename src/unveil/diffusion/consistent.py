@@ -32,8 +32,7 @@ class ConsistentDiffusion(Loss):
     the draws and f(y_t).
 
     ratio: law of s / sigma, < 1. step: s' / s in (0, 1), s' the level of y_t'. stops: levels between y and y_t, at
-        equal ratios.
-    passes: two with gradients, and stops + 3 without, a third of a pass each.
+    equal ratios. passes: two with gradients, and stops + 3 without, a third of a pass each.
     """
 
     def __init__(self, ratio: Law | None = None, step: float = 0.7, stops: int = 4) -> None:

@@ -2,11 +2,10 @@
 
 L_t = t y_t has independent increments given x. So x given y is drawn by continuing the measurement: the next increment
 given y_t is a mixture, over p(x | y_t), of those that the noise family has for each x. Of Gaussian noise and of counts
-only the mean of
-that mixture matters as dt -> 0 (the drift; the intensity of a Cox process), which is D = A f(y_t). So
+only the mean of that mixture matters as dt -> 0 (the drift; the intensity of a Cox process), which is D = A f(y_t). So
 
-    y_{t+dt} = (t y_t + dt z) / (t + dt),    z ~ p(y_dt | u = D~),    D~ = D + h / (2 h_) (D - D_),    h = ln((t + dt) /
-    t)
+    y_{t+dt} = (t y_t + dt z) / (t + dt),    z ~ p(y_dt | u = D~),
+    D~ = D + h / (2 h_) (D - D_),    h = ln((t + dt) / t)
 
 with D_ and h_ those of the step before; D~ extrapolates D to the middle of the step: weak order 2, one evaluation a
 step. For Gaussian noise this is SDE-DPM-Solver++(2M) of the reverse diffusion with data prediction (Lu et al. 2022,
@@ -18,9 +17,9 @@ Inflation. A f is a martingale while the exact measurement goes on, and the sum 
 posterior's spread (I-MMSE; Guo, Shamai and Verdu 2005, https://doi.org/10.1109/TIT.2005.844072). Each is quadratic in
 the network's derivative, so a trained network, which averages over the detail that it cannot represent, falls short by
 Jensen's inequality even where its own error is right. With inflation c > 0 each step also moves y by c times the newest
-increment,
-y <- y + c (D - D_), which leaves the mean alone and restores the missing spread along the network's own directions. c =
-0 is the exact sampler; `unveil.diffusion.fit_inflation` finds the c of a trained network from measurements. (ours)
+increment, y <- y + c (D - D_), which leaves the mean alone and restores the missing spread along the network's own
+directions. c = 0 is the exact sampler; `unveil.diffusion.fit_inflation` finds the c of a trained network from
+measurements. (ours)
 
 The instrument that goes on need not be the one that began: see `unveil.diffusion.camera`. One that begins with noise of
 its own, from no exposure on, has a second way with the same law of y_t at every t, without further noise: the
@@ -29,9 +28,8 @@ probability flow (Song et al. 2021, https://arxiv.org/abs/2011.13456; in steps o
     y_{t+dt} = r y_t + (1 - r) D~,    r = (t / (t + dt))^(1/2)
 
 nearer with 10 evaluations, no nearer with 25 (benchmarks/closed_forms.py). It forgets nothing: of a variance c, a first
-level s
-above t = 0 takes the share c / (c + s^2), where fresh noise leaves its square. From y itself, where the noise of y is
-part of what is known, its law would be wrong.
+level s above t = 0 takes the share c / (c + s^2), where fresh noise leaves its square. From y itself, where the noise
+of y is part of what is known, its law would be wrong.
 """
 
 from collections.abc import Callable
@@ -53,8 +51,9 @@ Progress = Callable[[int, int], object]
 
 
 class Instrument(Protocol):
-    """What goes on measuring: its noise, y_t at the first exposure, its operator B, and all that is known at exposure
-    t.
+    """What goes on measuring.
+
+    That is its noise, y_t at the first exposure, its operator B, and all that is known at exposure t.
 
     fresh: whether the noise of y_t at the first exposure is independent of m, white and Gaussian.
     """
@@ -141,7 +140,7 @@ def go_on(
 
 
 def _columns(exposures: Tensor, m: Measurement) -> Tensor:
-    """(N, B), in the precision of y, checked."""
+    """Return the exposures as (N, B), in the precision of y, checked."""
     if (
         exposures.ndim not in (1, 2)
         or (exposures.ndim == 2 and exposures.shape[1] not in (1, len(m)))

@@ -3,8 +3,7 @@
 For exact posterior samples E var(x_k) = E |f(y) - x|^2 / m. The left side is the samples' variance; the right side is
 Stein's estimate (`unveil.losses.Stein`) on the same measurements: the fit sees no reference. The same draws serve every
 inflation tried, so that the spread is a smooth, growing function of it. Both are taken in measurement space, over the
-entries
-that are measured: no estimate without a reference tells of the others.
+entries that are measured: no estimate without a reference tells of the others.
 """
 
 import math
@@ -42,8 +41,8 @@ def fit_inflation(
 ) -> float:
     """Return c in [0, 0.8] at which the mean variance of posterior samples of A x equals the estimated error of A f(y).
 
-    m: held-out measurements, some 10^5 entries or more: the error's estimate deviates by about sigma^2 sqrt(2 /
-        entries).
+    m: held-out measurements, some 10^5 entries or more: the error's estimate deviates by about
+       sigma^2 sqrt(2 / entries).
     steps, schedule, lowest, batch: those of the sampler that will use c.
     samples, probes: draws for the variance, and probes of the divergence.
     Returns 0 when the exact sampler already spreads widely enough, or has fewer than three steps, in which c plays no
@@ -61,7 +60,7 @@ def fit_inflation(
         )
 
     def excess(inflation: float) -> float:
-        """ln (spread / error)."""
+        """Return ln (spread / error)."""
         x = posterior_samples(
             f, m, make_generator(m.y.device, seed, 1), samples=samples, steps=steps, schedule=schedule, lowest=lowest,
             inflation=inflation, batch=batch,

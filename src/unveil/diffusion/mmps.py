@@ -104,10 +104,9 @@ def samples_under_prior(
     """Draw samples (S, B, *image) of x ~ p(x | y) under the learned prior, what A does not see included.
 
     denoise: as in `UnderPrior`, at levels from `highest` down to lowest times that of y. about: (B, *image), an
-        estimate of x, such
-    as f(m). highest: the camera's first level, several times the deviation of the images: p(x | y) is narrow against
-    it, and then where it starts does not matter. The samples of a measurement are drawn at once. Others: as
-    `posterior_samples`. Raises what `UnderPrior`, `go_on` and `schedule` raise.
+    estimate of x, such as f(m). highest: the camera's first level, several times the deviation of the images: p(x | y)
+    is narrow against it, and then where it starts does not matter. The samples of a measurement are drawn at once.
+    Others: as `posterior_samples`. Raises what `UnderPrior`, `go_on` and `schedule` raise.
     """
     f, drawn = UnderPrior(denoise), []
     for b in range(len(m)):
@@ -127,5 +126,5 @@ def samples_under_prior(
 
 
 def _dot(u: Tensor, v: Tensor) -> Tensor:
-    """<u, v> (b,) of u and v (b, ...)."""
+    """Return <u, v> (b,) of u and v (b, ...)."""
     return (u * v).flatten(1).sum(1)

@@ -42,7 +42,7 @@ def posterior_samples(
 
     f: f(m) = E[x | y] for measurements at exposures from 1 to lowest^-2.
     m: (B, *measurement). generator: source of every draw, on y's device. The same state and batch give the same
-        samples.
+    samples.
     samples: S >= 1 draws for each y. steps: N >= 1 evaluations of f a sample, at the exposures of `schedule`.
     lowest: the last level, as a multiple of the measured one. inflation: see `go_on`.
     batch: the most samples drawn at once; it bounds the memory beside the result's own.
@@ -72,5 +72,5 @@ def posterior_samples(
 
 
 def _share(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """`progress` as seen by one batch, before which so many evaluations were made."""
+    """Return `progress` as seen by one batch, before which so many evaluations were made."""
     return None if progress is None else lambda done, _: progress(before + done, total)

@@ -3,11 +3,10 @@
 The level of the noise at exposure t is s = sigma t^(-1/2). Schedules are those of the levels, as ratios s / sigma:
 
     geometric   s_i = (s_N)^(i / (N-1))                       equal steps of ln t
-    karras      s_i = (1 + i / (N-1) (s_N^(1/rho) - 1))^rho    (Karras et al. 2022, eq. 5,
-    https://arxiv.org/abs/2206.00364)
+    karras      s_i = (1 + i / (N-1) (s_N^(1/rho) - 1))^rho
 
-geometric is karras in the limit of a large rho. A smaller rho spends more of its steps at low exposure, where the large
-structure of the signal is decided.
+(the latter of Karras et al. 2022, eq. 5, https://arxiv.org/abs/2206.00364). geometric is karras in the limit of a large
+rho. A smaller rho spends more of its steps at low exposure, where the large structure of the signal is decided.
 """
 
 from collections.abc import Callable

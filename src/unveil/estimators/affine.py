@@ -49,22 +49,24 @@ class AffineConv2d(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """w (outputs, inputs, size, size): each output's taps sum to `total`, whatever v is."""
+        """The taps w (outputs, inputs, size, size): each output's sum to `total`, whatever v is."""
         return self.v - self.v.mean((1, 2, 3), keepdim=True) + self.total / self.v[0].numel()
 
     def forward(self, h: Tensor) -> Tensor:
-        """(B, outputs, H / stride, W / stride) from h (B, inputs, H, W)."""
+        """Return (B, outputs, H / stride, W / stride) from h (B, inputs, H, W)."""
         if self.padding:
             h = F.pad(h, [self.padding] * 4, mode="replicate")
         return F.conv2d(h, self.weight, stride=self.stride)
 
 
 class SortPool(nn.Module):
-    """Channel i of the first half and channel i of the second: the larger into the first, the smaller into the
-    second."""
+    """Channel i of the first half and channel i of the second, sorted.
+
+    The larger goes into the first, the smaller into the second.
+    """
 
     def forward(self, h: Tensor) -> Tensor:
-        """(B, C, H, W) from h (B, C, H, W), C even."""
+        """Return (B, C, H, W) from h (B, C, H, W), C even."""
         first, second = h.chunk(2, dim=1)
         return torch.cat([torch.maximum(first, second), torch.minimum(first, second)], dim=1)
 
@@ -77,5 +79,5 @@ class AffineSum(nn.Module):
         self.t = nn.Parameter(torch.full((channels, 1, 1), 0.5))
 
     def forward(self, h: Tensor, u: Tensor) -> Tensor:
-        """(B, channels, H, W) from h and u of that shape."""
+        """Return (B, channels, H, W) from h and u of that shape."""
         return u + self.t * (h - u)

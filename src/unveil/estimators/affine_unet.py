@@ -88,5 +88,5 @@ class AffineUNet(nn.Module):
 
 
 def _level(channels: int, blocks: int) -> nn.Sequential:
-    """The residual blocks at one resolution."""
+    """Make the residual blocks at one resolution."""
     return nn.Sequential(*(AffineBlock(channels) for _ in range(blocks)))

@@ -8,20 +8,18 @@ The network adds what a white signal does not know, as large as that error allow
 
     f(m) = W y + E g,     E = C^(1/2)
 
-Where A sees nothing, E is v at every level; where A sees best, with the singular value 1, it is sigma v / (sigma^2 +
-v^2)^(1/2), so that f tends to the data as sigma -> 0, whatever g is. g sees inputs of unit variance, and has a target
-of unit variance, at every
-level. For A = I this is the preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, table 1). Where no
-function of A^T A but its inverse is within reach (several coils, rays),
+Where A sees nothing, E is v at every level; where A sees best, with the singular value 1, it is
+sigma v / (sigma^2 + v^2)^(1/2), so that f tends to the data as sigma -> 0, whatever g is. g sees inputs of unit
+variance, and has a target of unit variance, at every level. For A = I this is the preconditioning of Karras et al. 2022
+(https://arxiv.org/abs/2206.00364, table 1). Where no function of A^T A but its inverse is within reach (several coils,
+rays),
 
     E = v (q I + (1 - q) N) ~ C^(1/2),     N = lambda (A^T A + lambda I)^-1,   q = sigma / (sigma^2 + v^2)^(1/2)
 
 with sigma in units in which A's largest singular value is 1: right at both ends. With a `Stationary` prior W y is the
-best
-linear estimate under the spectrum that it learned: it fills in what neighbours tell of missing pixels and colours, from
-where the network goes on; E stays that of a white signal, which errs on the side of too much freedom. With more
-iterations f goes on
-from x_k = f_k: x_k+1 = x_k + E g_k+1, applied after a step towards the data,
+best linear estimate under the spectrum that it learned: it fills in what neighbours tell of missing pixels and colours,
+from where the network goes on; E stays that of a white signal, which errs on the side of too much freedom. With more
+iterations f goes on from x_k = f_k: x_k+1 = x_k + E g_k+1, applied after a step towards the data,
 
     x_k <- argmin_x |A x - y|^2 + lambda_k |x - x_k|^2
 
@@ -121,7 +119,7 @@ class Preconditioned(nn.Module):
         return x
 
     def _beside(self, m: Measurement, centre: Tensor, ratio: Tensor) -> list[Tensor]:
-        """What g is shown besides the present estimate."""
+        """Return what g is shown besides the present estimate."""
         A, beside = m.operator, []
         if self.prior is not None or not A.projects:
             back = A.A_adjoint(m.y - A.A(centre))
@@ -142,7 +140,7 @@ class Preconditioned(nn.Module):
         return residual.to(y.dtype)
 
     def _error(self, A: Operator, g: Tensor, lambda_: Tensor, ratio: Tensor) -> Tensor:
-        """E g (B, C, H, W)."""
+        """Return E g (B, C, H, W)."""
         root = A.gram(g, lambda e: (expand(lambda_, g) / (e + expand(lambda_, g))).sqrt())
         if root is None:
             q = expand(ratio / (1 + ratio**2).sqrt(), g)

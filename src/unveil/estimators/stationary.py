@@ -5,11 +5,11 @@ Its covariance S is diagonal in frequency: one (C, C) matrix for the channels' c
     E[x | y] = m + S A^T (A S A^T + sigma^2 I)^-1 (y - A m)                the best linear estimate (Wiener)
     x ~ p(x | y):  E[x | y] of y - A z - sigma w, plus z,  z ~ N(0, S)      a posterior draw, by perturbation
 
-and the spectrum of images that are only seen through A is learned by EM: draw x given each y, take the mean of |FFT(x -
-m)|^2 on each ring, repeat (Dempster, Laird and Rubin 1977, https://www.jstor.org/stable/2984875). It is the linear,
-Gaussian relative of a network trained on measurements alone, learned in seconds. It starts from a power spectrum of
-1/|k|^2, that of natural images (Field 1987, https://doi.org/10.1364/JOSAA.4.002379): from a white one EM would be slow
-to tell what is fine from what is aliased.
+and the spectrum of images that are only seen through A is learned by EM: draw x given each y, take the mean of
+|FFT(x - m)|^2 on each ring, repeat (Dempster, Laird and Rubin 1977, https://www.jstor.org/stable/2984875). It is the
+linear, Gaussian relative of a network trained on measurements alone, learned in seconds. It starts from a power
+spectrum of 1/|k|^2, that of natural images (Field 1987, https://doi.org/10.1364/JOSAA.4.002379): from a white one EM
+would be slow to tell what is fine from what is aliased.
 """
 
 import torch
@@ -65,11 +65,11 @@ class Stationary(nn.Module):
         self.register_buffer("spectrum", std**2 * falling[:, None, None] * torch.eye(channels))
 
     def covariance(self, x: Tensor) -> Tensor:
-        """S x (B, C, H, W)."""
+        """Return S x (B, C, H, W)."""
         return self._filter(x, self.spectrum)
 
     def draw(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """z ~ N(0, S) (B, C, H, W)."""
+        """Draw z ~ N(0, S) (B, C, H, W)."""
         values, vectors = torch.linalg.eigh(self.spectrum)
         root = vectors @ torch.diag_embed(values.clamp_min(0).sqrt()) @ vectors.mT
         return self._filter(normal(like, generator), root)
@@ -87,7 +87,7 @@ class Stationary(nn.Module):
 
     @torch.no_grad()
     def relearn(self, x: Tensor) -> None:
-        """The spectrum of greatest likelihood, given images x (B, C, H, W): the M step."""
+        """Set the spectrum of greatest likelihood, given images x (B, C, H, W): the M step."""
         coefficients = torch.fft.rfft2(x - self.mean, norm="ortho")
         power = torch.einsum("bchw,bdhw->hwcd", coefficients, coefficients.conj()).real / len(x)
         power = (power * self.counted[..., None, None]).flatten(0, 1)
@@ -96,7 +96,7 @@ class Stationary(nn.Module):
         self.spectrum.copy_(total / number[:, None, None])
 
     def _correction(self, m: Measurement, residual: Tensor) -> Tensor:
-        """S A^T (A S A^T + var(n))^-1 residual."""
+        """Return S A^T (A S A^T + var(n))^-1 residual."""
         A, variance = m.operator, torch.maximum(m.noise.variance(m.y), FLOOR * expand(m.level**2, m.y))
 
         def apply(u: Tensor) -> Tensor:

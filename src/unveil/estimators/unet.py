@@ -87,13 +87,13 @@ class UNet(nn.Module):
         return self.head(F.silu(h))[..., :height, :width]
 
     def embedding(self, c: Tensor) -> Tensor:
-        """Features (B, embedding) of the log level c (B,): smooth in c, and fine enough to tell close levels apart."""
+        """Return features (B, embedding) of the log level c (B,), smooth in c, and fine enough to part close levels."""
         phase = c[:, None] * self.frequencies
         return self.embed(torch.cat([c[:, None], phase.sin(), phase.cos()], dim=1))
 
 
 def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:
-    """`conv` with weights and biases of zero: it contributes nothing until it has learned to."""
+    """Set weights and biases of `conv` to zero: it contributes nothing until it has learned to."""
     for parameter in conv.parameters():
         nn.init.zeros_(parameter)
     return conv
