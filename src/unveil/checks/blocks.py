@@ -22,7 +22,7 @@ LOW, MID, HIGH = (_ORDER > 0) & (_ORDER < 7), (_ORDER >= 7) & (_ORDER < 10), _OR
 
 
 def coefficients(image: Tensor, stride: int = SIDE) -> Tensor:
-    """The coefficients (64, C, blocks) of the blocks of `image` (C, H, W), a block at every `stride`-th pixel.
+    """Return the coefficients (64, C, blocks) of the blocks of `image` (C, H, W), a block at every `stride`-th pixel.
 
     The first one is that of the constant: SIDE times the block's mean.
     """
@@ -36,6 +36,6 @@ def coefficients(image: Tensor, stride: int = SIDE) -> Tensor:
 
 
 def median_variance(squares: Tensor) -> float:
-    """The variance of noise from the squares (K, blocks) of K coefficients: robust to some blocks with structure."""
+    """Return the variance of noise from the squares (K, blocks) of K coefficients, robust to blocks with structure."""
     k = len(squares)
     return float(squares.mean(0).median()) / (1 - 2 / (9 * k)) ** 3 if squares.shape[1] else math.nan

@@ -1,5 +1,6 @@
-"""Does the noise grow with brightness, as that of counted photons does? A photon-transfer curve of the images
-themselves.
+"""Does the noise grow with brightness, as that of counted photons does?
+
+A photon-transfer curve of the images themselves.
 
 Blocks are sorted by their mean into BINS of equal width, and each bin's noise is measured on the half of its blocks
 with least structure. Noise is white, structure is not: where MID frequencies are stronger than HIGH ones, v_mid >
@@ -60,7 +61,7 @@ class _Bin(NamedTuple):
 
 
 def noise_growth(images: Sequence[Tensor]) -> Growth | None:
-    """How the noise of `images` (C, H, W), in common units, grows with brightness; None where it is not seen to."""
+    """Return how the noise of `images` (C, H, W), in common units, grows with brightness; None where it does not."""
     images = [image for image in images if min(image.shape[1:]) >= SIDE]
     pixels = sum(image.numel() for image in images)
     if not pixels:
@@ -84,7 +85,7 @@ def noise_growth(images: Sequence[Tensor]) -> Growth | None:
 
 
 def _energies(image: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each block of each channel: its mean, its LOW energy, and the squares of its MID and HIGH coefficients."""
+    """Return each block's mean, its LOW energy, and the squares of its MID and HIGH coefficients, of each channel."""
     z = coefficients(image, stride).flatten(1)
     return z[0] / SIDE, z[LOW].square().sum(0), z[MID].square(), z[HIGH].square()
 
@@ -98,7 +99,7 @@ def _few_values(images: Sequence[Tensor]) -> bool:
 
 
 def _bin(mean: Tensor, mid: Tensor, high: Tensor, stride: int, dark_end: float, bright_end: float) -> _Bin | None:
-    """The noise of one bin's quiet blocks; None near the bright end."""
+    """Return the noise of one bin's quiet blocks; None near the bright end."""
     blocks = len(mean) * min(1.0, stride**2 / SIDE**2)  # what they are worth, not overlapping
     v_mid, v_high = median_variance(mid), median_variance(high)
     # a median's squared error is 3/2 of a mean's
@@ -111,7 +112,7 @@ def _bin(mean: Tensor, mid: Tensor, high: Tensor, stride: int, dark_end: float, 
 
 
 def _line(bins: Sequence[_Bin]) -> Growth | None:
-    """The growth of the straight line through the bins, where there is one."""
+    """Return the growth of the straight line through the bins, where there is one."""
     if len(bins) < 3:
         return None
     m, v, error = (torch.tensor(part, dtype=torch.float64) for part in list(zip(*bins))[:3])

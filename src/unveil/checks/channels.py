@@ -31,7 +31,7 @@ class ChannelPair(NamedTuple):
 
 
 def dependent_channels(images: Iterable[Tensor]) -> ChannelPair | None:
-    """The pair of channels whose noise correlates most over `images` (C, H, W), or None where no pair's does."""
+    """Return the pair of channels whose noise correlates most over `images` (C, H, W), or None where no pair's does."""
     fine: list[Tensor] = []  # (C, C): sums of products of fine detail, image by image
     rough: list[Tensor] = []  # of the deviations from the mean
     for image in images:
@@ -56,7 +56,7 @@ def dependent_channels(images: Iterable[Tensor]) -> ChannelPair | None:
 
 
 def _correlation(products: Tensor | int, a: int, b: int) -> float:
-    """Of channels a and b; 1 of two without any deviation, and 0 of one with and one without."""
+    """Return the correlation of channels a and b; 1 of two without any deviation, and 0 of one with and one without."""
     p = torch.as_tensor(products)
     scale = float((p[a, a] * p[b, b]).sqrt())
     return float(p[a, b]) / scale if scale > 0 else float(p[a, a] == p[b, b])

@@ -1,5 +1,6 @@
-"""What images contradict of what is said of them: that each is a signal in white Gaussian noise of one level, on one
-scale.
+"""What images contradict of what is said of them.
+
+It is said that each is a signal in white Gaussian noise of one level, on one scale.
 
 Each check is a file beside this one. A line says what was found, and what to do.
 """
@@ -30,7 +31,7 @@ SMALLEST_STEP = 0.65
 
 
 def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> list[str]:
-    """A line for each thing in which `images` (C, H, W), by name, are not what is supposed; none where all is well.
+    """Return a line for each thing in which `images` (C, H, W), by name, are not what is supposed; none if all is well.
 
     noise: as stated, on their scale; None: white and Gaussian, of a level that is not known.
     """
@@ -56,12 +57,15 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
 
 
 def constant_images(images: Mapping[str, Tensor]) -> list[str]:
-    """The names of the images that hold one value alone."""
+    """Return the names of the images that hold one value alone."""
     return [name for name, image in images.items() if float(image.min()) == float(image.max())]
 
 
 def mixed_types(source: ImageSource) -> str | None:
-    """Where numbers of several types lie in one folder, each type has a scale of its own."""
+    """Return a line where numbers of several types lie in one folder, else None.
+
+    Each type has a scale of its own.
+    """
     first: dict[str, str] = {}
     for i in range(len(source)):
         first.setdefault(source.dtype(i), source.name(i))
@@ -72,7 +76,7 @@ def mixed_types(source: ImageSource) -> str | None:
 
 
 def copied_channels(images: list[Tensor]) -> str | None:
-    """Two channels whose noise is the same."""
+    """Return a line on two channels whose noise is the same, else None."""
     pair = dependent_channels(images)
     if pair is None:
         return None
@@ -92,7 +96,7 @@ def copied_channels(images: list[Tensor]) -> str | None:
 
 
 def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
-    """How the noise differs between dark and bright; or else between images, and between channels."""
+    """Return lines on how the noise differs between dark and bright; or else between images, and between channels."""
     several = list(images.values())
     growth = noise_growth(several)
     if growth is not None:
@@ -125,7 +129,10 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
 
 
 def other_level(found: float, sigma: float, then: str = "check it, and the scale it was stated on") -> str | None:
-    """Where the level sigma that is stated is not the one found; what to do then."""
+    """Return a line where the level sigma that is stated is not the one found, else None.
+
+    then: what to do in that case.
+    """
     if 1 / LEVELS_APART < found / sigma < LEVELS_APART:
         return None
     return (
@@ -161,7 +168,7 @@ def tilt_line(images: list[Tensor]) -> str | None:
 
 
 def step_line(images: list[Tensor], found: float) -> str | None:
-    """Where values are so coarse that what looks like noise, of the level found, is their rounding."""
+    """Return a line where values are so coarse that what looks like noise, of the level found, is their rounding."""
     values = torch.cat([image.flatten() for image in images]).unique()
     step = float(values.diff().median())
     if found > SMALLEST_STEP * step:
@@ -174,7 +181,7 @@ def step_line(images: list[Tensor], found: float) -> str | None:
 
 
 def common_level(images: list[Tensor]) -> float | None:
-    """The level of white Gaussian noise in all images, where one can be found."""
+    """Return the level of white Gaussian noise in all images, where one can be found."""
     try:
         found = estimate_common_sigma(images)
     except UnveilError:

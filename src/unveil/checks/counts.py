@@ -22,8 +22,10 @@ APART = 1.5
 
 
 def count_lines(images: Sequence[Tensor], gain: float) -> list[str]:
-    """Return a line for each thing in which images (C, H, W) are not counts times `gain`, on their scale; none where
-    they are."""
+    """Return a line for each thing in which images (C, H, W) are not counts times `gain`; none where they are.
+
+    gain: on the images' scale.
+    """
     values = torch.cat([image.flatten()[:: max(1, image.numel() // 100_000)] for image in images]).double() / gain
     lines = []
     negative = float((values < -BETWEEN).double().mean())

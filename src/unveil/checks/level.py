@@ -20,7 +20,7 @@ SMALLEST = 16
 
 
 def find_level(operator: Operator, image_shape: tuple[int, ...], y: Tensor) -> float | str:
-    """sigma of the noise in measurements y (B, *measurement), or why it was not looked for."""
+    """Return sigma of the noise in measurements y (B, *measurement), or why it was not looked for."""
     part = operator.select(torch.zeros(1, dtype=torch.long)).to(y.device)
     if part.measured is not None:
         return "entries are missing"

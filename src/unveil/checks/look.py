@@ -15,7 +15,7 @@ WINDOW = 512
 
 
 def look(source: ImageSource, damaged: Literal["raise", "skip"] = "raise") -> dict[str, Tensor]:
-    """Windows (C, h, w) of at most IMAGES images under the images' names.
+    """Return windows (C, h, w) of at most IMAGES images under the images' names.
 
     Raises what `source.read` raises, or skips it.
     """
@@ -30,11 +30,11 @@ def look(source: ImageSource, damaged: Literal["raise", "skip"] = "raise") -> di
 
 
 def spread(count: int) -> range:
-    """At most IMAGES of `count` images, spread over all."""
+    """Return at most IMAGES of `count` images, spread over all."""
     return range(0, count, -(-count // IMAGES))
 
 
 def middle(shape: tuple[int, int, int]) -> Window:
-    """The window of at most WINDOW pixels a side in the middle of an image (C, H, W)."""
+    """Return the window of at most WINDOW pixels a side in the middle of an image (C, H, W)."""
     height, width = (min(side, WINDOW) for side in shape[1:])
     return (shape[1] - height) // 2, (shape[2] - width) // 2, height, width

@@ -1,7 +1,7 @@
 """Does the mask say where the data are? Measurements are often stored with zeros where nothing was measured.
 
 Noise makes no zeros: an entry that is zero in every measurement, though the mask calls it measured, contradicts the
-    mask.
+mask.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,9 @@ show."""
 
 
 def mask_line(y: Tensor, measured: Tensor | None, centred: bool) -> str | None:
-    """What contradicts `measured`, boolean, broadcastable to the measurements y (B, C, H, W); None where they agree.
+    """Return what contradicts `measured`; None where the measurements y (B, C, H, W) agree with it.
+
+    measured: boolean, broadcastable to y.
 
     centred: whether these are Fourier coefficients, the zero frequency in the middle, which no image makes zero.
     """
@@ -50,12 +52,12 @@ def mask_line(y: Tensor, measured: Tensor | None, centred: bool) -> str | None:
 
 
 def share(of: Tensor, among: Tensor) -> float:
-    """The share of the entries `among` that are `of`; 0 where there are none."""
+    """Return the share of the entries `among` that are `of`; 0 where there are none."""
     return float((of & among).sum()) / max(1.0, float((among & torch.ones_like(of)).sum()))
 
 
 def alternatives(mask: Tensor, centred: bool) -> Iterator[tuple[Tensor, str]]:
-    """Masks (1 or B, H, W) that may have been meant, and what to do then."""
+    """Yield masks (1 or B, H, W) that may have been meant, and what to do then."""
     yield ~mask, "is it inverted? It must be 1 where measured and 0 where missing: save 1 - mask"
     if mask.shape[-1] == mask.shape[-2]:
         yield mask.mT, "is it transposed, rows for columns? Save mask.T"

@@ -16,7 +16,7 @@ MOST = 0.02
 
 
 def outliers(image: Tensor) -> Tensor:
-    """Which entries of `image` (C, H, W) are outliers: a mask of its shape."""
+    """Return which entries of `image` (C, H, W) are outliers: a mask of its shape."""
     channels, height, width = image.shape
     extended = pad(image[None], (1, 1, 1, 1), mode="replicate")[0]
     shifted = [extended[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]

@@ -11,8 +11,9 @@ __all__ = ["own_scale"]
 
 
 def own_scale(source: ImageSource, noise: Noise, scales: Sequence[int], crop: int) -> str | None:
-    """Return why images should not be learned from at `scales`; None where they may be, or where none is larger than 1
-    and fits.
+    """Return why images should not be learned from at `scales`, else None.
+
+    None where they may be, or where none is larger than 1 and fits.
 
     noise: of the images, at exposure 1. crop: side of the crops, pixels.
     """

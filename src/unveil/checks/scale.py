@@ -14,8 +14,8 @@ pixels. Of a power spectrum f^-(2 + eta), D_k grows as k^eta: a straight line of
 with eta near 0 for photographs (D. Field 1987, https://doi.org/10.1364/JOSAA.4.002379), 0.2 to 0.4 in sets of those of
 BSD400, and some 0.4 up or down in single ones (A. van der Schaaf, J. van Hateren 1996,
 https://doi.org/10.1016/0042-6989(96)00002-8). A blurred image has a large eta_1, which is no reason to warn. But beyond
-the size of its objects, the letters of a page or cells in a dish, a picture has
-no more to show, and eta_k falls towards -2: what the check looks for. Its figure is
+the size of its objects, the letters of a page or cells in a dish, a picture has no more to show, and eta_k falls
+towards -2: what the check looks for. Its figure is
 
     min over k of eta_k + 2 standard errors,
 
@@ -70,7 +70,7 @@ class ScaleCheck:
 
 
 def scale_invariance(images: Iterable[Tensor], sigma: float) -> ScaleCheck:
-    """Whether noisy images look alike at every scale, as scales assumes.
+    """Judge whether noisy images look alike at every scale, as scales assumes.
 
     images: tensors (C, H, W), in units of sigma's, which may differ in size; read once, one at a time. Channels are
     averaged. 16 tiles' worth of pixels are needed, tiles of 128 x 128 pixels or, failing these, of 64 x 64; images with
@@ -128,7 +128,7 @@ def _cannot_tell(why: str) -> ScaleCheck:
 
 
 def _tiles(image: Tensor, size: int) -> Tensor:
-    """Tiles (T, size, size) that cover image (H, W) evenly, with as little overlap as that takes."""
+    """Cut image (H, W) into tiles (T, size, size) that cover it evenly, with as little overlap as that takes."""
     starts = []
     for side in image.shape:
         count = math.ceil(side / size)
@@ -137,7 +137,7 @@ def _tiles(image: Tensor, size: int) -> Tensor:
 
 
 def _energies(tiles: Tensor) -> Tensor:
-    """E |y_k - y_2k|^2 (T, scales) of each tile (T, size, size), k = 1, 2, 4, ..., size / 2."""
+    """Return E |y_k - y_2k|^2 (T, scales) of each tile (T, size, size), k = 1, 2, 4, ..., size / 2."""
     y = (tiles - tiles.mean((1, 2), keepdim=True))[:, None]  # the details do not change, and rounding is less
     energies = []
     while y.shape[-1] > 1:
@@ -148,12 +148,15 @@ def _energies(tiles: Tensor) -> Tensor:
 
 
 def _noise_share(d: Tensor) -> Tensor:
-    """(3 / 4) / k^2 (scales,): the energies of the details of white noise of variance one, for d (..., scales)."""
+    """Return (3 / 4) / k^2 (scales,), the energies of the details of white noise of variance one.
+
+    d: (..., scales).
+    """
     return 0.75 / 4 ** torch.arange(d.shape[-1], dtype=d.dtype, device=d.device)
 
 
 def _slopes(groups: list[Tensor], noise: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(eta_k, their standard errors, whether they count), each (scales - 2,).
+    """Return (eta_k, their standard errors, whether they count), each (scales - 2,).
 
     groups: independent sets of D_k (T_g, scales). noise: variance of the noise in them.
     """
@@ -173,6 +176,6 @@ def _slopes(groups: list[Tensor], noise: float) -> tuple[Tensor, Tensor, Tensor]
 
 
 def _log_slopes(d: Tensor) -> Tensor:
-    """eta_k (..., scales - 2) of D_k (..., scales)."""
+    """Return eta_k (..., scales - 2) of D_k (..., scales)."""
     logs = d.clamp_min(1e-30).log2()
     return (logs[..., 2:] - logs[..., :-2]) / 2

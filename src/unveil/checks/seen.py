@@ -1,5 +1,7 @@
-"""What a run was trained on, in short, to tell whether other measurements are of the same kind and on the same
-scale."""
+"""What a run was trained on, in short.
+
+It tells whether other measurements are of the same kind and on the same scale.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -27,14 +29,14 @@ class Seen(NamedTuple):
 
 
 def see(source: ImageSource, images: Mapping[str, Tensor]) -> Seen:
-    """In short what `images`, a look at `source`, hold."""
+    """Summarise what `images`, a look at `source`, hold."""
     values = torch.cat([image.flatten()[:: max(1, image.numel() // 100_000)] for image in images.values()])
     low, high = np.quantile(values.double().numpy(), [0.001, 0.999])
     return Seen(sorted({source.dtype(i) for i in range(len(source))}), float(low), float(high))
 
 
 def out_of_range(there: Seen, here: Seen) -> str | None:
-    """A line where the values `here` do not lie where those of training, `there`, did; None where they do."""
+    """Return a line where the values `here` do not lie where those of training, `there`, did; None where they do."""
     width = there.high - there.low
     beyond = max(here.high - there.high, there.low - here.low)
     if beyond <= BEYOND * width and here.high - here.low >= NARROW * width:

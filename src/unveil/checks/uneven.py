@@ -20,7 +20,7 @@ CHANNELS_APART = 1.4
 
 
 def image_levels(images: Mapping[str, Tensor]) -> dict[str, float]:
-    """The level of each of `images` (C, H, W) by its name, without those in which none can be found."""
+    """Return the level of each of `images` (C, H, W) by its name, without those in which none can be found."""
     levels = {}
     for name, image in images.items():
         try:
@@ -31,7 +31,7 @@ def image_levels(images: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def channel_levels(images: Sequence[Tensor]) -> list[float]:
-    """The level of each channel over all of `images` (C, H, W); empty where one cannot be found, or of one channel."""
+    """Return the level of each channel over all of `images` (C, H, W); empty where none is found, or of one channel."""
     if len(images[0]) < 2:
         return []
     try:
@@ -42,8 +42,7 @@ def channel_levels(images: Sequence[Tensor]) -> list[float]:
 
 
 def differ(levels: Sequence[float], apart: float, pixels: int) -> bool:
-    """Whether `levels` spread by more than the factor `apart`, and by more than chance does on that many pixels
-    each."""
+    """Return whether `levels` spread by more than the factor `apart`, and than chance does on that many pixels each."""
     if len(levels) < 2:
         return False
     chance = 6 / math.sqrt(pixels)  # twice the largest standard error of a level found in pure noise

@@ -1,9 +1,8 @@
-"""Is the noise white, as every loss here supposes? Noise that a detector, resampling, demosaicing or compression has
-blurred is not.
+"""Is the noise white, as every loss here supposes?
 
-In the blocks with least structure noise is nearly all that is left, and white noise is as strong in MID as in HIGH
-frequencies. Texture raises MID there, by a factor of 2 at most on photographs in [0, 1] with noise of level .02
-(grass).
+Noise that a detector, resampling, demosaicing or compression has blurred is not. In the blocks with least structure
+noise is nearly all that is left, and white noise is as strong in MID as in HIGH frequencies. Texture raises MID there,
+by a factor of 2 at most on photographs in [0, 1] with noise of level .02 (grass).
 """
 
 from collections.abc import Sequence
@@ -21,8 +20,10 @@ LARGEST_TILT = 3.0
 
 
 def noise_tilt(images: Sequence[Tensor]) -> float | None:
-    """The variance of the noise of `images` (C, H, W) in MID over that in HIGH frequencies; None where neither is
-    left."""
+    """Return the variance of the noise of `images` (C, H, W) in MID over that in HIGH frequencies.
+
+    None where neither is left.
+    """
     parts = []
     for image in images:
         if min(image.shape[1:]) >= SIDE:

@@ -10,15 +10,17 @@ __all__ = ["posterior_variance", "spread_over_error"]
 
 
 def posterior_variance(samples: Tensor) -> Tensor:
-    """The unbiased variance of each entry (B, C, H, W) over samples (S, B, C, H, W), S >= 2, in squared units of x."""
+    """Return the unbiased variance of each entry (B, C, H, W) over samples (S, B, C, H, W), S >= 2.
+
+    In squared units of x.
+    """
     return samples.var(0, unbiased=True)
 
 
 def spread_over_error(samples: Tensor, error: Tensor) -> float:
-    """Mean posterior variance of samples (S, B, C, H, W) over the mean of error (B,), the MMSE estimate's squared
-    error.
+    """Return the mean posterior variance of samples (S, B, C, H, W) over the mean of error (B,).
 
-    `error` may be the true one or `estimate_error`'s. nan when it is not positive.
+    `error` is the MMSE estimate's squared error: the true one or `estimate_error`'s. nan when it is not positive.
     """
     total = float(error.mean())
     return float(posterior_variance(samples).mean()) / total if total > 0 else float("nan")

@@ -47,8 +47,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One image: its figures, and y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or
-    None."""
+    """One image: its figures and pictures.
+
+    These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None.
+    """
 
     metrics: Metrics
     y: Tensor
@@ -182,12 +184,12 @@ def measured_spread(samples: Tensor, m: Measurement) -> float:
 
 
 def positive(error: float) -> float:
-    """An error to divide by; nan where noise made its estimate negative."""
+    """Return an error to divide by; nan where noise made its estimate negative."""
     return error if error > 0 else math.nan
 
 
 def mean_metrics(metrics: list[Metrics]) -> dict[str, float]:
-    """The mean of each figure over the images that have it, where it is known of all of these.
+    """Return the mean of each figure over the images that have it, where it is known of all of these.
 
     Of an image whose figure is not a finite number nothing is known: a mean over the others would be of other images.
     """
@@ -199,7 +201,7 @@ def mean_metrics(metrics: list[Metrics]) -> dict[str, float]:
 
 
 def counted(metrics: list[Metrics]) -> dict[str, int]:
-    """How many images have each figure, known or not: those that were sampled, or have a reference."""
+    """Count the images that have each figure, known or not: those that were sampled, or have a reference."""
     return {key: len(values) for key, values in _by_metric(metrics).items()}
 
 

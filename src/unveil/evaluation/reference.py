@@ -34,7 +34,7 @@ FLAT = 1e-3
 
 
 def check_reference(source: ImageSource, reference: ImageSource, image_shape: tuple[int, ...] | None = None) -> None:
-    """Raises UnveilError unless `reference` has an image of the right shape for every measurement of `source`."""
+    """Raise UnveilError unless `reference` has an image of the right shape for every measurement of `source`."""
     if len(reference) != len(source):
         raise UnveilError(
             f"the reference has {len(reference)} images and the measurements {len(source)}: they must match in order"
@@ -49,7 +49,7 @@ def check_reference(source: ImageSource, reference: ImageSource, image_shape: tu
 
 
 def pair_by_name(source: ImageSource, reference: ImageSource) -> tuple[ImageSource, str | None]:
-    """The images of `reference` in the order of `source`, and a line where no name told it.
+    """Return the images of `reference` in the order of `source`, and a line where no name told it.
 
     Names are compared as they are, then without what all in a folder begin and end with: noisy_1 is a measurement of
     clean_1. Where no name is common to both they are paired in order.
@@ -81,21 +81,22 @@ def _names(source: ImageSource) -> list[str]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """The names without what all of them begin and end with."""
+    """Return the names without what all of them begin and end with."""
     head = _common(names)
     tail = _common([name[head:][::-1] for name in names])
     return [name[head : len(name) - tail] for name in names]
 
 
 def _common(names: list[str]) -> int:
-    """How many characters all names begin with: so many as the first and the last in order do."""
+    """Return how many characters all names begin with: so many as the first and the last in order do."""
     first, last = min(names), max(names)
     return next((k for k, (a, b) in enumerate(zip(first, last)) if a != b), len(first))
 
 
 def reference_contradiction(data: Dataset, reference: ImageSource) -> str | None:
-    """Return a line where references are not on the scale of the measurements, or do not show what these do; None where
-    they do.
+    """Return a line where references contradict the measurements, else None.
+
+    They do where they are not on the scale of the measurements, or do not show what these do.
 
     reference: in the order and of the shapes of the measurements.
     """

@@ -4,8 +4,7 @@
 pixels its deviation from the error itself is about sigma^2 sqrt(2 / m): a large image needs no averaging.
 
 Through an operator it is the error of A f(y) on the measured entries; what A does not see has no part in it. Of that
-only
-entries which are hidden from f tell: |y_2 - A_2 f(y_1)|^2 / m_2 - sigma^2, where f saw y_1 alone, has the mean of
+only entries which are hidden from f tell: |y_2 - A_2 f(y_1)|^2 / m_2 - sigma^2, where f saw y_1 alone, has the mean of
 |A_2 (f(y_1) - x)|^2 / m_2, because the noise of y_2 is independent of f(y_1).
 """
 
@@ -29,6 +28,8 @@ def estimate_error(f: Estimator, m: Measurement, generator: torch.Generator, pro
 
 @torch.no_grad()
 def estimate_hidden_error(f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
-    """Return an unbiased estimate (B,) of |A_2 (f(y_1) - x)|^2 / m_2 on a tenth of the measured entries, hidden from
-    f."""
+    """Return an unbiased estimate (B,) of |A_2 (f(y_1) - x)|^2 / m_2 on entries hidden from f.
+
+    They are a tenth of the measured entries.
+    """
     return HiddenEntries()(f, m, generator)

@@ -1,5 +1,7 @@
-"""Can this be learned from these measurements, whatever the network? What the operator, the symmetries and the noise
-determine, one question a file."""
+"""Can this be learned from these measurements, whatever the network?
+
+What the operator, the symmetries and the noise determine, one question a file.
+"""
 
 from unveil.identifiability.equivariance import commutes, equivariance_gap
 from unveil.identifiability.frequencies import hidden_frequencies, name_hidden

@@ -1,16 +1,14 @@
-"""What the measurements see of images that a symmetry moves:
+"""What the measurements see of images that a symmetry moves.
 
     M = E_g,a [T_g^T A_a^T A_a T_g]
 
 over the group and, of several operators, over these. v^T M v = E |A T_g v|^2 is zero if and only if no measurement of
-any
-moved copy of v shows anything of v: two signals that differ by such a v cannot be told apart, whatever the number of
-data. T_g^T is the exact transpose of the T_g that training applies, interpolation included, so M is that of the
+any moved copy of v shows anything of v: two signals that differ by such a v cannot be told apart, whatever the number
+of data. T_g^T is the exact transpose of the T_g that training applies, interpolation included, so M is that of the
 training.
 
 Sampling. All pairs (g, a) are taken where there are at most LARGEST pairs. Of more, a fixed set that covers the group
-evenly
-(`Symmetry.cover`): pi max(H, W) angles resolve rotations of an image to a pixel at its edge.
+evenly (`Symmetry.cover`): pi max(H, W) angles resolve rotations of an image to a pixel at its edge.
 
 Judged images. Where T_g interpolates it is right only for frequencies inside a circle, and only these are judged: those
 below JUDGED times the highest one (0.5 cycles per pixel). Elsewhere, all.
@@ -37,8 +35,7 @@ class Average:
     """M of images (C, H, W), applied or as a matrix.
 
     symmetry: T_g. like: an empty tensor (1, C, H, W) of the dtype and device to compute with. generator: draws the set
-        of pairs.
-    complete: every g and every operator is in it. judged: how many of the n dimensions are judged.
+    of pairs. complete: every g and every operator is in it. judged: how many of the n dimensions are judged.
     """
 
     def __init__(self, operator: Operator, symmetry: Symmetry, like: Tensor, generator: torch.Generator) -> None:
@@ -69,11 +66,11 @@ class Average:
         self.judged = int(inside.sum()) * (self.n // inside.numel())
 
     def project(self, x: Tensor) -> Tensor:
-        """The judged part of x (..., H, W)."""
+        """Return the judged part of x (..., H, W)."""
         return x if bool(self.inside.all()) else torch.fft.ifft2(torch.fft.fft2(x) * self.inside).real
 
     def __call__(self, v: Tensor) -> Tensor:
-        """The judged part of M v (C, H, W), of v (C, H, W)."""
+        """Return the judged part of M v (C, H, W), of v (C, H, W)."""
         total = torch.zeros_like(v)
         size = max(1, CHUNK // self.n)
         for g, which in zip(self.g.split(size), self.which.split(size)):
@@ -83,7 +80,7 @@ class Average:
         return self.project(total / len(self.g))
 
     def matrix(self) -> Tensor:
-        """M (n, n) on all images, by its columns A T_g e_i."""
+        """Return M (n, n) on all images, by its columns A T_g e_i."""
         eye = torch.eye(self.n, dtype=self.like.dtype, device=self.like.device).reshape(self.n, *self.shape)
         total = torch.zeros(self.n, self.n, dtype=eye.dtype, device=eye.device)
         for g, which in zip(self.g.split(1), self.which.split(1)):

@@ -16,7 +16,7 @@ __all__ = ["least_measurements", "measured_entries"]
 
 
 def least_measurements(n: int, order: float, operators: int = 1) -> int:
-    """The least m, real entries in one measurement, with which images of n entries can be learned."""
+    """Return the least m, real entries in one measurement, with which images of n entries can be learned."""
     return max(1, math.ceil(n / (order * operators)))
 
 

@@ -14,8 +14,8 @@ the inscribed circle in space and from 0.6 to 0.95 of it in frequency, and the c
 then remains of radially symmetric filters under rotations is the wrapping of their kernels at the border: 0.00 to 0.08
 from 16 pixels a side on, most for sharp ones. One column of 64 that a mask leaves out makes 0.12, accelerated MRI 0.7.
 The threshold is 0.08, and 0.001 for exact symmetries. Below 16 pixels the borders are everywhere, and a radially
-symmetric filter may fail the test. What A shows
-faintly weighs little: columns missing where a blur leaves a quarter of the amplitude pass for commuting with rotations.
+symmetric filter may fail the test. What A shows faintly weighs little: columns missing where a blur leaves a quarter of
+the amplitude pass for commuting with rotations.
 """
 
 import math
@@ -39,7 +39,7 @@ PIXELS = 2**16
 def equivariance_gap(
     operator: Operator, symmetry: Symmetry, image_shape: tuple[int, ...], generator: torch.Generator
 ) -> float:
-    """The gap of images (C, H, W): 0 where A commutes with the symmetry, about 1 where it has nothing to do with it.
+    """Return the gap of images (C, H, W): 0 where A commutes with the symmetry, about 1 where they are unrelated.
 
     Computed where `generator` is, in double precision.
     """
@@ -71,10 +71,10 @@ def _radius(down: Tensor, across: Tensor) -> Tensor:
 
 
 def _taper(r: Tensor, start: float, end: float) -> Tensor:
-    """1 below `start`, 0 above `end`, cos^2 in between."""
+    """Return 1 below `start`, 0 above `end`, cos^2 in between."""
     return torch.cos(((r - start) / (end - start)).clamp(0, 1) * math.pi / 2).square()
 
 
 def commutes(gap: float, symmetry: Symmetry) -> bool:
-    """Whether that gap is zero, to what sampling leaves."""
+    """Return whether that gap is zero, to what sampling leaves."""
     return gap < (INTERPOLATED if symmetry.interpolates else EXACT)

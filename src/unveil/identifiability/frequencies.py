@@ -18,20 +18,20 @@ LISTED = 8
 
 
 def frequency_numbers(shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """ky and kx (H, W) of the entries of torch.fft.fft2."""
+    """Return ky and kx (H, W) of the entries of torch.fft.fft2."""
     ky, kx = (torch.fft.fftfreq(side, 1 / side).round().long() for side in shape)
     return ky[:, None].expand(tuple(shape)), kx.expand(tuple(shape))
 
 
 def hidden_frequencies(found: Spectrum, share: float = HIDDEN) -> Tensor:
-    """(K, 2): the frequencies (ky, kx) of which more than `share` is never seen."""
+    """Return the frequencies (ky, kx) of which more than `share` is never seen, (K, 2)."""
     ky, kx = frequency_numbers(found.fourier.shape)
     where = found.fourier.cpu() > share
     return torch.stack([ky[where], kx[where]], 1)
 
 
 def name_hidden(found: Spectrum) -> str:
-    """What is never seen, in a few words."""
+    """Name what is never seen, in a few words."""
     if found.full:
         return "nothing"
     channels = found.directions.shape[1]
@@ -47,7 +47,7 @@ def name_hidden(found: Spectrum) -> str:
 
 
 def _rings(found: Spectrum) -> list[int]:
-    """Radii of rings, one cycle wide, of which more than half is never seen; none where the image is not square."""
+    """Return the radii of rings, one cycle wide, of which more than half is never seen; none for images not square."""
     shares = found.fourier.cpu()
     if shares.shape[0] != shares.shape[1]:
         return []
@@ -86,7 +86,7 @@ def _frequencies(found: Spectrum, hidden: Tensor) -> str:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """3 to 5, 8"""
+    """Write numbers as "3 to 5, 8"."""
     runs: list[list[int]] = []
     for k in sorted(numbers):
         if runs and k == runs[-1][-1] + 1:

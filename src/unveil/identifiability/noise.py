@@ -1,12 +1,14 @@
-"""Does the noise leave the law of the signals to be found? y = u + n has the characteristic function
+"""Does the noise leave the law of the signals to be found?
+
+y = u + n has the characteristic function
 
     phi_y(t) = phi_u(t) phi_n(t),    phi_n(t) = E exp(i t n)
 
 so that phi_u, and with it the law of u, is known from that of y wherever phi_n is not zero (J. Tachella, D. Chen, M.
 Davies 2023, https://jmlr.org/papers/v24/22-0315.html). A zero of phi_n hides a wave in the law of u, for good. Noise
 that depends on u, such as Poisson's, is no convolution; its argument is its own. Where there is no zero the number of
-samples may still be
-forbidding: of Gaussian noise phi_n(t) = exp(-t^2 / 2), so that fine detail of the law of u takes exponentially many.
+samples may still be forbidding: of Gaussian noise phi_n(t) = exp(-t^2 / 2), so that fine detail of the law of u takes
+exponentially many.
 """
 
 import math
@@ -26,8 +28,7 @@ class Family:
     """A family of noise.
 
     phi: t (T,) -> E exp(i t n) (T,), complex, of one entry, of standard deviation 1 (Poisson: of mean u = 1, y = its
-        counts).
-    invertible: whether the law of the signals follows from that of the measurements. why: one sentence.
+    counts). invertible: whether the law of the signals follows from that of the measurements. why: one sentence.
     """
 
     phi: Callable[[Tensor], Tensor]
@@ -80,7 +81,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def noise_family(name: str) -> Family:
-    """Raises UnveilError for a name that is not known."""
+    """Return the family of that name.
+
+    Raises UnveilError for a name that is not known.
+    """
     family = FAMILIES.get(name.lower().replace("_", "-"))
     if family is None:
         raise UnveilError(f"there is no noise family {name!r} to judge; use {', '.join(FAMILIES)}")
@@ -88,7 +92,7 @@ def noise_family(name: str) -> Family:
 
 
 def first_zero(phi: Callable[[Tensor], Tensor], largest: float = 12.0, count: int = 12001) -> float | None:
-    """The first zero of phi in (0, largest], found on a grid of `count` points; None without one.
+    """Return the first zero of phi in (0, largest], found on a grid of `count` points; None without one.
 
     Every local minimum of |phi| is looked at between its neighbours, a thousand times finer: at a zero |phi| falls
     below 1e-4 of what it is at the neighbours.

@@ -1,10 +1,9 @@
-"""Rank and null space of M = E_g[T_g^T A^T A T_g] (`unveil.identifiability.average`): which part of the images is never
-seen.
+"""Rank and null space of M = E_g[T_g^T A^T A T_g]: which part of the images is never seen.
 
-Learning from measurements alone is possible only if M has full rank (J. Tachella, D. Chen, M. Davies 2023, Sensing
-theorems for unsupervised learning in linear inverse problems, https://jmlr.org/papers/v24/22-0315.html). An eigenvalue
-counts as zero
-below TOLERANCE times the largest: there noise is 30 times stronger in what is recovered than in what is seen best.
+M is that of `unveil.identifiability.average`. Learning from measurements alone is possible only if M has full rank (J.
+Tachella, D. Chen, M. Davies 2023, Sensing theorems for unsupervised learning in linear inverse problems,
+https://jmlr.org/papers/v24/22-0315.html). An eigenvalue counts as zero below TOLERANCE times the largest: there noise
+is 30 times stronger in what is recovered than in what is seen best.
 
 Small problems by the matrix and all its eigenvalues. Others by Lanczos from a few random images z: the projection Pz on
 the eigenvectors below the threshold gives its part of each frequency and pixel, sum z_k* (P z)_k / sum |z_k|^2 (exact
@@ -59,12 +58,15 @@ class Spectrum:
 
     @property
     def rank(self) -> float:
-        """Of M, on the images judged."""
+        """The rank of M, on the images judged."""
         return self.judged - self.hidden
 
     @property
     def full(self) -> bool:
-        """Whether all is seen. Where a sample of g stands for the group, 0.1% may be missed by chance."""
+        """Whether all is seen.
+
+        Where a sample of g stands for the group, 0.1% may be missed by chance.
+        """
         if self.complete:
             return float(self.eigenvalues[0]) >= TOLERANCE
         return self.hidden < max(0.5, 1e-3 * self.judged)
@@ -76,7 +78,9 @@ def find_spectrum(
     image_shape: tuple[int, ...],
     generator: torch.Generator,
 ) -> Spectrum:
-    """The spectrum of M for images of `image_shape` (C, H, W); symmetry None: of A^T A, or its mean over operators.
+    """Return the spectrum of M for images of `image_shape` (C, H, W).
+
+    symmetry: None gives that of A^T A, or of its mean over operators.
 
     Computed where `generator` is, in double precision by the matrix and in single by Lanczos.
     """
@@ -150,14 +154,14 @@ def _by_lanczos(average: Average, generator: torch.Generator) -> Spectrum:
 
 
 def _constants(average: Average) -> list[Tensor]:
-    """The constant image of each channel, (C, H, W) of norm 1."""
+    """Return the constant image of each channel, (C, H, W) of norm 1."""
     channels = average.shape[0]
     one = torch.ones_like(average.like[0]) * (channels / average.n) ** 0.5
     return [one * (torch.arange(channels, device=one.device) == c)[:, None, None] for c in range(channels)]
 
 
 def _fourier(x: Tensor) -> Tensor:
-    """The unitary Fourier transform of images x (N, C, H, W); of 2 channels as that of complex ones, (N, 1, H, W)."""
+    """Return the unitary Fourier transform of images x (N, C, H, W); of 2 channels as of complex ones, (N, 1, H, W)."""
     return torch.fft.fft2(torch.complex(x[:, :1], x[:, 1:]) if x.shape[1] == 2 else x, norm="ortho")
 
 

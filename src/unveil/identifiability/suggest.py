@@ -24,9 +24,10 @@ def name_of(factor: Symmetry) -> str:
 
 
 def may_be_left_out(factor: Symmetry, factors: Sequence[Symmetry]) -> bool:
-    """Whether a factor that A commutes with adds nothing to the others either: A T_h T_g = A T_g' T_h for shifts g.
+    """Return whether a factor that A commutes with adds nothing to the others either.
 
-    Left in, shifts would bring the corners of the image to where rotations are right no more.
+    For A T_h T_g = A T_g' T_h for shifts g. Left in, shifts would bring the corners of the image to where rotations are
+    right no more.
     """
     return isinstance(factor, Shift | Amplitude) and not any(isinstance(other, Permute) for other in factors)
 
@@ -34,7 +35,7 @@ def may_be_left_out(factor: Symmetry, factors: Sequence[Symmetry]) -> bool:
 def suggestion(
     operator: Operator, factors: Sequence[Symmetry], shape: tuple[int, ...], generator: torch.Generator
 ) -> str:
-    """Symmetries that move what A sees, other than those at hand, and more operators."""
+    """Suggest symmetries that move what A sees, other than those at hand, and more operators."""
     present = {name_of(factor) for factor in factors}
     present |= {"quarter"} if "rotate" in present else set()
     helpful = []

@@ -1,5 +1,4 @@
-"""Can this be learned? All checks of an operator, a symmetry and some measurements, before an hour is spent on
-training.
+"""Can this be learned? All checks of an operator, a symmetry and some measurements, before an hour of training.
 
 In this order: the adjoint is one; the noise can be undone (`unveil.identifiability.noise`); there are enough
 measurements (`unveil.identifiability.bound`); A, or the operators together, with the symmetry where A does not commute
@@ -42,11 +41,12 @@ class Verdict:
     reasons:        what was found, a sentence each. what_to_change: what would make it learnable, or better.
     gaps:           of each symmetry, by name, see `equivariance_gap`.
     alone, moved:   what A alone sees, and with the symmetries; None where it was not needed, or after an earlier
-        failure.
+    failure.
     measured, needed: m, and the least that the order of the group allows.
     sigma_found:    the noise level found in the measurements; None where it cannot be estimated.
     contradictions: what the measurements contradict of the description of their instrument, which all else supposes to
-        be right.
+    be
+                    right.
     """
 
     learnable: bool = True
@@ -72,7 +72,7 @@ class Verdict:
         return f"{head}: {'; '.join([*self.reasons, *self.what_to_change])}"
 
     def figures(self) -> dict[str, Any]:
-        """All numbers, for JSON."""
+        """Return all numbers, for JSON."""
         numbers: dict[str, Any] = {
             "learnable": self.learnable,
             "contradictions": self.contradictions,
@@ -108,7 +108,7 @@ def check_operator(
     y: Tensor | None = None,
     noise: str = "gaussian",
 ) -> Verdict:
-    """Whether images can be learned from measurements by `operator`, their law being invariant under `symmetry`.
+    """Judge whether images can be learned from measurements by `operator`, their law being invariant under `symmetry`.
 
     symmetry:    T_g; None: none is known.
     image_shape: (C, H, W); needed where A is the identity, when no y is given.

@@ -1,5 +1,7 @@
-"""A picture of what is never seen: in the frequency plane, in the image, and as images
-(`unveil.identifiability.spectrum`)."""
+"""A picture of what is never seen: in the frequency plane, in the image, and as images.
+
+What that is, `unveil.identifiability.spectrum` finds.
+"""
 
 import io
 import textwrap
@@ -23,8 +25,11 @@ PICTURED = 3
 
 
 def draw_spectrum(found: Spectrum) -> bytes:
-    """PNG: the never-seen part of each frequency (grey: not judged) and pixel, the eigenvalues, and some never-seen
-    images."""
+    """Draw a PNG of what is never seen.
+
+    It shows the never-seen part of each frequency (grey: not judged) and pixel, the eigenvalues, and some never-seen
+    images.
+    """
     from matplotlib.figure import Figure
 
     directions = found.directions[:PICTURED].cpu()
@@ -80,5 +85,5 @@ def _eigenvalues(axis: "Axes", found: Spectrum) -> None:
 
 
 def _shown(image: Tensor) -> np.ndarray:
-    """(H, W) of an image (C, H, W): the mean of its channels; of a complex one, the real part."""
+    """Return (H, W) of an image (C, H, W): the mean of its channels; of a complex one, the real part."""
     return (image[0] if image.shape[0] == 2 else image.mean(0)).numpy()

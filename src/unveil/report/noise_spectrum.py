@@ -12,7 +12,10 @@ __all__ = ["draw_noise_spectrum"]
 def draw_noise_spectrum(
     spectrum: NoiseSpectrum, before: tuple[Tensor, Tensor, Tensor], after: tuple[Tensor, Tensor, Tensor]
 ) -> bytes:
-    """PNG of power against frequency. before, after: `ring_power` of the images as they are, and whitened."""
+    """Draw a PNG of power against frequency.
+
+    before, after: `ring_power` of the images as they are, and whitened.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 4), layout="constrained")

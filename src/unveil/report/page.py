@@ -62,7 +62,10 @@ if (!matchMedia('(prefers-reduced-motion: reduce)').matches) document.querySelec
 
 
 def write_report(run: Run) -> Path:
-    """Write run.folder/report.html and return its path. Raises UnveilError when the run has not been evaluated."""
+    """Write run.folder/report.html and return its path.
+
+    Raises UnveilError when the run has not been evaluated.
+    """
     evaluation = read_evaluation(run.folder)
     record = read_json(run.folder / "run.json")
     incomplete = not instrument(run.config).sees_all
@@ -100,7 +103,7 @@ def write_report(run: Run) -> Path:
 
 
 def _headline(evaluation: Record, incomplete: bool) -> str:
-    """The result in one sentence: of what, and over how many images."""
+    """Return the result in one sentence: of what, and over how many images."""
     mean, rows = evaluation.mean, evaluation.images
     over = _images(len(rows)) if len(rows) == 1 else f"Mean of {_images(len(rows))}"
     unknown = sum(row.metrics.get("psnr_estimate") is None for row in rows)
@@ -119,7 +122,7 @@ def _headline(evaluation: Record, incomplete: bool) -> str:
 
 
 def _text(record: dict[str, Any], key: str) -> str:
-    """What a record says of `key`, for the page; nothing in a file is trusted to be text without markup."""
+    """Return what a record says of `key`, for the page; nothing in a file is trusted to be text without markup."""
     return html.escape(str(record.get(key, "?")))
 
 

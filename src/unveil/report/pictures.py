@@ -21,7 +21,7 @@ SHOWN = 1e30
 
 
 def displayed(x: Tensor) -> np.ndarray:
-    """x (C, H, W) in [0, 1] as matplotlib shows it: (H, W), or (H, W, 3); two channels as their modulus."""
+    """Return x (C, H, W) in [0, 1] as matplotlib shows it: (H, W), or (H, W, 3); two channels as their modulus."""
     if x.shape[0] == 3:
         return x.clamp(0, 1).permute(1, 2, 0).numpy()
     if x.shape[0] == 2:
@@ -30,7 +30,7 @@ def displayed(x: Tensor) -> np.ndarray:
 
 
 def comparison(result: Evaluation) -> bytes:
-    """Measured, MMSE estimate, two samples, the samples' deviation and, where there is one, the reference."""
+    """Draw the measured image, MMSE estimate, two samples, their deviation and, where there is one, the reference."""
     metrics = result.metrics
     panels: list[tuple[str, Tensor]] = [(_titled("measured", metrics.psnr_noisy), result.y)]
     exact = metrics.psnr_mmse is not None
@@ -82,7 +82,10 @@ def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
 
 
 def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
-    """Loss, and held-out PSNR estimated without a reference, against the step; None where there is nothing to show."""
+    """Draw the loss and the held-out PSNR against the step; None where there is nothing to show.
+
+    The PSNR is estimated without a reference.
+    """
     from matplotlib.figure import Figure
 
     metrics = [line for line in metrics if abs(line.get("loss", math.inf)) < SHOWN]

@@ -34,8 +34,10 @@ class Row(BaseModel):
 
 
 class Record(BaseModel):
-    """What evaluate found: the figures of each image, their means and over how many images, and what makes them
-    doubtful."""
+    """What evaluate found.
+
+    The figures of each image, their means and over how many images, and what makes them doubtful.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -46,7 +48,10 @@ class Record(BaseModel):
 
 
 def read_evaluation(folder: Path) -> Record:
-    """The record in the run folder `folder`. Raises UnveilError when there is none, or it is damaged."""
+    """Return the record in the run folder `folder`.
+
+    Raises UnveilError when there is none, or it is damaged.
+    """
     path = folder / "evaluation.json"
     if not path.exists():
         raise UnveilError(f"{folder}: nothing to report yet; first run unveil evaluate {folder}")
@@ -54,7 +59,7 @@ def read_evaluation(folder: Path) -> Record:
 
 
 def own_picture(folder: Path, inside: str) -> bytes | None:
-    """The PNG file folder/inside; None where there is none, or it lies elsewhere: links are not followed."""
+    """Return the PNG file folder/inside; None where there is none, or it lies elsewhere: links are not followed."""
     path = folder / inside
     try:
         if path.resolve() != folder.resolve() / inside or not path.is_file() or path.stat().st_size > MOST_PICTURE:

@@ -51,7 +51,7 @@ def write_results(
 
 
 def unknown_errors(rows: Sequence[Metrics]) -> list[str]:
-    """A line where the estimated error of some images is not positive, so that they have no PSNR."""
+    """Return a line where the estimated error of some images is not positive, so that they have no PSNR."""
     unknown = [row.name for row in rows if math.isnan(row.psnr_estimate)]
     if not unknown:
         return []
@@ -65,7 +65,7 @@ def unknown_errors(rows: Sequence[Metrics]) -> list[str]:
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: what is not finite is as good as not measured."""
+    """Replace what is not finite by None: JSON has no infinity, and it is as good as not measured."""
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
 
