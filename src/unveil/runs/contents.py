@@ -58,7 +58,9 @@ class Contents(BaseModel):
 
 
 def read_contents(source: ImageSource, config: Config, progress: Progress | None = None) -> Contents:
-    """Read all images once. source: the images, as the run reads them. progress: (images read, all).
+    """Read all images once.
+
+    source: the images, as the run reads them. progress: (images read, all).
 
     Raises UnveilError, which names them, when some cannot be read.
     """
@@ -67,10 +69,10 @@ def read_contents(source: ImageSource, config: Config, progress: Progress | None
 
 
 def numbers_then(recorded: Contents, source: ImageSource, config: Config) -> list[int]:
-    """The numbers that the images of `source` had when the run began, told by the names of their files.
+    """Return the numbers that the images of `source` had when the run began, told by the names of their files.
 
     A warning names files that are gone: the run goes on without. Raises UnveilError, which names them, when others have
-        come.
+    come.
     """
     path, now = config.data.path, _files(source, config)
     first, start = {}, 0
@@ -97,11 +99,10 @@ def numbers_then(recorded: Contents, source: ImageSource, config: Config) -> lis
 def check_contents(
     recorded: Contents, source: ImageSource, config: Config, progress: Progress | None = None
 ) -> Contents:
-    """What is recorded, with the stamps of today, if the images of `source` are what they were; those of other stamps
-    are read.
+    """Return what is recorded, with the stamps of today, if the images of `source` are what they were.
 
-    source, progress: as in `read_contents`. Raises UnveilError, which names the files, when some have changed, or
-        cannot be read.
+    Those of other stamps are read. source, progress: as in `read_contents`. Raises UnveilError, which names the files,
+    when some have changed, or cannot be read.
     """
     known = {part.name: part for part in recorded.parts}
     touched = {}
@@ -126,12 +127,15 @@ def write_contents(folder: Path, contents: Contents) -> None:
 
 
 def open_contents(folder: Path) -> Contents:
-    """The contents in folder/data.json. Raises UnveilError when it is missing or damaged."""
+    """Return the contents in folder/data.json.
+
+    Raises UnveilError when it is missing or damaged.
+    """
     return read_record(folder / FILE, Contents, "restore it, or start a new run in another folder")
 
 
 def _files(source: ImageSource, config: Config) -> dict[str, list[int]]:
-    """The images of each file, by its name in the data's folder."""
+    """Return the images of each file, by its name in the data's folder."""
     top = Path(config.data.path)
     files: dict[str, list[int]] = {}
     for i in range(len(source)):
@@ -142,7 +146,7 @@ def _files(source: ImageSource, config: Config) -> dict[str, list[int]]:
 
 
 def _read(files: dict[str, list[int]], source: ImageSource, progress: Progress | None) -> dict[str, Part]:
-    """The parts of `files`, all of them read."""
+    """Return the parts of `files`, all of them read."""
     parts: dict[str, Part] = {}
     failed: list[tuple[str, UnveilError]] = []
     done, total = 0, sum(map(len, files.values()))
@@ -177,7 +181,7 @@ def _part(name: str, source: ImageSource, images: Sequence[int]) -> Part:
 
 
 def _system(config: Config) -> tuple[Part, ...]:
-    """The files that describe the imaging system, by their keys."""
+    """Return the files that describe the imaging system, by their keys."""
     parts = []
     for keys in sorted(path_keys(Config) - {("data", "path")}):
         value: Any = config

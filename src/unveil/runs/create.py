@@ -135,7 +135,10 @@ def _record(config: Config, noise: Noise, channels: int, scales: Sequence[int]) 
 
 
 def _open_same(folder: Path, config: Config) -> Run:
-    """The run in `folder`. Raises UnveilError when its configuration is not `config`."""
+    """Return the run in `folder`.
+
+    Raises UnveilError when its configuration is not `config`.
+    """
     run = open_run(folder)
     if changed := difference(located(run.config), located(config)):
         key, there, here = changed
@@ -147,8 +150,9 @@ def _open_same(folder: Path, config: Config) -> Run:
 
 
 def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
-    """Return the noise on the [0, 1] scale: as the configuration states it, else as the instrument's description tells
-    it, else as found in the data.
+    """Return the noise on the [0, 1] scale.
+
+    It is as the configuration states it, else as the instrument's description tells it, else as found in the data.
 
     Raises UnveilError where it cannot be found.
     """
@@ -191,7 +195,10 @@ def recorded(noise: Noise) -> dict[str, Any]:
 
 
 def stored_range(source: ImageSource) -> tuple[float, float]:
-    """Return the numbers in the files that are read as 0 and 1. Raises UnveilError where they differ."""
+    """Return the numbers in the files that are read as 0 and 1.
+
+    Raises UnveilError where they differ.
+    """
     ranges = {(0.0, 1.0) if (origin := source.origin(i)) is None else origin.value_range for i in range(len(source))}
     if len(ranges) > 1:
         raise UnveilError("the images hold numbers of different types: convert them to one, or state data.value_range")
@@ -199,7 +206,7 @@ def stored_range(source: ImageSource) -> tuple[float, float]:
 
 
 def _check_free(folder: Path, config: Config) -> None:
-    """Raises UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
+    """Raise UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
     check_name(folder)
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

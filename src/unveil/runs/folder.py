@@ -27,10 +27,10 @@ LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]+)?|.+\.partial")
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """A block that may write into the run folder `folder`, which exists; temporary files of killed processes are
-    removed first.
+    """Enter a block that may write into the run folder `folder`, which exists.
 
-    Of several processes of one training the first does this for all.
+    Temporary files of killed processes are removed first. Of several processes of one training the first does this for
+    all.
     Raises UnveilError when another process is in such a block, which ends with it, or something in the folder is a
     link.
     """
@@ -54,7 +54,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All that is in `folder`, at any depth, links not followed."""
+    """Yield all that is in `folder`, at any depth, links not followed."""
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
             yield Path(parent) / name
@@ -62,7 +62,10 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """A block in which no other process is: the system's lock on folder/.lock, which ends when its process does."""
+    """Enter a block in which no other process is.
+
+    By the system's lock on folder/.lock, which ends when its process does.
+    """
     if fcntl is None:
         yield
         return
@@ -89,7 +92,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _holder(path: Path) -> str:
-    """The process that the lock file names."""
+    """Return the process that the lock file names."""
     with suppress(OSError, ValueError):
         pid, host = path.read_text().split()
         return f"process {int(pid)}" + ("" if host == socket.gethostname() else f" on {host}")

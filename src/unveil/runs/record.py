@@ -34,7 +34,10 @@ class RecordedNoise(BaseModel):
         return self
 
     def noise(self) -> Noise:
-        """Return the noise. Raises UnveilError for a kind, or parameters, that there are not."""
+        """Return the noise.
+
+        Raises UnveilError for a kind, or parameters, that there are not.
+        """
         try:
             return NOISES[self.kind](**self.__pydantic_extra__)
         except (KeyError, TypeError):
@@ -47,8 +50,7 @@ class RunRecord(BaseModel):
     """What of run.json is used again.
 
     noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. scales: block sizes
-        that they are large enough for.
-    given: whether the operator was given in Python, and is not in the configuration.
+    that they are large enough for. given: whether the operator was given in Python, and is not in the configuration.
     config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
     """
 
@@ -62,7 +64,7 @@ class RunRecord(BaseModel):
 
 
 def open_record(folder: Path) -> tuple[RunRecord, Config]:
-    """What folder/run.json records, and the configuration in folder/config.yaml, which is the one it was begun with.
+    """Return what folder/run.json records, and the configuration in folder/config.yaml, with which the run was begun.
 
     Paths alone may be others: a run knows its data by content. Raises UnveilError when there is no run, it is damaged
     or changed, or another version wrote it.
@@ -92,7 +94,7 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
 
 
 def difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:
-    """The first key at which two configurations differ, and both values; None where they are the same."""
+    """Return the first key at which two configurations differ, and both values; None where they are the same."""
     a, b = old.model_dump(), new.model_dump()
     for name, section in a.items():
         if not isinstance(section, dict):

@@ -18,10 +18,10 @@ FEATURES = 16
 
 
 def check_room(config: Config, channels: int, image_shape: Sequence[int] | None = None) -> None:
-    """Raise UnveilError, with the size and the limit, if the training surely needs more memory than the machine has.
+    """Raise UnveilError, with the size and the limit, if training surely needs more memory than the machine has.
 
     channels: of the measurements. image_shape: (C, H, W) of incomplete measurements, whose images are seen whole; None:
-        crops are.
+    crops are.
     """
     least, has = least_memory(config, channels, image_shape), _memory()
     if least > has:
@@ -36,7 +36,7 @@ def check_room(config: Config, channels: int, image_shape: Sequence[int] | None 
 
 
 def least_memory(config: Config, channels: int, image_shape: Sequence[int] | None = None) -> float:
-    """Bytes that a step of training needs at least, the arguments being those of `check_room`."""
+    """Return the bytes that a step of training needs at least, the arguments being those of `check_room`."""
     form, training = config.estimator, config.training
     coarsest = 2 ** (len(form.widths) - 1)  # the network pads each side to a multiple of its coarsest pixels
     sides = (training.crop, training.crop) if image_shape is None else image_shape[1:]
@@ -52,7 +52,7 @@ def least_memory(config: Config, channels: int, image_shape: Sequence[int] | Non
 
 
 def _memory() -> float:
-    """Bytes of the machine's memory, or of its largest GPU's if that is more."""
+    """Return the bytes of the machine's memory, or of its largest GPU's if that is more."""
     own = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
     gpus = [torch.cuda.get_device_properties(k).total_memory for k in range(torch.cuda.device_count())]
     return max(own, *gpus, 0)

@@ -45,9 +45,9 @@ __all__ = ["Run", "check_name", "open_run"]
 class Run:
     """A run on disk.
 
-    folder: where it is. config: what it was asked to do. noise: of the measurements on the data's
-    [0, 1] scale. channels: C of its images. scales: the block sizes that its images are large enough for. seen: the
-    types and the range of their values, where they are recorded.
+    folder: where it is. config: what it was asked to do. noise: of the measurements on the data's [0, 1] scale.
+    channels: C of its images. scales: the block sizes that its images are large enough for. seen: the types and the
+    range of their values, where they are recorded.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ class Run:
         return read_inflation(self.folder) if isinstance(stated, str) else stated
 
     def check_data(self, else_do: str) -> None:
-        """Raises UnveilError, which ends with `else_do`, when the data are not where the run's configuration says."""
+        """Raise UnveilError, which ends with `else_do`, when the data are not where the run's configuration says."""
         path = self.config.data.path
         if not Path(path).exists():
             raise UnveilError(
@@ -84,7 +84,7 @@ class Run:
         """Return the measurements to train on, and those held out: those that the run began with.
 
         to_train: as the one that may write the run folder. Raises UnveilError when they are not there, or have changed;
-            of some that are gone a warning is given.
+        of some that are gone a warning is given.
         """
         self.check_data("start a new run")
         config, recorded = self.config, open_contents(self.folder)
@@ -108,10 +108,10 @@ class Run:
         return data.subset(indices(training)), data.subset(indices(held_out))
 
     def trained(self) -> bool:
-        """Whether training has ended. Damaged weights, of which a warning is given, can be made again from a
-        checkpoint.
+        """Return whether training has ended.
 
-        Raises UnveilError when they are damaged, and there is none.
+        Damaged weights, of which a warning is given, can be made again from a checkpoint. Raises UnveilError when they
+        are damaged, and there is none.
         """
         if not self.weights.is_file():
             return False
@@ -130,15 +130,16 @@ class Run:
         return self.folder / "model.safetensors"
 
     def _mend(self) -> str:
-        """What to do when the weights are damaged."""
+        """Say what to do when the weights are damaged."""
         if latest_checkpoint(self.folder / "checkpoints") is None:
             return "restore it or train again"
         return f"unveil train {self.folder} makes it again from the last checkpoint"
 
     def estimator(self, operator: Operator) -> nn.Module:
-        """Return f(m) with the trained weights, on the CPU. Raises UnveilError when training has not finished.
+        """Return f(m) with the trained weights, on the CPU.
 
         operator: of the measurements that it will be given, `open_operator`'s.
+        Raises UnveilError when training has not finished.
         """
         if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
@@ -157,8 +158,10 @@ class Run:
         return open_operator(self.config, open_source(self.config))
 
     def prior(self, operator: Operator) -> Preconditioned | None:
-        """Return D, of the images in noise, on the CPU, where rounds learned one from measurements by `operator`; else
-        None."""
+        """Return D, of the images in noise, on the CPU, where rounds learned one, else None.
+
+        They learn it from measurements by `operator`.
+        """
         if operator.image_shape is None or not self.config.em.rounds:
             return None
         return open_prior(self.folder, self.config, operator.image_shape[0])
@@ -181,7 +184,7 @@ def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
 
 
 def check_name(folder: Path) -> None:
-    """Raises UnveilError for names that the libraries behind weights and TensorBoard cannot open."""
+    """Raise UnveilError for names that the libraries behind weights and TensorBoard cannot open."""
     try:
         str(folder).encode()
     except UnicodeEncodeError:

@@ -1,9 +1,8 @@
-"""Batches of measurements, some of them coarser: the means over blocks of pixels, the centre of k-space, short
-baselines.
+"""Batches of measurements, some of them coarser.
 
-Of images that look alike at every scale a coarser measurement is real data below the measured noise level: at k^2 times
-the exposure. Signals with a scale of their own (text, cells of one size) break the assumption: `unveil.checks` looks
-for it.
+Coarser are the means over blocks of pixels, the centre of k-space, short baselines. Of images that look alike at every
+scale a coarser measurement is real data below the measured noise level: at k^2 times the exposure. Signals with a scale
+of their own (text, cells of one size) break the assumption: `unveil.checks` looks for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +35,7 @@ def make_batches(
 def _windows(
     data: Dataset, batch: int, crop: int, scales: Sequence[int], augment: bool, generator: torch.Generator
 ) -> Measurement:
-    """A window k times as wide is read for the samples of scale k alone, and all come out at one size."""
+    """Draw windows: one k times as wide is read for the samples of scale k alone, and all come out at one size."""
     k = torch.tensor(list(scales))[torch.randint(len(scales), (batch,), generator=generator)]
     operator = data.operator.window((0, 0, crop, crop)) or data.operator
     y = torch.empty(batch, data.source.channels, crop, crop)

@@ -90,13 +90,12 @@ def load_checkpoint(
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint in `folder`, or None."""
+    """Return the newest checkpoint in `folder`, or None."""
     return max(_checkpoints(folder), key=_step, default=None)
 
 
 def intact_checkpoint(folder: Path, seed: int | None = None) -> Path | None:
-    """The newest checkpoint in `folder` that is what was written, of a run of this `seed`; None when there is none at
-    all.
+    """Return the newest checkpoint in `folder` that is what was written, of a run of this `seed`; None without any.
 
     Damaged ones that are newer are set aside, under another name, with a warning.
     Raises UnveilError when there are some and each is damaged.
@@ -123,7 +122,7 @@ def intact_checkpoint(folder: Path, seed: int | None = None) -> Path | None:
 
 
 def save_weights(path: Path, state: dict[str, Tensor]) -> None:
-    """The tensors of `state` as safetensors with their hash, whatever their memory format.
+    """Save the tensors of `state` as safetensors with their hash, whatever their memory format.
 
     Raises OSError when it cannot be written.
     """
@@ -148,7 +147,7 @@ def load_weights(path: Path, module: nn.Module, mend: str = "restore it or train
 
 
 def read_weights(path: Path, mend: str) -> dict[str, Tensor]:
-    """The tensors in `path`, which are those that were written.
+    """Return the tensors in `path`, which are those that were written.
 
     Raises UnveilError, which ends with `mend`, when they are not.
     """
@@ -177,7 +176,7 @@ def _hash(path: Path) -> str:
 
 
 def _check(checkpoint: Path, seed: int | None) -> None:
-    """Raises UnveilError, without a last word, when `checkpoint` is not what was written, or not of this run."""
+    """Raise UnveilError, without a last word, when `checkpoint` is not what was written, or not of this run."""
     state = read_record(checkpoint / STATE, State, mend="")
     if state.step != _step(checkpoint):
         raise UnveilError(f"{checkpoint}: damaged (its state is of step {state.step})")
@@ -193,7 +192,7 @@ def _check(checkpoint: Path, seed: int | None) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """All checkpoints in `folder`, oldest first."""
+    """Return all checkpoints in `folder`, oldest first."""
     return sorted((path for path in folder.glob("step-*") if NAME.fullmatch(path.name)), key=_step)
 
 
@@ -211,8 +210,10 @@ def _partial(checkpoint: Path) -> Path:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove it, if it is there, under a name that is no checkpoint's: what a kill leaves of it is not taken for
-    one."""
+    """Remove it, if it is there, under a name that is no checkpoint's.
+
+    What a kill leaves of it is not taken for one.
+    """
     doomed = checkpoint.with_name(f".{checkpoint.name}.old.partial")
     shutil.rmtree(doomed, ignore_errors=True)
     if checkpoint.exists():

@@ -9,7 +9,7 @@ __all__ = ["join"]
 
 
 def join(device: str = "auto") -> PartialState:
-    """This process' place and device (`.device`), for a training on `device` (auto, cpu, or a type).
+    """Return this process' place and device (`.device`), for a training on `device` (auto, cpu, or a type).
 
     Every process of a training calls it, before anything is shared. What earlier trainings in this process asked for
     is forgotten.

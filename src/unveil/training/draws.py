@@ -44,7 +44,7 @@ class Shaped(ImageSource):
 def make_draws(
     path: Path, like: ImageSource, draw: Callable[[int], Tensor], progress: Callable[[int, int], object] | None = None
 ) -> DrawStore:
-    """draw(i) (C, H, W) for each image i of `like`, in the zarr group `path`; draws that it holds already are kept.
+    """Make draw(i) (C, H, W) for each image i of `like`, in the zarr group `path`; draws that it holds are kept.
 
     draw: from a generator that depends on i alone, so that neither an interruption nor the number of processes matters.
     No two processes write one array. progress: (images done, all), called in the first process.

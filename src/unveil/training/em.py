@@ -103,8 +103,9 @@ def draw_images_of(
     device: torch.device | str = "cpu",
     progress: ProgressOfDraws | None = None,
 ) -> ImageSource:
-    """Draw x ~ p(x | y) under a prior of the images, of each measurement, in the zarr group `path`; as
-    `draw_training_set`.
+    """Draw x ~ p(x | y) under a prior of the images, of each measurement, in the zarr group `path`.
+
+    As `draw_training_set` does.
 
     prior: D, an estimator of images in white noise. highest: the level at which the draws start, several times the
     deviation of the images.
@@ -140,8 +141,9 @@ class Draws:
 
 
 class WithDraws:
-    """The loss of the measurements, and that of images measured again, each of its own half of the batch: (f, draws,
-    generator).
+    """The loss of the measurements, and that of images measured again, each of its own half of the batch.
+
+    A loss of (f, draws, generator).
 
     measured: of the measurements. simulated: of the images, by the operators and the noise of the measurements.
     """

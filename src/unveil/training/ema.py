@@ -10,7 +10,9 @@ __all__ = ["averaged"]
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """theta_bar <- theta_bar + (1 - d) (theta - theta_bar), d = min(decay, (1 + n) / (10 + n)) after n updates.
+    """Make the moving average theta_bar of the weights theta of `model`.
+
+        theta_bar <- theta_bar + (1 - d) (theta - theta_bar),    d = min(decay, (1 + n) / (10 + n)) after n updates
 
     The decay grows with n so that the first, poor weights are soon forgotten.
     """

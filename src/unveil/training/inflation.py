@@ -62,8 +62,10 @@ def fit_to_images(
 
 
 def _some(data: Dataset) -> Measurement:
-    """Windows of PIXELS pixels together, fewer if the images are small; or whole measurements of WHOLE pixels, one at
-    least."""
+    """Return windows of PIXELS pixels together, fewer if the images are small.
+
+    Or whole measurements of WHOLE pixels, one at least.
+    """
     count = min(MOST_IMAGES, len(data))
     side = min([math.isqrt(PIXELS // count), *(min(data.source.shape(i)[1:]) for i in range(count))])
     centres = []
@@ -84,7 +86,7 @@ def write_inflation(folder: Path, inflation: float, **how: Any) -> None:
 
 
 def read_inflation(folder: Path) -> float:
-    """The inflation recorded in folder/sampler.json; 0, the exact solver, when there is none.
+    """Return the inflation recorded in folder/sampler.json; 0, the exact solver, when there is none.
 
     Raises UnveilError if damaged.
     """

@@ -1,5 +1,7 @@
-"""Ctrl-C and the signals by which a job is ended, as a request: the step under way is finished and saved, then the run
-stops."""
+"""Ctrl-C and the signals by which a job is ended, as a request.
+
+The step under way is finished and saved, then the run stops.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -36,17 +38,17 @@ class Stop:
         return self.signum is not None
 
     def interrupted(self, message: str) -> Interrupted:
-        """The exception to raise once what is under way has been saved, as `message` says."""
+        """Return the exception to raise once what is under way has been saved, as `message` says."""
         return Interrupted(message, signal.SIGINT if self.signum is None else self.signum)
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """Within the block the first SIGINT, SIGTERM or SIGHUP sets `requested`; a second Ctrl-C acts as outside: at once.
+    """Enter a block in which the first SIGINT, SIGTERM or SIGHUP sets `requested`.
 
-    A second SIGTERM or SIGHUP, or a signal of another kind, does not: a cluster signals the launcher of several
-    processes and the processes, and the launcher passes on what it gets. Where SIGTERM or SIGHUP is ignored (nohup) it
-    stays ignored.
+    A second Ctrl-C acts as outside: at once. A second SIGTERM or SIGHUP, or a signal of another kind, does not: a
+    cluster signals the launcher of several processes and the processes, and the launcher passes on what it gets. Where
+    SIGTERM or SIGHUP is ignored (nohup) it stays ignored.
     """
     stop = Stop()
     previous: dict[int, Any] = {}

@@ -55,8 +55,8 @@ def learn(
     the inflation of the rounds' sampler is fitted to. scales: at which it learns (`unveil.training.batches`).
     folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round; of incomplete
     measurements also the last round's denoiser of the images (`open_prior`). Whatever is there already is gone on with.
-    loss: in place of the one that the configuration names. Raises what `train`, `draw_training_set` and `fit_to_images`
-        raise.
+    loss: in place of the one that the configuration names.
+    Raises what `train`, `draw_training_set` and `fit_to_images` raise.
     """
     return _Learning(data, held_out, config, folder, loss, scales, device, stages).run(estimator)
 
@@ -147,8 +147,10 @@ class _Learning:
         return make_batches(data, batch or training.batch, training.crop, scales, training.augment)
 
     def with_draws(self, images: ImageSource) -> tuple[Objective, Batches]:
-        """Half of the batch are images, at the levels from far below the measured one to the highest of the
-        measurements."""
+        """Return the objective and the batches of a round.
+
+        Half of the batch are images, at the levels from far below the measured one to the highest of the measurements.
+        """
         config, training = self.config, self.config.training
         half = max(1, training.batch // 2)
         symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
@@ -163,7 +165,7 @@ class _Learning:
         return WithDraws(self.loss, simulated), batches
 
     def draw(self, f: nn.Module, t: float, stage: str) -> ImageSource:
-        """The training set of a round, at exposure t."""
+        """Draw the training set of a round, at exposure t."""
         config, where, folder = self.config, join(self.device).device, self.folder / stage
         inflation = from_first(
             lambda: fit_to_images(
@@ -197,7 +199,7 @@ class _Learning:
 
 
 def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned:
-    """D, of images in white noise, weights drawn from the configuration's seed alone."""
+    """Make D, of images in white noise, weights drawn from the configuration's seed alone."""
     form = config.estimator
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -205,8 +207,10 @@ def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned
 
 
 def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | None:
-    """Return D of the images (C, H, W) of a run with rounds, on the CPU; None where there were none. Its highest level
-    is HIGHEST times its deviation."""
+    """Return D of the images (C, H, W) of a run with rounds, on the CPU; None where there were none.
+
+    Its highest level is HIGHEST times its deviation.
+    """
     if not (folder / PRIOR).is_file():
         return None
     prior = image_denoiser(config, channels, signal_mean(config))
@@ -215,7 +219,7 @@ def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | 
 
 
 def later(config: Config) -> TrainingConfig:
-    """The training of a round: it starts from trained weights, so half the rate."""
+    """Return the training of a round: it starts from trained weights, so half the rate."""
     steps = config.em.steps
     return config.training.model_copy(
         update={
@@ -227,5 +231,5 @@ def later(config: Config) -> TrainingConfig:
 
 
 def derived_seed(seed: int, stage: str) -> int:
-    """A seed below 2^32 for `stage`, unrelated to those of other stages and runs."""
+    """Return a seed below 2^32 for `stage`, unrelated to those of other stages and runs."""
     return int.from_bytes(hashlib.sha256(f"{seed} {stage}".encode()).digest()[:4], "big")

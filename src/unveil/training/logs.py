@@ -56,7 +56,7 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of folder/metrics.jsonl, oldest first; a last line that was cut off is dropped.
+    """Return the lines of folder/metrics.jsonl, oldest first; a last line that was cut off is dropped.
 
     Raises UnveilError when another line is none of such a file.
     """
@@ -82,7 +82,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def _values(line: bytes) -> dict[str, float] | None:
-    """The metrics in `line`, a `step` and numbers; None if it holds anything else."""
+    """Return the metrics in `line`, a `step` and numbers; None if it holds anything else."""
     try:
         values = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):

@@ -45,7 +45,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """The rate at 0 <= step < steps: linear warm-up, times sqrt(1 - step / steps), which ends near 0."""
+    """Return the rate at 0 <= step < steps: linear warm-up, times sqrt(1 - step / steps), which ends near 0."""
     warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     return config.learning_rate * warm * math.sqrt(1 - step / config.steps)
 
@@ -135,7 +135,7 @@ def _step(
     seed: int,
     step: int,
 ) -> dict[str, float]:
-    """One gradient step; the loss, the gradient's norm before clipping, and the learning rate."""
+    """Take one gradient step; return the loss, the gradient's norm before clipping, and the learning rate."""
     rank, device = ranks.index(), accelerator.device
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, config)
@@ -154,7 +154,7 @@ def _step(
 
 
 def _accelerator(device: str, precision: str) -> Accelerator:
-    """accelerate's view of the machine."""
+    """Return accelerate's view of the machine."""
     chosen = join(device).device.type
     try:
         accelerator = Accelerator(cpu=chosen == "cpu", mixed_precision=precision)
@@ -172,7 +172,7 @@ def _accelerator(device: str, precision: str) -> Accelerator:
 
 
 def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
-    """Warns where a training goes on with a joint batch of another size."""
+    """Warn where a training goes on with a joint batch of another size."""
     before, now = state.get("processes", 1), ranks.count()
     if before != now:
         warn(

@@ -29,22 +29,22 @@ PATIENCE = timedelta(days=30)
 
 
 def count() -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def index() -> int:
-    """Which of them this is, from 0."""
+    """Return which of them this is, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files."""
+    """Return whether this process is the one that writes files."""
     return index() == 0
 
 
 def highest(value: int) -> int:
-    """The highest of the values that the processes give; each waits for all others."""
+    """Return the highest of the values that the processes give; each waits for all others."""
     if count() == 1:
         return value
     shared = torch.tensor(value)
@@ -54,12 +54,15 @@ def highest(value: int) -> int:
 
 
 def agree(stop: Stop) -> None:
-    """A signal that asked one process for the end asks all."""
+    """Make a signal that asked one process for the end ask all."""
     stop.signum = highest(stop.signum or 0) or None
 
 
 def from_first(work: Callable[[], T]) -> T:
-    """What `work` returns, which the first process alone does; the others wait for it. What stops it stops all."""
+    """Return what `work` returns, which the first process alone does; the others wait for it.
+
+    What stops it stops all.
+    """
     if count() == 1:
         return work()
     box: list[Any] = [None]
@@ -74,7 +77,7 @@ def from_first(work: Callable[[], T]) -> T:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """A block that all processes go through: they leave it at the same time, or not at all if one fails.
+    """Enter a block that all processes go through: they leave it at the same time, or not at all if one fails.
 
     The first that failed raises its error, all others `Elsewhere`. Within it no process may wait for another.
     """
@@ -101,7 +104,10 @@ def together() -> Iterator[None]:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """A block that talks to the other processes; that one of them has ended is an UnveilError, which the first says."""
+    """Enter a block that talks to the other processes.
+
+    That one of them has ended is an UnveilError, which the first says.
+    """
     try:
         yield
     except RuntimeError as error:
@@ -115,7 +121,7 @@ def connected() -> Iterator[None]:
 
 @torch.no_grad()
 def share_weights(module: nn.Module) -> None:
-    """Gives all processes the first one's parameters and buffers."""
+    """Give all processes the first one's parameters and buffers."""
     for tensor in module.state_dict().values() if count() > 1 else ():
         shared = tensor.detach().cpu().contiguous()
         with connected():
@@ -125,7 +131,7 @@ def share_weights(module: nn.Module) -> None:
 
 @torch.no_grad()
 def average_gradients(module: nn.Module) -> None:
-    """Puts the mean over the processes in place of each parameter's gradient, by the accelerator's own collective.
+    """Put the mean over the processes in place of each parameter's gradient, by the accelerator's own collective.
 
     Not torch's DistributedDataParallel: it takes no parameters that a loss leaves out, nor the empty ones of one
     iteration, and lets one process wait in a collective where another has failed.
@@ -150,7 +156,7 @@ def leave() -> None:
 
 
 def _line() -> Any:
-    """The processes' own group, made where they first meet."""
+    """Return the processes' own group, made where they first meet."""
     return _line_of(dist.group.WORLD)
 
 

@@ -1,5 +1,6 @@
-"""Named recipes: the loss that a run minimises. What each costs and reaches is in docs/recipes.md and
-docs/incomplete.md.
+"""Named recipes: the loss that a run minimises.
+
+What each costs and reaches is in docs/recipes.md and docs/incomplete.md.
 
 All have two parts. In measurement space an unbiased loss of A f; for what A does not see, a symmetry of the signals
 (equivariant imaging), entries hidden from the network (splitting), or both. Where A sees all the second part answers
@@ -61,7 +62,10 @@ class Recipe:
 
 
 def trainable_stein() -> Loss:
-    """Stein's estimate with the probe step that trains best; evaluation keeps the shorter one, for its smaller bias."""
+    """Return Stein's estimate with the probe step that trains best.
+
+    Evaluation keeps the shorter one, for its smaller bias.
+    """
     return Weighted(Stein(step=PROBE_STEP))
 
 
@@ -81,19 +85,22 @@ def partly_normalized(share: float, mean: float) -> PairLaw:
 
 
 def above(config: LossConfig, lowest: float = LOWEST_RATIO) -> Loss:
-    """Recorruption: A f is learned above the measured level. One pass."""
+    """Return recorruption: A f is learned above the measured level; one pass."""
     low, top = config.levels
     return Recorruption(LogUniform(min(max(lowest, low), top), top), inverse_gradient_variance)
 
 
 def hidden(loss: Loss, config: LossConfig) -> Loss:
-    """The loss with a share of the entries hidden from f, as the configuration says."""
+    """Return the loss with a share of the entries hidden from f, as the configuration says."""
     return Hide(loss, config.hidden) if config.hidden else loss
 
 
 def default(config: LossConfig, mean: float) -> Loss:
-    """Recorruption, a share of it normalized, Stein's estimate just above each level, entries hidden in half of the
-    batch, and equivariant imaging of fixed targets."""
+    """Return the loss of the default recipe.
+
+    Recorruption, a share of it normalized, Stein's estimate just above each level, entries hidden in half of the batch,
+    and equivariant imaging of fixed targets.
+    """
     low, top = config.levels
     edge = min(max(CROSSOVER, low), top)
     base = above(config, edge if config.near else LOWEST_RATIO)
@@ -110,28 +117,31 @@ def default(config: LossConfig, mean: float) -> Loss:
 
 
 def ambient(config: LossConfig, mean: float) -> Loss:
-    """Ambient diffusion: recorruption, and further corruption of what is incomplete. One pass."""
+    """Return ambient diffusion: recorruption, and further corruption of what is incomplete; one pass."""
     return hidden(above(config), config)
 
 
 def measured(config: LossConfig, mean: float) -> Loss:
-    """Recorruption in measurement space: A f alone is learned, above the measured level. One pass."""
+    """Return recorruption in measurement space: A f alone is learned, above the measured level; one pass."""
     return above(config)
 
 
 def sure(config: LossConfig, mean: float) -> Loss:
-    """Stein's estimate at and above the measured level; two passes. Teaches nothing below it."""
+    """Return Stein's estimate at and above the measured level; two passes.
+
+    Teaches nothing below it.
+    """
     return Noisier(trainable_stein(), LogUniform(1.0, config.levels[1]))
 
 
 def nsure(config: LossConfig, mean: float) -> Loss:
-    """N-SURE: Stein's estimate of randomly normalized measurements, from the measured level down; two passes."""
+    """Return N-SURE: Stein's estimate of randomly normalized measurements, from the measured level down; two passes."""
     law = None if mean else NormalizationLaw(offset=(0.0, 0.0))
     return Noisier(Normalize(trainable_stein(), law), LogUniform(1.0, config.levels[1]))
 
 
 def r2r(config: LossConfig, mean: float) -> Loss:
-    """Normalized recorruption at one ratio; one pass."""
+    """Return normalized recorruption at one ratio; one pass."""
     law = None if mean else NormalizationLaw(offset=(0.0, 0.0))
     return Normalize(Recorruption(LogUniform(R2R_RATIO, R2R_RATIO), inverse_gradient_variance), law)
 
@@ -141,23 +151,23 @@ R2R_RATIO = 1.118
 
 
 def consistency(config: LossConfig, mean: float) -> Loss:
-    """Naive measurement consistency: learns the identity. The baseline that must fail."""
+    """Return naive measurement consistency, which learns the identity: the baseline that must fail."""
     return Weighted(Consistency())
 
 
 def equivariant(config: LossConfig, mean: float) -> Loss:
-    """Equivariant imaging as published: gradients through both passes, nothing normalized, nothing hidden."""
+    """Return equivariant imaging as published: gradients through both passes, nothing normalized, nothing hidden."""
     term = Weighted(Equivariance(make_symmetry(config.symmetry), detach=False))
     return Sum([(1.0, above(config)), (config.equivariance, term)]) if config.equivariance else above(config)
 
 
 def splitting(config: LossConfig, mean: float) -> Loss:
-    """Measurement splitting alone (SSDU): the noise of the entries that are seen is not corrected for."""
+    """Return measurement splitting alone (SSDU): the noise of the entries that are seen is not corrected for."""
     return Hide(Weighted(Consistency()), config.hidden or 0.4, keep=0.0)
 
 
 def equivariant_splitting(config: LossConfig, mean: float) -> Loss:
-    """Equivariant splitting: entries hidden from a network that does not know how the image is turned.
+    """Return equivariant splitting: entries hidden from a network that does not know how the image is turned.
 
     No second pass.
     """
@@ -179,5 +189,8 @@ RECIPES: dict[str, Recipe] = {
 
 
 def make_loss(config: LossConfig, mean: float = 0.5) -> Loss:
-    """Return the loss that `config.recipe` names. mean: of the images."""
+    """Return the loss that `config.recipe` names.
+
+    mean: of the images.
+    """
     return RECIPES[config.recipe].make(config, mean)

@@ -89,7 +89,7 @@ def check_backbone(backbone: nn.Module, channels: int, colours: int) -> None:
 
 @contextmanager
 def _seeded(config: Config) -> Iterator[None]:
-    """torch's initialisers take no generator: seed a copy of the global one."""
+    """Seed a copy of the global generator within the block: torch's initialisers take none."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         yield
@@ -101,7 +101,7 @@ def instrument(config: Config) -> Instrument:
 
 
 def signal_mean(config: Config) -> float:
-    """m, of the images: as stated, or the usual one of the system's."""
+    """Return m, of the images: as stated, or the usual one of the system's."""
     stated = config.estimator.mean
     return instrument(config).mean if stated is None else stated
 
@@ -111,8 +111,7 @@ SMALLEST_DILATED = 16
 
 
 def possible_scales(config: Config, source: ImageSource, operator: Operator) -> tuple[int, ...]:
-    """Return the scales at which measurements can be learned from: those of `loss.scales` that fit, (1,) where none
-    does.
+    """Return the scales at which measurements can be learned from: those of `loss.scales` that fit, (1,) if none does.
 
     Raises UnveilError when the smallest image is smaller than a crop, or a mask does not measure what a scale needs.
     """
@@ -172,7 +171,10 @@ Unreadable = Callable[[UnveilError], object]
 
 
 def open_source(config: Config, unreadable: Unreadable | None = None) -> ImageSource:
-    """The images that the configuration names, as they are stored. unreadable: as in `open_images`."""
+    """Return the images that the configuration names, as they are stored.
+
+    unreadable: as in `open_images`.
+    """
     data = config.data
     return open_images(
         data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range, unreadable=unreadable
@@ -185,7 +187,7 @@ def open_measurements(
     """Return the measurements that the configuration names, or those at `path`, and the operator that made them.
 
     unreadable: as in `open_images`. Entries that are not measured are zero, whatever the files hold there. Raises
-        UnveilError where `open_operator` does.
+    UnveilError where `open_operator` does.
     """
     if path is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
@@ -197,7 +199,9 @@ def open_measurements(
 def split(
     source: ImageSource, config: Config, count: int | None = None, numbers: Sequence[int] | None = None
 ) -> tuple[ImageSource, ImageSource]:
-    """(training images, held-out images). With fewer than two images, or a share of 0, both are all of them.
+    """Return (training images, held-out images).
+
+    With fewer than two images, or a share of 0, both are all of them.
 
     count, numbers: where images are gone since the run began, how many there were, and the numbers of these among them:
     each stays on its side.
@@ -218,5 +222,5 @@ def split(
 
 
 def indices(part: ImageSource) -> list[int]:
-    """Which measurements of the whole data `split` put in `part`."""
+    """Return which measurements of the whole data `split` put in `part`."""
     return part.indices if isinstance(part, Subset) else list(range(len(part)))

@@ -11,7 +11,7 @@ Stages = Callable[[str], Progress]
 
 
 def reading(stages: Stages | None) -> Callable[[int, int], object] | None:
-    """Progress of reading the data, which begins once some are read."""
+    """Return progress of reading the data, which begins once some are read."""
     if stages is None:
         return None
     progress: list[Progress] = []

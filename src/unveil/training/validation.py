@@ -59,7 +59,7 @@ def _mean(loss: Loss, f: nn.Module, m: Measurement, *key: int) -> float:
 
 
 def _centre(data: Dataset, i: int) -> Measurement:
-    """Measurement i, or as much of its middle as is validated on, where it has windows."""
+    """Return measurement i, or as much of its middle as is validated on, where it has windows."""
     _, height, width = data.source.shape(i)
     h, w = min(height, LARGEST_SIDE), min(width, LARGEST_SIDE)
     box = ((height - h) // 2, (width - w) // 2, h, w)
