@@ -15,7 +15,7 @@ __all__ = ["atomic_write", "reserve", "sync"]
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
-    """Calls `write(temporary)` and puts the file it wrote at `path`, in one step; on failure nothing changes.
+    """Call `write(temporary)` and put the file it wrote at `path`, in one step; on failure nothing changes.
 
     write: creates the file whose path it is given: in the folder of `path`, hidden, with its extension.
     Raises UnveilError, which names `path`, for an OSError (disk full, no permission, no such folder); any
@@ -54,8 +54,9 @@ def reserve(path: str | os.PathLike[str]) -> None:
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Wait until the file or folder `path` is on the disk: what is renamed after that is whole even when the power
-    fails.
+    """Wait until the file or folder `path` is on the disk.
+
+    What is renamed after that is whole even when the power fails.
 
     Raises OSError for a file; of a folder, whose entries some systems cannot be told to write, nothing.
     """

@@ -13,7 +13,7 @@ _PASS = 'pass axes="{0}" in Python, --set data.axes={0} on the command line'
 
 
 def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
-    """The axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
+    """Return the axes of an array of images when the user named none: HW, NHW, NHWC or NCHW.
 
     Three axes are NHW, unless the last has 1 to 4 entries, which may be colour: then `axes` is asked for. Four are NHWC
     if the last has 1 to 4 entries, otherwise NCHW if the second has. Complex numbers are NHW and NCHW whatever their
@@ -43,11 +43,10 @@ def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
 
 
 def check_axes(axes: str, shape: tuple[int, ...], where: str) -> str:
-    """`axes` in upper case, if it describes an array of `shape`.
+    """Return `axes` in upper case, if it describes an array of `shape`.
 
     H and W occur once, C at most once; N may repeat, e.g. "NNHW" for a stack over time and depth.
-    Raises UnveilError for letters that do not fit, for a number of axes that does not, and for an empty
-    array.
+    Raises UnveilError for letters that do not fit, for a number of axes that does not, and for an empty array.
     """
     letters = axes.upper()
     if set(letters) - set("NCHW") or letters.count("H") != 1 or letters.count("W") != 1 or letters.count("C") > 1:

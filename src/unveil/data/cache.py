@@ -26,7 +26,7 @@ class Cache:
         self._pid = os.getpid()
 
     def get(self, key: Hashable, load: Callable[[], Any]) -> Any:
-        """The value under `key` (never None), from `load()` if it is not here."""
+        """Return the value under `key` (never None), from `load()` if it is not here."""
         if self._pid != os.getpid():
             self._decoded, self._open, self._pid = {}, {}, os.getpid()
         for store in (self._decoded, self._open):

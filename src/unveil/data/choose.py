@@ -21,7 +21,9 @@ def choose(
     found: Mapping[str, tuple[tuple[int, ...], np.dtype]],
     closed: Mapping[str, str] | None = None,
 ) -> str:
-    """The name of the images among `found` (name -> shape, dtype): `dataset`, or else the only candidate, or `kspace`.
+    """Return the name of the images among `found` (name -> shape, dtype).
+
+    That is `dataset`, or else the only candidate, or `kspace`.
 
     A candidate holds numbers and has at least two axes; files of fastMRI hold reconstructions beside what was measured,
     `kspace`. closed: what was not looked into, name -> why. Raises UnveilError, which lists the candidates, if there is
@@ -63,6 +65,6 @@ def choose(
 
 
 def _short(name: str) -> str:
-    """A name from a file, for a message of one line."""
+    """Return a name from a file, for a message of one line."""
     text = " ".join(plain(name).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

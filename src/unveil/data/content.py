@@ -31,7 +31,7 @@ _NOT_HERE = (
 
 
 def what_it_is(path: Path) -> str | None:
-    """What the file is and what to do, if that is known and not what its extension says; else None."""
+    """Return what the file is and what to do, if that is known and not what its extension says; else None."""
     try:
         with open(path, "rb") as file:
             start = file.read(132)

@@ -22,7 +22,7 @@ _layouts: WeakKeyDictionary[ImageSource, tuple[Tensor, Tensor, Tensor]] = WeakKe
 
 
 def crops(source: ImageSource, batch: int, size: int, generator: torch.Generator, augment: bool = True) -> Tensor:
-    """A batch (B, C, size, size) of windows, float32 on the CPU.
+    """Draw a batch (B, C, size, size) of windows, float32 on the CPU.
 
     batch: B. size: height and width of a window, pixels. generator: on the CPU, the only source of
     randomness; the windows it draws are the same with and without augment. augment: turn each by one of the
@@ -54,7 +54,7 @@ def crops(source: ImageSource, batch: int, size: int, generator: torch.Generator
 
 
 def _layout(source: ImageSource) -> tuple[Tensor, Tensor, Tensor]:
-    """Heights (n,), widths (n,) and cumulative numbers of pixels (n,) of a source, computed once."""
+    """Return the heights (n,), widths (n,) and cumulative numbers of pixels (n,) of a source, computed once."""
     if source not in _layouts:
         heights, widths = torch.tensor([source.shape(i)[1:] for i in range(len(source))]).T
         _layouts[source] = (heights, widths, (heights.double() * widths.double()).cumsum(0))

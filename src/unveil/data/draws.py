@@ -58,7 +58,7 @@ class DrawStore(ImageSource):
         return f"{self.path} ({self.name(i)})"
 
     def has(self, i: int) -> bool:
-        """Whether draw i has been written whole."""
+        """Return whether draw i has been written whole."""
         return self._key(i) in self._group and bool(self._group[self._key(i)].attrs.get("complete", False))
 
     def write(self, i: int, x: Tensor) -> None:

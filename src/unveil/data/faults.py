@@ -33,7 +33,7 @@ _NEEDS = re.compile(r"requires the '([\w-]+)' package")
 
 
 def unreadable(where: str, error: BaseException) -> UnveilError:
-    """The one line that says why what lies at `where` cannot be read, after `error`, and what to do."""
+    """Return the one line that says why what lies at `where` cannot be read, after `error`, and what to do."""
     reason = " ".join(str(error).split())[:160] or "no reason given"
     for cause in _causes(error):
         if isinstance(cause, MemoryError):
@@ -59,7 +59,7 @@ def _missing(where: str, package: str) -> UnveilError:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that it was raised from: libraries wrap what the system said."""
+    """Yield the error, and those that it was raised from: libraries wrap what the system said."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         yield error

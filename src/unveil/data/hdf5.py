@@ -31,7 +31,7 @@ _HDF4 = b"\x0e\x03\x13\x01"
 
 
 def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
-    """The dataset `dataset` of the file `path`, or its only one; axes: as in `open_images`.
+    """Return the dataset `dataset` of the file `path`, or its only one; axes: as in `open_images`.
 
     Links are followed within the folder of the file. Raises UnveilError for a dataset that lies elsewhere, was not
     written, or needs a filter that is not installed.
@@ -54,7 +54,7 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
 
 
 def mask_inside(path: str) -> str | None:
-    """FILE:DATASET of the `mask` that a file of fastMRI holds beside its k-space; None where there is none."""
+    """Return FILE:DATASET of the `mask` that a file of fastMRI holds beside its k-space; None where there is none."""
     if Path(path).suffix.lower() not in EXTENSIONS or not Path(path).is_file():
         return None
     try:
@@ -65,8 +65,9 @@ def mask_inside(path: str) -> str | None:
 
 
 def read(path: Path, dataset: str | None, usual: Sequence[str]) -> np.ndarray:
-    """The whole of a small array in the file `path`: `dataset`, or else the first of `usual` that it has, or its only
-    one.
+    """Return the whole of a small array in the file `path`.
+
+    That is `dataset`, or else the first of `usual` that it has, or its only one.
 
     An array of MATLAB has its rows and columns exchanged, as has one image of it. Raises UnveilError where `scan` does.
     """
@@ -107,7 +108,10 @@ def _choose(tree: Tree, dataset: str | None) -> tuple[str, Place]:
 
 
 def _numbers(dataset: Any, where: str) -> tuple[tuple[int, ...], np.dtype]:
-    """(shape, type) of the dataset. Raises UnveilError where it is empty, or NumPy has no such type."""
+    """Return (shape, type) of the dataset.
+
+    Raises UnveilError where it is empty, or NumPy has no such type.
+    """
     try:
         if dataset.shape is not None and "MATLAB_empty" not in dataset.attrs:
             return tuple(dataset.shape), number(dataset.dtype)
@@ -119,7 +123,7 @@ def _numbers(dataset: Any, where: str) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _check_format(path: Path) -> None:
-    """Raises UnveilError for older formats of the same extensions."""
+    """Raise UnveilError for older formats of the same extensions."""
     with open(path, "rb") as file:
         start = file.read(128)
     if start.startswith(_HDF4):

@@ -18,7 +18,7 @@ _DEPTH = 8
 
 
 def check_dataset(tree: Tree, place: Place, where: str, depth: int = _DEPTH) -> None:
-    """Raises UnveilError unless the numbers of the dataset at `place` lie in the data's folder and can be decoded.
+    """Raise UnveilError unless the numbers of the dataset at `place` lie in the data's folder and can be decoded.
 
     where: of the dataset, for the messages.
     """
@@ -37,7 +37,10 @@ def check_dataset(tree: Tree, place: Place, where: str, depth: int = _DEPTH) -> 
 
 
 def check_stored(dataset: Any, where: str, axes: str) -> None:
-    """Warn of chunks that were never written; raises UnveilError where an image has none. axes: of the dataset."""
+    """Warn of chunks that were never written; raise UnveilError where an image has none.
+
+    axes: of the dataset.
+    """
     shape = tuple(dataset.shape)
     if dataset.is_virtual or dataset.external or 0 in shape:
         return
@@ -49,14 +52,14 @@ def check_stored(dataset: Any, where: str, axes: str) -> None:
 
 
 def _chunks(dataset: Any) -> Iterator[tuple[int, ...]]:
-    """The place of each stored chunk among the chunks."""
+    """Yield the place of each stored chunk among the chunks."""
     offsets: list[tuple[int, ...]] = []
     dataset.id.chunk_iter(lambda chunk: offsets.append(chunk.chunk_offset))
     return (tuple(i // size for i, size in zip(offset, dataset.chunks)) for offset in offsets)
 
 
 def _check_source(tree: Tree, place: Place, file: str, name: str, where: str, depth: int) -> None:
-    """Of a virtual dataset; missing ones would be read as its fill value."""
+    """Check a source of a virtual dataset; missing ones would be read as its fill value."""
     if "%" in file or "%" in name:
         raise UnveilError(
             f"{where} is virtual and names its parts by a pattern, {file}: copy the data into one dataset"
@@ -88,7 +91,7 @@ def _check_filters(dataset: Any, where: str) -> None:
 
 
 def _load_plugins() -> bool:
-    """Whether the package of filters is installed; importing it registers them."""
+    """Return whether the package of filters is installed; importing it registers them."""
     try:
         import hdf5plugin  # noqa: F401
     except ImportError:

@@ -53,7 +53,7 @@ class Tree:
             file.close()
 
     def __getitem__(self, place: Place) -> Any:
-        """The object (group, dataset, type) of h5py at `place`."""
+        """Return the object (group, dataset, type) of h5py at `place`."""
         import h5py
 
         if place.file not in self._open:
@@ -61,8 +61,9 @@ class Tree:
         return self._open[place.file][place.name]
 
     def beside(self, place: Place, name: str | bytes, what: str) -> Path:
-        """The file `name` that something at `place` points to. what: points to it, for the message.
+        """Return the file `name` that something at `place` points to.
 
+        what: points to it, for the message.
         It is looked for where the HDF5 library does: beside the file (or what that is a link to), and of an absolute
         name that is gone the last part as well, for data are moved. Raises UnveilError where it is not there, or not in
         the data's folder.
@@ -79,8 +80,9 @@ class Tree:
         raise UnveilError(f"{where} points to {wanted}, which is not there: put that file beside {self.path.name}")
 
     def find(self, name: str, start: Place | None = None, hops: int = _HOPS) -> Place | None:
-        """The object `name`, from the group at `start` (the root) on, links followed; None where there is nothing of
-        that name.
+        """Return the object `name`, from the group at `start` (the root) on, links followed.
+
+        None where there is nothing of that name.
 
         Raises UnveilError for a link that leads nowhere, out of the data's folder or in a circle.
         """
@@ -98,8 +100,10 @@ class Tree:
         return at
 
     def follow(self, group: Place, name: str, hops: int = _HOPS) -> Place | None:
-        """The object to which the link `name` of the group at `group` leads; None where there is nothing of that
-        name."""
+        """Return the object to which the link `name` of the group at `group` leads.
+
+        None where there is nothing of that name.
+        """
         import h5py
 
         opened = self[group]  # its links do not keep it open
@@ -118,7 +122,7 @@ class Tree:
         return self.find(_text(target), start, hops - 1)
 
     def datasets(self) -> Iterator[tuple[str, Place]]:
-        """All datasets, each once: by the name that hard links give it, or else one that links give it."""
+        """Yield all datasets, each once: by the name that hard links give it, or else one that links give it."""
         import h5py
 
         seen: set[tuple[int, int]] = set()

@@ -13,7 +13,9 @@ __all__ = ["inside"]
 
 
 def inside(where: str, target: Path, *folders: Path) -> Path:
-    """`target`, its links resolved. Raises UnveilError where it does not lie in one of `folders`, which are resolved.
+    """Return `target`, its links resolved.
+
+    Raises UnveilError where it does not lie in one of `folders`, which are resolved.
 
     where: what points to it, for the message.
     """

@@ -1,8 +1,7 @@
 """Results that are like their input: one file for one file, with its axes, pixel size, units and resolution.
 
 TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY. Anything else, complex numbers, and images on
-another grid
-than their measurements give TIFF: an image, or a page for each.
+another grid than their measurements give TIFF: an image, or a page for each.
 """
 
 from __future__ import annotations
@@ -44,7 +43,10 @@ class Target:
 
 
 def result_files(source: ImageSource, same_grid: bool) -> list[Target]:
-    """A target for each file of `source`, in order. same_grid: a result has the pixels of its measurement."""
+    """Return a target for each file of `source`, in order.
+
+    same_grid: a result has the pixels of its measurement.
+    """
     groups: dict[object, list[int]] = {}
     for i in range(len(source)):
         origin = source.origin(i)
@@ -74,8 +76,9 @@ def _suffix(path: Path, same_grid: bool) -> str:
 def write_like(
     path: Path, target: Target, shapes: Sequence[tuple[int, ...]], images: Iterable[np.ndarray], dtype: np.dtype
 ) -> None:
-    """Write `images`, one after the other, each (C, H, W) as `shapes` say and of type `dtype`, to `path`: whole or not
-    at all.
+    """Write `images`, one after the other, to `path`: whole or not at all.
+
+    Each is (C, H, W) as `shapes` say and of type `dtype`.
 
     Raises UnveilError where the file cannot be written.
     """
@@ -131,7 +134,10 @@ def place(array: Any, axes: str, k: int, x: np.ndarray) -> None:
 
 
 def as_type(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """(`values` as `dtype`, how many were clipped): integers are rounded, and held within the range of the type."""
+    """Return (`values` as `dtype`, how many were clipped).
+
+    Integers are rounded, and held within the range of the type.
+    """
     if dtype.kind not in "iu":
         return values.astype(dtype, copy=False), 0
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max

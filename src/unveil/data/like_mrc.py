@@ -40,7 +40,7 @@ file."""
 
 @contextmanager
 def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, str]]:
-    """A new file like `pattern`, and its axes as letters of N, H, W; a map of the file, to be filled."""
+    """Make a new file like `pattern`, and its axes as letters of N, H, W; a map of the file, to be filled."""
     import mrcfile
     from mrcfile.utils import mode_from_dtype
 

@@ -33,10 +33,10 @@ _OME = (
 def create(
     path: Path, like: Path | None, count: int, shape: tuple[int, ...], dtype: np.dtype
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """A new file for `count` images (C, H, W), and its axes as letters of N, C, H, W; a map of the file, to be filled.
+    """Make a new file for `count` images (C, H, W), and its axes as letters of N, C, H, W; a map of it, to be filled.
 
     like: the file whose axes and scale it takes; None, or a file with other axes than these images: a page for each
-        image.
+    image.
     """
     import tifffile
 
@@ -54,7 +54,7 @@ def create(
 
 
 def write_pages(path: Path, images: Iterable[np.ndarray]) -> None:
-    """Images (C, H, W) of different sizes, each on a page of its own, or on one a channel."""
+    """Write images (C, H, W) of different sizes, each on a page of its own, or on one a channel."""
     import tifffile
 
     with tifffile.TiffWriter(path) as file:
@@ -80,12 +80,12 @@ def _photometric(letters: str, full: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _axes(letters: str) -> str:
-    """Tifffile's axes as N, C, H, W: as they are read."""
+    """Return tifffile's axes as N, C, H, W: as they are read."""
     return "".join({"Y": "H", "X": "W", "S": "C", "C": "C"}.get(a, "N") for a in letters)
 
 
 def _follow(path: Path, like: Path, count: int, shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any] | None:
-    """How to make the file `path` like `like`; None where it has other axes than `count` images (C, H, W)."""
+    """Return how to make the file `path` like `like`; None where it has other axes than `count` images (C, H, W)."""
     import tifffile
 
     with tifffile.TiffFile(like) as file:
@@ -128,13 +128,15 @@ def _resolution(page: Any) -> dict[str, Any]:
 
 
 def _uuid(path: Path, xml: str | None) -> str:
-    """The same for the same file made again, which stays the same to the bit; `path` is a temporary
-    `.NAME.1a2b3c4d.tif`."""
+    """Return what is the same for the same file made again, which stays the same to the bit.
+
+    path: a temporary `.NAME.1a2b3c4d.tif`.
+    """
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{path.stem.rsplit('.', 1)[0]} {xml}"))
 
 
 def _ome(xml: str | None) -> dict[str, Any]:
-    """The pixels' size, the time between frames and the channels' names, of the first image."""
+    """Return the pixels' size, the time between frames and the channels' names, of the first image."""
     import tifffile
 
     images = tifffile.xml2dict(xml or "").get("OME", {}).get("Image", {})

@@ -27,8 +27,7 @@ def check_size(where: str, nbytes: int, stored: int | None = None) -> None:
     """Raise UnveilError if what lies at `where` would fill more memory than the limit.
 
     nbytes: of one image, or of the whole array where no part of it can be decoded alone. stored: the bytes of the file
-        that
-    it is decoded from: what was measured has noise, and is not compressed SUSPICIOUS-fold.
+    that it is decoded from: what was measured has noise, and is not compressed SUSPICIOUS-fold.
     """
     limit = _limit()
     if stored is not None and nbytes > SUSPICIOUS * stored and not os.environ.get(LIMIT):

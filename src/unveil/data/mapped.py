@@ -11,7 +11,7 @@ __all__ = ["check_mapped"]
 
 
 def check_mapped(array: Any) -> None:
-    """Raises EOFError if `array` is a memory map of which the file no longer holds everything.
+    """Raise EOFError if `array` is a memory map of which the file no longer holds everything.
 
     The system answers such a read with a bus error, which nothing can catch; so the file's size is looked up before.
     """

@@ -15,8 +15,9 @@ __all__ = ["MemorySource"]
 
 
 class MemorySource(ImageSource):
-    """The tensors of `images`, each (C, H, W) of one C, under their keys (as `unique_stems` of `unveil.data.names`
-    writes them).
+    """The tensors of `images`, each (C, H, W) of one C, under their keys.
+
+    `unique_stems` of `unveil.data.names` writes these.
 
     Raises UnveilError for no image, a tensor that is not a real floating-point (C, H, W), or channel counts
     that differ.

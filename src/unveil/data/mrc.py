@@ -31,7 +31,7 @@ _SIGNED = 1
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The array of the file `path`; axes: as in `open_images`.
+    """Return the array of the file `path`; axes: as in `open_images`.
 
     Older headers, without the standard's identifier or machine stamp, are read with a warning. Raises UnveilError where
     `mrcfile` is not installed, and for no image or more than may be.
@@ -57,7 +57,7 @@ def _load(path: Path) -> Any:
 
 
 def _open(path: Path) -> tuple[Any, list[str]]:
-    """The memory map of the file, and what is wrong with its header, of what does not hinder reading it."""
+    """Return the memory map of the file, and what is wrong with its header, of what does not hinder reading it."""
     try:
         import mrcfile
     except ImportError:
@@ -79,7 +79,7 @@ def _open(path: Path) -> tuple[Any, list[str]]:
 
 
 def _check_header(path: Path) -> None:
-    """Raises UnveilError for an extended header longer than the file: `mrcfile` asks for its memory before it looks."""
+    """Raise UnveilError for an extended header longer than the file: `mrcfile` asks for its memory before it looks."""
     with open(path, "rb") as file:
         head, size = file.read(_HEADER), os.fstat(file.fileno()).st_size
     if len(head) < _HEADER:
@@ -95,7 +95,7 @@ def _check_header(path: Path) -> None:
 
 
 def _bytes(file: Any) -> Any:
-    """The data of an open file, with unsigned bytes where IMOD says so."""
+    """Return the data of an open file, with unsigned bytes where IMOD says so."""
     extra = file.header.extra2.tobytes()[40:48]
     if file.header.mode != 0 or _IMOD not in (extra[:4], extra[3::-1]):
         return file.data

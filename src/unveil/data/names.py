@@ -20,7 +20,9 @@ _LONGEST = 180
 
 
 def file_names(files: Sequence[tuple[Path, int]]) -> list[str]:
-    """A name for each image of each of `files`, (path, number of images): the stem, and a number if there are several.
+    """Return a name for each image of each of `files`, (path, number of images).
+
+    It is the stem, and a number if there are several.
 
     Where two stems are the same, the extension too.
     """
@@ -32,7 +34,7 @@ def file_names(files: Sequence[tuple[Path, int]]) -> list[str]:
 
 
 def unique_stems(names: Sequence[str]) -> list[str]:
-    """`names` as stems of files, no two of them the same file anywhere: a later one of two gets a number."""
+    """Return `names` as stems of files, no two of them the same file anywhere: a later one of two gets a number."""
     used: set[str] = set()
     unique = []
     for name in map(_stem, names):
@@ -50,7 +52,7 @@ def _numbered(name: str, images: int) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    """`name` without what some file system forbids, bytes that are no UTF-8 included."""
+    """Return `name` without what some file system forbids, bytes that are no UTF-8 included."""
     allowed = (c not in _FORBIDDEN and unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") for c in name)
     stem = "".join(c if fine else "_" for c, fine in zip(name, allowed))
     stem = stem.encode()[:_LONGEST].decode(errors="ignore").strip(" .")
@@ -60,5 +62,5 @@ def _stem(name: str) -> str:
 
 
 def _same(name: str) -> str:
-    """Equal for names that some file system takes for one."""
+    """Return what is equal for names that some file system takes for one."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

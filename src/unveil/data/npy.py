@@ -17,7 +17,7 @@ __all__ = ["load", "scan"]
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The array of the file `path`; axes: as in `open_images`.
+    """Return the array of the file `path`; axes: as in `open_images`.
 
     Raises UnveilError for a header that is not true of the file.
     """
@@ -30,7 +30,7 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
 
 
 def load(path: Path) -> Any:
-    """The array of the file `path`, mapped.
+    """Return the array of the file `path`, mapped.
 
     Raises UnveilError for a header that is not true of the file, and for objects.
     """

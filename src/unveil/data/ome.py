@@ -20,7 +20,7 @@ _OLD_AXES = ["t", "c", "z", "y", "x"]
 
 
 def level_0(group: Node, nodes: Mapping[str, Node]) -> str | None:
-    """The name of the array of full resolution of the image in `group`; None where the group is no image.
+    """Return the name of the array of full resolution of the image in `group`; None where the group is no image.
 
     Raises UnveilError for metadata that do not lead to an array.
     """
@@ -38,8 +38,10 @@ def level_0(group: Node, nodes: Mapping[str, Node]) -> str | None:
 
 
 def axes_of(array: str, nodes: Mapping[str, Node]) -> str | None:
-    """One letter of N, C, H, W for each axis of the array named `array`, as the image that it is a level of says; None
-    where none says it, or what it says does not fit."""
+    """Return one letter of N, C, H, W for each axis of `array`, by name, as the image that it is a level of says.
+
+    None where none says it, or what it says does not fit.
+    """
     parts = array.split("/")
     shape = (nodes[array].array or {}).get("shape")
     rank = len(shape) if isinstance(shape, list) else 0
@@ -55,7 +57,7 @@ def axes_of(array: str, nodes: Mapping[str, Node]) -> str | None:
 
 
 def is_label(node: Node) -> bool:
-    """Whether the array or group is a segmentation, not an image."""
+    """Return whether the array or group is a segmentation, not an image."""
     ome = node.attributes.get("ome")
     return (
         "labels" in node.name.split("/")
@@ -65,7 +67,7 @@ def is_label(node: Node) -> bool:
 
 
 def _multiscales(group: Node) -> dict[str, Any] | None:
-    """The first of the group's multiscales; None where it has none, or they are no metadata."""
+    """Return the first of the group's multiscales; None where it has none, or they are no metadata."""
     ome = group.attributes.get("ome", group.attributes)  # 0.5 has a key of its own
     scales = ome.get("multiscales") if isinstance(ome, dict) else None
     if scales is None:
@@ -75,7 +77,7 @@ def _multiscales(group: Node) -> dict[str, Any] | None:
 
 
 def _paths(group: Node, scales: dict[str, Any]) -> list[str]:
-    """The names of the arrays of all levels, full resolution first."""
+    """Return the names of the arrays of all levels, full resolution first."""
     levels = scales.get("datasets")
     if not isinstance(levels, list):
         return []

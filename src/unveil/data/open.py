@@ -34,20 +34,20 @@ def open_images(
     value_range: Sequence[float] | None = None,
     unreadable: Callable[[UnveilError], object] | None = None,
 ) -> ImageSource:
-    """The images at `path`, opened without reading their pixels.
+    """Return the images at `path`, opened without reading their pixels.
 
-    path: one file (of an extension in `EXTENSIONS`), a .zarr folder, or a folder of these: in
-        natural order (2 before 10), not recursive, hidden files and other extensions skipped. Formats may be
-        mixed and sizes may differ; the number of channels may not.
+    path: one file (of an extension in `EXTENSIONS`), a .zarr folder, or a folder of these: in natural order (2 before
+        10), not recursive, hidden files and other extensions skipped. Formats may be mixed and sizes may differ; the
+        number of channels may not.
     dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace. Of
         OME-Zarr by default level 0 of all images. Links, external storage and virtual datasets are followed within the
         data's folder.
-    axes: one letter per axis of the stored array, of N (image; may repeat), C (channel), H, W, e.g. "NHW" or
-        "HWC". By default PNG and JPEG are HW or HWC, TIFF and OME-Zarr follow their own metadata with each page
-        (time, depth) an image, and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4
-        channels (complex: NCHW with any number, the coils).
-    value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers
-        are divided by the largest of their type and floating point passes unchanged.
+    axes: one letter per axis of the stored array, of N (image; may repeat), C (channel), H, W, e.g. "NHW" or "HWC". By
+        default PNG and JPEG are HW or HWC, TIFF and OME-Zarr follow their own metadata with each page (time, depth) an
+        image, and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4 channels (complex:
+        NCHW with any number, the coils).
+    value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers are divided
+        by the largest of their type and floating point passes unchanged.
     unreadable: told of each file of a folder that cannot be opened, and the others go on; None: the first such file
         raises.
 
@@ -55,8 +55,8 @@ def open_images(
     nothing in a folder are left out with one warning. Names (`ImageSource.name`) are the stems of files on every file
     system.
     Complex channels become twice as many: the real parts of all, then the imaginary parts of all.
-    Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that
-    cannot be used.
+    Raises UnveilError, one line that names the file and what to do, for a path, a file or an argument that cannot be
+    used.
     """
     path = Path(path)
     limits = check_value_range(value_range)
@@ -106,7 +106,10 @@ def _folder(path: Path) -> list[Path]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether `path` is a file, links followed. One that may not be looked at counts: opening it says so."""
+    """Return whether `path` is a file, links followed.
+
+    One that may not be looked at counts: opening it says so.
+    """
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except PermissionError:
@@ -116,7 +119,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Numbers compare as numbers: frame2 before frame10."""
+    """Return a key to sort by in which numbers compare as numbers: frame2 before frame10."""
     parts = re.findall(r"[0-9]+|[^0-9]+", path.name.casefold())
     return [(0, int(p), "") if p[0] in "0123456789" else (1, 0, p) for p in parts], path.name
 

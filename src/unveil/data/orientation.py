@@ -18,12 +18,12 @@ _BACKWARDS = {2: "W", 3: "HW", 4: "H", 6: "H", 7: "HW", 8: "W"}
 
 
 def seen_axes(axes: str, orientation: Any) -> str:
-    """`axes` of a stored array as a viewer sees them: H and W change places for orientations 5 to 8."""
+    """Return `axes` of a stored array as a viewer sees them: H and W change places for orientations 5 to 8."""
     return axes.translate(str.maketrans("HW", "WH")) if orientation in (5, 6, 7, 8) else axes
 
 
 def seen_pixels(v: np.ndarray, axes: str, orientation: Any) -> np.ndarray:
-    """`v` with the axes `axes` of the file, as a view whose rows and columns run as a viewer's do."""
+    """Return `v` with the axes `axes` of the file, as a view whose rows and columns run as a viewer's do."""
     backwards = _BACKWARDS.get(orientation, "") if isinstance(orientation, int) else ""
     if not backwards:
         return v

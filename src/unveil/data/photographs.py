@@ -25,7 +25,7 @@ SIDE = 256
 
 
 def training_photographs() -> dict[str, Tensor]:
-    """Five photographs, name -> x (3, H, W) float32 in [0, 1], sides from 256 to 741 pixels.
+    """Return five photographs, name -> x (3, H, W) float32 in [0, 1], sides from 256 to 741 pixels.
 
     The retina is cut to the square inside its disc: the black surround is no photograph.
     Raises UnveilError if this scikit-image does not carry one of them.
@@ -41,7 +41,9 @@ def training_photographs() -> dict[str, Tensor]:
 
 
 def heldout_photographs() -> dict[str, Tensor]:
-    """Three photographs never to be trained on, name -> x (3, 256, 256) float32 in [0, 1], each a part of the whole.
+    """Return three photographs never to be trained on, name -> x (3, 256, 256) float32 in [0, 1].
+
+    Each is a part of the whole.
 
     Raises UnveilError if this scikit-image does not carry one of them.
     """
@@ -71,10 +73,10 @@ def _load(name: str, read: Callable[[], np.ndarray]) -> Tensor:
 
 
 def _window(x: Tensor, top: int, left: int, side: int) -> Tensor:
-    """The square of `side` pixels at (top, left) of x (C, H, W)."""
+    """Return the square of `side` pixels at (top, left) of x (C, H, W)."""
     return x[:, top : top + side, left : left + side].contiguous()
 
 
 def _halve(x: Tensor) -> Tensor:
-    """Means over blocks of 2x2 pixels: (C, H, W) -> (C, H // 2, W // 2)."""
+    """Take means over blocks of 2x2 pixels: (C, H, W) -> (C, H // 2, W // 2)."""
     return torch.nn.functional.avg_pool2d(x, 2)

@@ -29,7 +29,7 @@ _ALPHA = {"LA": "L", "PA": "P", "RGBA": "RGB"}
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The image of the file `path`, from its header alone; axes: HW or HWC unless given."""
+    """Return the image of the file `path`, from its header alone; axes: HW or HWC unless given."""
     from PIL import Image
 
     with _any_size(), Image.open(path) as image:
@@ -76,7 +76,7 @@ def _decode(path: Path, alpha: bool, axes: str, orientation: Any) -> np.ndarray:
 
 
 def _orientation(path: Path, image: Any) -> Any:
-    """Tag 274 of the file's EXIF; 1, upright, where there is none or none that can be read."""
+    """Return tag 274 of the file's EXIF; 1, upright, where there is none or none that can be read."""
     from PIL import Image
 
     try:
@@ -90,7 +90,7 @@ def _orientation(path: Path, image: Any) -> Any:
 
 
 def _chunk(path: Path, kind: bytes) -> bytes:
-    """The content of the first chunk `kind` of a PNG, empty if there is none; the others are passed over."""
+    """Return the content of the first chunk `kind` of a PNG, empty if there is none; the others are passed over."""
     with open(path, "rb") as file:
         file.seek(8)
         while len(header := file.read(8)) == 8:
@@ -103,8 +103,10 @@ def _chunk(path: Path, kind: bytes) -> bytes:
 
 @contextmanager
 def _any_size() -> Iterator[None]:
-    """Without Pillow's own limit on the size of images: `check_size` holds them against ours, which a user can
-    raise."""
+    """Enter a block without Pillow's own limit on the size of images.
+
+    `check_size` holds them against ours, which a user can raise.
+    """
     from PIL import Image
 
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -13,8 +13,10 @@ _PARTS = (("real", "imag"), ("re", "im"), ("r", "i"), ("real", "imaginary"))
 
 
 def number(dtype: np.dtype) -> np.dtype:
-    """The type of the numbers that entries of `dtype` stand for: complex for records of two parts, or else `dtype`
-    itself."""
+    """Return the type of the numbers that entries of `dtype` stand for.
+
+    Complex for records of two parts, or else `dtype` itself.
+    """
     names = dtype.names or ()
     if tuple(name.lower() for name in names) not in _PARTS:
         return dtype

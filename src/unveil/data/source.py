@@ -51,43 +51,46 @@ class ImageSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """n, at least 1."""
+        """Return n, at least 1."""
 
     @abstractmethod
     def shape(self, i: int) -> tuple[int, int, int]:
-        """(C, H_i, W_i), known without reading the pixels."""
+        """Return (C, H_i, W_i), known without reading the pixels."""
 
     @abstractmethod
     def name(self, i: int) -> str:
-        """A name that is stable and the stem of a file: unique in the source and allowed on every file system."""
+        """Return a name that is stable and the stem of a file, unique in the source and allowed on all file systems."""
 
     @abstractmethod
     def _read(self, i: int, window: Window) -> Tensor:
-        """The window of image i as float32 (C, height, width). `read` has checked both arguments."""
+        """Return the window of image i as float32 (C, height, width).
+
+        `read` has checked both arguments.
+        """
 
     def dtype(self, i: int) -> str:
-        """The type of the numbers that image i is stored in, as NumPy names it."""
+        """Return the type of the numbers that image i is stored in, as NumPy names it."""
         return "float32"
 
     def origin(self, i: int) -> Origin | None:
-        """The file that image i lies in; None: it lies in no file."""
+        """Return the file that image i lies in; None: it lies in no file."""
         return None
 
     def file(self, i: int) -> Path | None:
-        """The file that holds image i; None where there is none."""
+        """Return the file that holds image i; None where there is none."""
         origin = self.origin(i)
         return None if origin is None else origin.path
 
     def files(self) -> list[Path]:
-        """The files of all images, each once."""
+        """Return the files of all images, each once."""
         return list(dict.fromkeys(path for i in range(len(self)) if (path := self.file(i)) is not None))
 
     def where(self, i: int) -> str:
-        """Where image i comes from, for the messages of errors."""
+        """Return where image i comes from, for the messages of errors."""
         return f"{self.name(i)} (image {i})"
 
     def read(self, i: int, window: Window | None = None) -> Tensor:
-        """Image i, or a window of it: float32 (C, h, w) on the CPU, a copy that may be written to.
+        """Return image i, or a window of it: float32 (C, h, w) on the CPU, a copy that may be written to.
 
         i: 0 <= i < len(source). window: (top, left, height, width) in pixels, inside the image; None: all.
         Raises UnveilError if i or the window is outside, if the file cannot be decoded, or if what was read
@@ -109,21 +112,21 @@ class ImageSource(ABC):
         return x
 
     def subset(self, indices: Sequence[int]) -> ImageSource:
-        """The images `indices`, in that order, under the same names.
+        """Return the images `indices`, in that order, under the same names.
 
         Raises UnveilError if there is none, one outside, or one that occurs twice.
         """
         return Subset(self, indices)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with the names, shapes and file sizes; it reads no pixels."""
+        """Return 16 hexadecimal digits that change with the names, shapes and file sizes; it reads no pixels."""
         digest = hashlib.sha256()
         for i in range(len(self)):
             digest.update(f"{self._identity(i)}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def _identity(self, i: int) -> str:
-        """What the fingerprint knows about image i."""
+        """Return what the fingerprint knows about image i."""
         return f"{self.name(i)} {self.shape(i)}"
 
     def _index(self, i: int) -> int:
@@ -146,7 +149,7 @@ class Subset(ImageSource):
 
     @property
     def indices(self) -> list[int]:
-        """Of the images, in the parent."""
+        """The numbers of the images, in the parent."""
         return list(self._indices)
 
     @property

@@ -13,7 +13,9 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def stamp(path: Path) -> str | None:
-    """What differs once the file or folder `path` has been written, replaced or moved; None where that cannot be told.
+    """Return what differs once the file or folder `path` has been written, replaced or moved.
+
+    None where that cannot be told.
 
     It differs too for a copy of the same content: it says what need not be read again, never that content has changed.
     """
@@ -29,13 +31,16 @@ def stamp(path: Path) -> str | None:
 
 
 def _stat(path: str | os.PathLike[str]) -> str:
-    """The time of the last change of its state (ctime) cannot be set back, as that of its content can."""
+    """Return what differs once the file has been written, replaced or moved.
+
+    The time of the last change of its state (ctime) cannot be set back, as that of its content can.
+    """
     s = os.stat(path)
     return f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
 
 
 def _stands_alone(path: Path) -> bool:
-    """Whether all data of the file are in it: HDF5 may link to others."""
+    """Return whether all data of the file are in it: HDF5 may link to others."""
     with path.open("rb") as file:
         if file.read(len(_HDF5)) != _HDF5:
             return True

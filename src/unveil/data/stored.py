@@ -75,7 +75,7 @@ class StoredArray:
         return self._size("C") * (2 if self.dtype.kind == "c" else 1), self._size("H"), self._size("W")
 
     def cut(self, array: Any, k: int, window: Window) -> np.ndarray:
-        """The window of the k-th image of the opened `array`: (C, h, w) as stored. Reads nothing else."""
+        """Return the window of the k-th image of the opened `array`, (C, h, w) as stored, and read nothing else."""
         top, left, h, w = window
         part = {"C": slice(None), "H": slice(top, top + h), "W": slice(left, left + w)}
         stack = iter(np.unravel_index(k, self._stack)) if self._stack else iter(())
@@ -148,7 +148,7 @@ class StoredImages(ImageSource):
         return f"{self._arrays[self._locate(i)[0]].where} (image {i})"
 
     def _locate(self, i: int) -> tuple[int, int]:
-        """(number of the array, number of the image in it)."""
+        """Return (number of the array, number of the image in it)."""
         k = bisect_right(self._ends, self._index(i))
         return k, i - (self._ends[k] - self._arrays[k].images)
 

@@ -36,7 +36,7 @@ _MINISWHITE = 0
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The arrays of the file `path`; axes: as in `open_images`, for files of one page without N as well."""
+    """Return the arrays of the file `path`; axes: as in `open_images`, for files of one page without N as well."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
@@ -73,7 +73,7 @@ def _arrays(path: Path, file: Any, images: Images, axes: str | None, several: bo
 
 
 def _check_kind(where: str, series: Any) -> None:
-    """Raises UnveilError for colours and transparency that would be taken for grey or RGB, and for missing codecs."""
+    """Raise UnveilError for colours and transparency that would be taken for grey or RGB, and for missing codecs."""
     import tifffile
 
     page = series.keyframe
@@ -96,7 +96,7 @@ def _check_kind(where: str, series: Any) -> None:
 
 
 def _white(where: str, page: Any, dtype: np.dtype) -> int | None:
-    """The stored number that is black, where numbers count down from white; None where they count up."""
+    """Return the stored number that is black, where numbers count down from white; None where they count up."""
     if page.photometric != _MINISWHITE:
         return None
     if dtype.kind not in "iu":
@@ -116,7 +116,7 @@ def _pages(
     orientation: Any,
     white: int | None,
 ) -> list[StoredArray]:
-    """One stored array per image, so that an image decodes its own pages alone, each where the file has it."""
+    """Return one stored array per image, so that an image decodes its own pages alone, each where the file has it."""
     series, where = images.series, str(path)
     page_shape = tuple(series.keyframe.shape)
     lead = len(shape) - len(page_shape)
@@ -152,7 +152,10 @@ def _pages(
 
 
 def _end(where: str, page: Any) -> int:
-    """Where in the file the last of the page's data ends. Raises UnveilError if a part of them was never written."""
+    """Return where in the file the last of the page's data ends.
+
+    Raises UnveilError if a part of them was never written.
+    """
     held = sum(count > 0 and offset > 0 for offset, count in zip(page.dataoffsets, page.databytecounts))
     parts = max(len(page.dataoffsets), math.prod(page.chunked))
     if held < parts or not held:
@@ -165,7 +168,7 @@ def _end(where: str, page: Any) -> int:
 
 
 def _declared(letters: str, shape: tuple[int, ...], where: str) -> str:
-    """Tifffile's axes, e.g. QYX or TZCYXS, as N, C, H, W."""
+    """Return tifffile's axes, e.g. QYX or TZCYXS, as N, C, H, W."""
     known = {"Y": "H", "X": "W", "S": "C", "C": "C"}
     axes = "".join(known.get(a, "N") for a in letters)
     if axes.count("C") > 1 or axes.count("H") != 1 or axes.count("W") != 1:
@@ -190,8 +193,10 @@ def _memmap(path: Path, number: int, level: int, axes: str, orientation: Any) ->
 
 
 def _decode(path: Path, offsets: list[int], shape: tuple[int, ...], axes: str, orientation: Any) -> np.ndarray:
-    """The pages whose entries in the file's list lie at `offsets`: no other is looked at, so that the last costs the
-    first."""
+    """Return the pages whose entries in the file's list lie at `offsets`.
+
+    No other is looked at, so that the last costs the first.
+    """
     import tifffile
 
     pages = []

@@ -39,7 +39,7 @@ class Images:
 
 
 def find_images(file: Any, where: str) -> list[Images]:
-    """The images of an open `file`; warns once of pages that are none, unless there is nothing else in it."""
+    """Return the images of an open `file`; warn once of pages that are none, unless there is nothing else in it."""
     found, beside = [], 0
     for number, top in enumerate(_series(file)):
         for level, series in enumerate(top.levels):
@@ -59,7 +59,10 @@ def find_images(file: Any, where: str) -> list[Images]:
 
 
 def _series(file: Any) -> list[Any]:
-    """Tifffile's series. It calls all pages alike after a look at three of them: here all are looked at."""
+    """Return tifffile's series.
+
+    It calls all pages alike after a look at three of them: here all are looked at.
+    """
     series = list(file.series)
     if series and series[0].kind == "uniform":
         forms = {tuple(entries.get(code) for code in _FORM) for entries in (_entries(file, p) for p in series[0].pages)}
@@ -71,14 +74,14 @@ def _series(file: Any) -> list[Any]:
 
 
 def _kinds(file: Any, series: Any) -> list[int]:
-    """NewSubfileType of each page: of frames, which tifffile does not read in full, from the file."""
+    """Return NewSubfileType of each page: of frames, which tifffile does not read in full, from the file."""
     if len(series.pages) == 1:
         return [series.keyframe.subfiletype]
     return [_entries(file, page).get(_SUBFILETYPE, 0) for page in series.pages]
 
 
 def _entries(file: Any, page: Any) -> dict[int, int]:
-    """The tags of `page` that hold one number, by their own."""
+    """Return the tags of `page` that hold one number, by their own."""
     if page is None or page.offset <= 0:
         return {}
     tiff, fh = file.tiff, file.filehandle
@@ -111,7 +114,7 @@ def check_chain(file: Any, where: str) -> None:
 
 
 def check_whole(where: str, end: int, size: int) -> None:
-    """Raises UnveilError if data that end at byte `end` do not lie in a file of `size` bytes."""
+    """Raise UnveilError if data that end at byte `end` do not lie in a file of `size` bytes."""
     if end > size:
         raise UnveilError(
             f"{where} cannot be read: its data end at byte {end} and the file at {size}, so it is truncated; restore "

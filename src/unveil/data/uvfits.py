@@ -16,7 +16,9 @@ EXTENSIONS = (".uvfits", ".uvf", ".fits")
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
-    """The visibilities of the file `path`, in jansky at the one level of its coverage (`unveil.operators.whiten`).
+    """Return the visibilities of the file `path`, in jansky at the one level of its coverage.
+
+    See `unveil.operators.whiten`.
 
     Raises UnveilError for axes other than HW, and where `astropy` is not installed.
     """
@@ -27,8 +29,10 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
 
 
 def observations(source: ImageSource) -> list[Path]:
-    """The UVFITS files that the measurements in `source` come from, each once; empty where they come from other
-    files."""
+    """Return the UVFITS files that the measurements in `source` come from, each once.
+
+    Empty where they come from other files.
+    """
     files = dict.fromkeys(source.file(i) for i in range(len(source)))
     return [file for file in files if file is not None and file.suffix.lower() in EXTENSIONS]
 

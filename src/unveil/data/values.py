@@ -19,7 +19,10 @@ __all__ = ["check_dtype", "check_value_range", "natural_range", "to_float32"]
 
 
 def check_value_range(value_range: Sequence[float] | None) -> tuple[float, float] | None:
-    """(low, high) as floats, or None. Raises UnveilError unless there are two finite numbers, low < high."""
+    """Return (low, high) as floats, or None.
+
+    Raises UnveilError unless there are two finite numbers, low < high.
+    """
     if value_range is None:
         return None
     try:
@@ -32,7 +35,7 @@ def check_value_range(value_range: Sequence[float] | None) -> tuple[float, float
 
 
 def check_dtype(dtype: np.dtype, where: str) -> None:
-    """Raises UnveilError for what is no measurement: true/false, text, records."""
+    """Raise UnveilError for what is no measurement: true/false, text, records."""
     if dtype.kind == "b":
         raise UnveilError(f"{where} holds true/false values, not measurements: store integers or floating point")
     if dtype.kind not in "iufc":
@@ -40,12 +43,12 @@ def check_dtype(dtype: np.dtype, where: str) -> None:
 
 
 def natural_range(dtype: np.dtype) -> tuple[float, float]:
-    """(low, high), the stored numbers that are read as 0 and 1 where no value range is stated."""
+    """Return (low, high), the stored numbers that are read as 0 and 1 where no value range is stated."""
     return (0.0, float(np.iinfo(dtype).max)) if dtype.kind in "iu" else (0.0, 1.0)
 
 
 def to_float32(v: np.ndarray, value_range: tuple[float, float] | None) -> np.ndarray:
-    """The stored values v (C, h, w) as new contiguous float32 (C, h, w), complex ones as (2C, h, w)."""
+    """Return the stored values v (C, h, w) as new contiguous float32 (C, h, w), complex ones as (2C, h, w)."""
     if v.dtype.kind == "c":
         v = np.concatenate([v.real, v.imag])
     exact = v.dtype.itemsize <= 2 or v.dtype.newbyteorder("=") == np.float32  # float32 holds these without rounding

@@ -18,7 +18,7 @@ __all__ = ["save_image"]
 
 
 def save_image(path: str | os.PathLike[str], x: Tensor, value_range: Sequence[float] = (0.0, 1.0)) -> None:
-    """Writes x (C, H, W), real, to `path`; the extension decides how, and nobody ever sees half a file.
+    """Write x (C, H, W), real, to `path`; the extension decides how, and nobody ever sees half a file.
 
     .png: 8 bits, grey for C = 1 and RGB for C = 3; value_range = (low, high) are the values shown black and
         white, and what lies outside is clipped.

@@ -15,10 +15,11 @@ __all__ = ["check_written"]
 def check_written(
     where: str, shape: tuple[int, ...], chunks: tuple[int, ...], axes: str, present: Iterable[tuple[int, ...]]
 ) -> None:
-    """Warn of chunks that are missing, one line for all. Raises UnveilError where an image has none at all.
+    """Warn of chunks that are missing, one line for all.
 
     shape, chunks: of the array and of one chunk. axes: one letter of N, C, H, W for each of its axes. present: the
     chunks that are stored, each by its place among the chunks, along each axis.
+    Raises UnveilError where an image has none at all.
     """
     grid = [math.ceil(n / size) for n, size in zip(shape, chunks)]
     stack = [k for k, axis in enumerate(axes) if axis == "N"]

@@ -1,5 +1,7 @@
-"""What the metadata of a zarr array must say before zarr opens it: sizes that are numbers, and codecs that only decode
-numbers."""
+"""What the metadata of a zarr array must say before zarr opens it.
+
+Sizes that are numbers, and codecs that only decode numbers.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ _ADVICE = "copy or write the array again"
 
 
 def check_array(node: Node, itemsize: int) -> None:
-    """Raises UnveilError for codecs that are not in CODECS, and for chunks of more bytes than the limit.
+    """Raise UnveilError for codecs that are not in CODECS, and for chunks of more bytes than the limit.
 
     itemsize: bytes of a number.
     """
@@ -77,12 +79,18 @@ def check_array(node: Node, itemsize: int) -> None:
 
 
 def shape(node: Node) -> tuple[int, ...]:
-    """Of the array. Raises UnveilError where the metadata tell none."""
+    """Return the shape of the array.
+
+    Raises UnveilError where the metadata tell none.
+    """
     return _integers((node.array or {}).get("shape"), 0, "shape", node)
 
 
 def chunk_shape(node: Node) -> tuple[int, ...]:
-    """Of what one file holds. Raises UnveilError where the metadata tell none."""
+    """Return the shape of what one file holds.
+
+    Raises UnveilError where the metadata tell none.
+    """
     array = node.array or {}
     if node.format == 2:
         sizes = array.get("chunks")
@@ -97,7 +105,7 @@ def chunk_shape(node: Node) -> tuple[int, ...]:
 
 
 def _codecs(codecs: list[Any], size: tuple[int, ...], node: Node, depth: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """All codecs by name, those within shards included, and the shape of what each decodes at once."""
+    """Yield all codecs by name, those within shards included, and the shape of what each decodes at once."""
     if depth == 0:
         raise UnveilError(f"{node.where} has shards in shards in shards: {_ADVICE}")
     for codec in codecs:

@@ -50,8 +50,10 @@ class Node:
 
 
 def read_tree(root: Path) -> tuple[dict[str, Node], dict[str, str]]:
-    """The arrays and groups of the zarr folder `root` by name, in natural order, and what was not looked into: name ->
-    why."""
+    """Return the arrays and groups of the zarr folder `root` by name, in natural order, and what was not looked into.
+
+    The latter as name -> why.
+    """
     real = root.resolve()
     nodes: dict[str, Node] = {}
     closed: dict[str, str] = {}
@@ -81,12 +83,12 @@ def read_tree(root: Path) -> tuple[dict[str, Node], dict[str, str]]:
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A key to sort by in which numbers compare as numbers: 2 before 10."""
+    """Return a key to sort by in which numbers compare as numbers: 2 before 10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"[0-9]+|[^0-9]+", name)]
 
 
 def stored_chunks(node: Node) -> Iterator[tuple[int, ...]]:
-    """The place of each chunk of an array that is stored, along each axis.
+    """Yield the place of each chunk of an array that is stored, along each axis.
 
     Raises UnveilError for a chunk that is a link out of the zarr folder.
     """
@@ -140,7 +142,10 @@ def _read_node(root: Path, name: str, real: Path) -> Node | None:
 
 
 def _read_json(path: Path, real: Path) -> dict[str, Any]:
-    """The mapping in a file of metadata. Raises UnveilError where it is none, damaged, too large, or outside."""
+    """Return the mapping in a file of metadata.
+
+    Raises UnveilError where it is none, damaged, too large, or outside.
+    """
     inside(str(path), path, real)
     size = path.stat().st_size
     if size > _MOST_BYTES:

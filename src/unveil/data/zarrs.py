@@ -43,14 +43,15 @@ _TYPES = (
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether the folder `path` is a zarr array or group (by its name or by its metadata)."""
+    """Return whether the folder `path` is a zarr array or group (by its name or by its metadata)."""
     names = ("zarr.json", ".zgroup", ".zarray")
     return path.is_dir() and (path.suffix.lower() == ".zarr" or any((path / n).is_file() for n in names))
 
 
 def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
-    """The array `dataset` of the group `path`, or its only one, or the array `path` itself; of OME-Zarr the images at
-    level 0.
+    """Return the array `dataset` of the group `path`, or its only one, or the array `path` itself.
+
+    Of OME-Zarr the images at level 0.
 
     axes: as in `open_images`; by default those that OME-Zarr declares. Links are followed within the folder. Raises
     UnveilError for codecs that do more than decode numbers, and for an image of which nothing was written.
@@ -66,7 +67,7 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
 
 
 def _choose(path: Path, dataset: str | None, nodes: dict[str, Node], closed: dict[str, str]) -> list[str]:
-    """The names of the arrays."""
+    """Return the names of the arrays."""
     if "" in nodes and nodes[""].array is not None:
         if dataset is not None:
             raise UnveilError(f"{path} is one array, without a dataset {dataset!r}: leave dataset out")
@@ -93,8 +94,10 @@ def _choose(path: Path, dataset: str | None, nodes: dict[str, Node], closed: dic
 
 
 def _images(nodes: dict[str, Node], named: str | None) -> list[str]:
-    """The arrays at level 0 of all images of OME-Zarr, labels left out; of the group `named` alone, where one is
-    named."""
+    """Return the arrays at level 0 of all images of OME-Zarr, labels left out.
+
+    Of the group `named` alone, where one is named.
+    """
     chosen = [node for node in nodes.values() if not ome.is_label(node)] if named is None else [nodes.get(named)]
     groups = [node for node in chosen if node is not None and node.array is None]
     return [level for node in groups if (level := ome.level_0(node, nodes)) is not None]
@@ -113,7 +116,10 @@ def _array(node: Node, axes: str | None) -> StoredArray:
 
 
 def _dtype(node: Node) -> np.dtype:
-    """Of the array's entries. Raises UnveilError where it is none of NumPy's."""
+    """Return the type of the array's entries.
+
+    Raises UnveilError where it is none of NumPy's.
+    """
     declared = (node.array or {}).get("dtype" if node.format == 2 else "data_type")
     try:
         if node.format == 3 and declared in _TYPES:
