@@ -19,8 +19,9 @@ _USUAL = {
 
 
 def read_array(path: str, key: str) -> np.ndarray:
-    """The array of numbers, real or complex, in a .npy, image or HDF5 file. key: of the configuration, for the
-    messages.
+    """Return the array of numbers, real or complex, in a .npy, image or HDF5 file.
+
+    key: of the configuration, for the messages.
 
     path: of HDF5 (.h5, .mat, ...) FILE:DATASET, or FILE where it holds one array alone or one of a usual name.
     Raises UnveilError when the file is missing, of another kind, cannot be read or holds no numbers.
@@ -50,7 +51,7 @@ def read_array(path: str, key: str) -> np.ndarray:
 
 
 def read_real(path: str, key: str) -> np.ndarray:
-    """The array of real numbers in a file, as float64.
+    """Return the array of real numbers in a file, as float64.
 
     Raises UnveilError where `read_array` does, and for complex ones.
     """
@@ -61,7 +62,7 @@ def read_real(path: str, key: str) -> np.ndarray:
 
 
 def _parts(path: str, extensions: tuple[str, ...]) -> tuple[Path, str | None]:
-    """The file, and of FILE:DATASET the dataset."""
+    """Return the file, and of FILE:DATASET the dataset."""
     file, colon, dataset = path.rpartition(":")
     if colon and not Path(path).is_file() and Path(file).suffix.lower() in extensions:
         return Path(file), dataset

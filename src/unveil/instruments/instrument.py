@@ -66,8 +66,10 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Scale:
-    """What measurements tell of a key that scales the images: its name, its value, a comment, and a line where the
-    section differs."""
+    """What measurements tell of a key that scales the images.
+
+    Its name, its value, a comment, and a line where the section differs.
+    """
 
     key: str
     value: float

@@ -13,12 +13,12 @@ __all__ = ["round_grey", "windows"]
 
 
 def windows() -> Tensor:
-    """x (COUNT + HELDOUT, 3, SIDE, SIDE) in [0, 1], the last ones of photographs that the others do not show."""
+    """Return x (COUNT + HELDOUT, 3, SIDE, SIDE) in [0, 1], the last ones of photographs that the others do not show."""
     return torch.cat([cut(training_photographs(), COUNT, 1), cut(heldout_photographs(), HELDOUT, 2)])
 
 
 def cut(photographs: Mapping[str, Tensor], count: int, seed: int) -> Tensor:
-    """`count` windows at random places, of each photograph in turn."""
+    """Cut `count` windows at random places, of each photograph in turn."""
     images = list(photographs.values())
     places = torch.rand(count, 2, generator=make_generator("cpu", seed)).tolist()
     found = []
@@ -30,7 +30,10 @@ def cut(photographs: Mapping[str, Tensor], count: int, seed: int) -> Tensor:
 
 
 def round_grey(x: Tensor) -> Tensor:
-    """(N, 1, SIDE, SIDE), empty outside the inscribed circle: only of such images are rotations and dilations right."""
+    """Return x as (N, 1, SIDE, SIDE), empty outside the inscribed circle.
+
+    Only of such images are rotations and dilations right.
+    """
     at = torch.linspace(-1, 1, SIDE)
     radius = (at**2 + at[:, None] ** 2).sqrt()
     return x.mean(1, keepdim=True) * ((0.95 - radius) / 0.15).clamp(0, 1)

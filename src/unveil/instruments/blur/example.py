@@ -12,7 +12,7 @@ __all__ = ["blurred"]
 
 
 def blurred(folder: Path) -> Example:
-    """Moved along a line and a half pixel out of focus: a kernel that a quarter turn changes."""
+    """Simulate images moved along a line and a half pixel out of focus: a kernel that a quarter turn changes."""
     at = torch.arange(9.0) - 4
     along = torch.linspace(-3.5, 3.5, 29)[:, None, None]
     distance = (at - along) ** 2 + (at[:, None] - along / 2) ** 2

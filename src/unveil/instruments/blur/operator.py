@@ -1,12 +1,11 @@
-"""Deblurring: an out-of-focus lens, a moving camera or a microscope spreads each point of the image over its
-neighbours.
+"""Deblurring: a lens, a camera or a microscope spreads each point of the image over its neighbours.
 
     y = k * x + n,    (k * x)_i = sum_j k_j x_(i - j),    sum_j k_j = 1
 
-The image goes on periodically at its borders, so that A is diagonal in the Fourier basis, with an
-exact adjoint, pseudo-inverse and proximal step at the price of two FFTs, and y has the size of x. No scene is periodic:
-what is reconstructed within half a kernel of the border is not to be trusted. A blur commutes with shifts, so that they
-do not teach what it removes (see `unveil.symmetry.base`).
+The lens is out of focus, or the camera moves. The image goes on periodically at its borders, so that A is diagonal in
+the Fourier basis, with an exact adjoint, pseudo-inverse and proximal step at the price of two FFTs, and y has the size
+of x. No scene is periodic: what is reconstructed within half a kernel of the border is not to be trusted. A blur
+commutes with shifts, so that they do not teach what it removes (see `unveil.symmetry.base`).
 """
 
 import math
@@ -46,8 +45,10 @@ def transfer_function(kernel: Tensor, height: int, width: int) -> Tensor:
 
 
 def gaussian_kernel(deviation: float) -> Tensor:
-    """The kernel (h, h) of a Gaussian blur with `deviation` > 0 in pixels, cut off beyond 3.3 deviations; its sum is
-    1."""
+    """Return the kernel (h, h) of a Gaussian blur, cut off beyond 3.3 deviations; its sum is 1.
+
+    deviation: > 0, in pixels.
+    """
     if not (math.isfinite(deviation) and deviation > 0):
         raise UnveilError(f"the blur's deviation must be finite and > 0 pixels, not {deviation}")
     from deepinv.physics.functional import gaussian_blur  # deepinv loads late
@@ -71,7 +72,10 @@ def build_blur(section: BlurSection, shape: tuple[int, int, int], count: int) ->
 
 
 def check_kernel(kernel: Tensor, height: int, width: int) -> Tensor:
-    """k (h, w), float32, divided by its sum. Raises UnveilError where it is none for images of height x width."""
+    """Return k (h, w), float32, divided by its sum.
+
+    Raises UnveilError where it is none for images of height x width.
+    """
     if kernel.ndim != 2:
         raise UnveilError(f"the kernel has shape {tuple(kernel.shape)}: it must be (h, w), one kernel without colours")
     if kernel.shape[0] > height or kernel.shape[1] > width:

@@ -1,8 +1,8 @@
 """The contrast transfer function of an electron microscope, what its lenses do to each spatial frequency g.
 
     CTF(g) = -sin chi(g),   chi(g) = pi lambda |g|^2 (z(alpha) - lambda^2 |g|^2 C_s / 2) + phi + arcsin(w)
-    z(alpha) = (z_U + z_V + (z_U - z_V) cos 2(alpha - alpha_U)) / 2,   alpha the angle of g from the x axis towards the
-    y axis
+    z(alpha) = (z_U + z_V + (z_U - z_V) cos 2(alpha - alpha_U)) / 2
+    alpha the angle of g from the x axis towards the y axis
 
 As Rohou and Grigorieff 2015 write it (https://doi.org/10.1016/j.jsb.2015.08.008): defocus z positive under focus,
 CTF(0) = -w, so matter is dark, as on the detector. RELION (https://github.com/3dem/relion, src/ctf.h) has the same chi
@@ -29,7 +29,7 @@ class Optics:
     """What the contrast transfer function depends on; each a number, or (N,) with one for each of N images.
 
     pixel_size:         of the images, angstrom. voltage: of the electrons, kilovolt. cs: spherical aberration C_s,
-        millimetre.
+                        millimetre.
     amplitude_contrast: w, a fraction in [0, 1].
     defocus_u, defocus_v: the two principal defoci, angstrom, positive under focus; v is u unless it is given.
     defocus_angle:      alpha_U, from the x axis (columns) towards the y axis (rows) to the direction of u, degrees.
@@ -61,7 +61,7 @@ class Optics:
             )
 
     def rows(self) -> dict[str, Tensor]:
-        """Every parameter by its name, all () or all (N,). Numbers have torch's default precision."""
+        """Return every parameter by its name, all () or all (N,); numbers have torch's default precision."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if values["defocus_v"] is None:
             values["defocus_v"] = values["defocus_u"]
@@ -74,13 +74,16 @@ class Optics:
 
 
 def electron_wavelength(voltage: Tensor) -> Tensor:
-    """lambda, angstrom, of electrons accelerated by `voltage`, kilovolt: h c / sqrt(E (E + 2 m c^2)), relativistic."""
+    """Return lambda, angstrom, of electrons accelerated by `voltage`, kilovolt.
+
+    h c / sqrt(E (E + 2 m c^2)), relativistic.
+    """
     energy = 1e3 * voltage
     return _HC / (energy * (energy + 2 * _REST_ENERGY)).sqrt()
 
 
 def ctf(shape: tuple[int, int], optics: Optics) -> Tensor:
-    """CTF (H, W), or (N, H, W) where the optics have one row an image, at the frequencies of `torch.fft.fft2`.
+    """Return CTF (H, W), or (N, H, W) where the optics have one row an image, at the frequencies of `torch.fft.fft2`.
 
     shape: (H, W) of the images, pixels. In the precision of the optics; float32 errs by 1e-4 at phases of some hundred
     radians. At the highest frequency of an even side, which stands for g and -g, it is their mean, so that it is even

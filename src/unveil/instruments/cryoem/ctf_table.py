@@ -1,9 +1,8 @@
 """The optics of each particle from the tables that microscopists have: RELION's .star, or .csv.
 
 A .star file has a table of particles, and since RELION 3.1 another of optics groups whose values hold for every
-particle of the
-group (names and units: https://github.com/3dem/relion, src/metadata_label.h). A .csv file has one line a particle below
-a line of names, those of `Optics` or of RELION. Other columns are not read.
+particle of the group (names and units: https://github.com/3dem/relion, src/metadata_label.h). A .csv file has one line
+a particle below a line of names, those of `Optics` or of RELION. Other columns are not read.
 """
 
 import csv
@@ -39,8 +38,9 @@ Columns = dict[str, Sequence[Any]]
 
 
 def read_ctf_table(path: str, key: str) -> dict[str, Tensor]:
-    """Those of the fields of `Optics` that the file has, name -> (N,), one row for each particle, in the order of the
-    file.
+    """Return those of the fields of `Optics` that the file has, name -> (N,).
+
+    One row for each particle, in the order of the file.
 
     key: of the configuration, for the messages. Beam tilt, higher aberrations, anisotropic magnification and B-factors
     are not read. Raises UnveilError when the file is missing, of another kind or cannot be read, when it has none of
@@ -103,7 +103,7 @@ def _read_star(file: Path) -> Columns:
 
 
 def _columns(block: Any) -> Columns:
-    """Of a table of `starfile`, or of a block of single values, which it gives as a dictionary."""
+    """Return the columns of a table of `starfile`, or of a block of single values, which it gives as a dictionary."""
     if isinstance(block, dict):
         return {name: [value] for name, value in block.items()}
     return {str(name): block[name].tolist() for name in block.columns}
@@ -123,8 +123,10 @@ def _numbers(values: Sequence[Any], where: str) -> Tensor:
 
 
 def _check_order(names: Sequence[Any], where: str) -> None:
-    """Rows in another order than the images would pair each particle with the optics of another, without any sign of
-    it."""
+    """Raise UnveilError for rows in another order than the images.
+
+    They would pair each particle with the optics of another, without any sign of it.
+    """
     before: list[str | int] = []
     k = 0
     for row, name in enumerate(names):

@@ -44,7 +44,7 @@ def cryoem(folder: Path) -> Example:
 
 
 def projections(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """x (count, 1, side, side), the molecule's projections: 100 Gaussian blobs, turned about their centre of mass.
+    """Draw x (count, 1, side, side), the molecule's projections: 100 Gaussian blobs, turned about their centre of mass.
 
     A projection of a round Gaussian is one, around the projected centre: no volume is needed. The highest value is 1.
     """

@@ -3,8 +3,7 @@
     y = F^-1 CTF F x + n
 
 A is a circular convolution, symmetric because the CTF is real and even. It is blind where the CTF is zero, at rings
-that move
-with the defocus, and nearly blind at low frequencies: at frequency zero |CTF| is the amplitude contrast.
+that move with the defocus, and nearly blind at low frequencies: at frequency zero |CTF| is the amplitude contrast.
 """
 
 from typing import Self
@@ -36,7 +35,7 @@ class ContrastTransfer(Convolution):
         self.parameters = torch.stack([value.reshape(-1) for value in optics.rows().values()], 1)  # (1 or N, 8)
 
     def response(self) -> Tensor:
-        """(1 or N, 1, H, W // 2 + 1), real and even."""
+        """Return the response (1 or N, 1, H, W // 2 + 1), real and even."""
         if "transfer" not in self.cache:
             shape = self.shape
             values = ctf(shape, Optics(**dict(zip(self.names, self.parameters.unbind(1)))))

@@ -53,16 +53,18 @@ class Projections(Operator):
         self.shifts = shifts
 
     def _apply(self, x: Tensor) -> Tensor:
-        """y (B, P, D, D), in units of x times a voxel's side."""
+        """Return y (B, P, D, D), in units of x times a voxel's side."""
         return _Linear.apply(x, self._project, self._project_back)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        """A^T y (B, 1, D, D, D)."""
+        """Return A^T y (B, 1, D, D, D)."""
         return _Linear.apply(y, self._project_back, self._project)
 
     def A_dagger(self, y: Tensor, iterations: int = 30) -> Tensor:
-        """Return the least squares image by so many steps of conjugate gradients from 0; fewer amplify the noise
-        less."""
+        """Return the least squares image by so many steps of conjugate gradients from 0.
+
+        Fewer amplify the noise less.
+        """
         return conjugate_gradients(lambda x: self.A_adjoint(self.A(x)), self.A_adjoint(y), iterations, tolerance=1e-4)
 
     def _project(self, x: Tensor) -> Tensor:
@@ -98,13 +100,13 @@ class Projections(Operator):
         return (slice(first, first + step) for first in range(0, len(self.rotations), step))
 
     def _factor(self, some: slice, dtype: torch.dtype) -> Tensor:
-        """CTF_p(k) exp(-2 pi i k . t_p), (p, K)."""
+        """Return CTF_p(k) exp(-2 pi i k . t_p), (p, K)."""
         phase = -2 * torch.pi / self.size * self.shifts[some].to(dtype) @ self.frequencies.to(dtype).T
         transfer = self.transfer if len(self.transfer) == 1 else self.transfer[some]
         return transfer.to(dtype) * torch.polar(torch.ones_like(phase), phase)
 
     def _neighbours(self, some: slice, dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of each frequency of the images, the 27 points of the padded FFT around it: index and weight, both (p, K)."""
+        """Yield the 27 points of the padded FFT around each frequency of the images: index and weight, both (p, K)."""
         k = OVERSAMPLING * self.frequencies.to(dtype) @ self.rotations[some, :2].to(dtype)  # R^T (k_x, k_y, 0), as rows
         nearest = k.round()
         stride = self.padded ** torch.arange(3, device=k.device)  # of x, y, z
@@ -117,7 +119,7 @@ class Projections(Operator):
             yield indices[x][0] + indices[y][1] + indices[z][2], weights[x][0] * weights[y][1] * weights[z][2]
 
     def _attenuation(self, like: Tensor) -> Tensor:
-        """The window's Fourier transform, by which the interpolation multiplies the density, (D, D, D)."""
+        """Return the window's Fourier transform, by which the interpolation multiplies the density, (D, D, D)."""
         r = torch.arange(self.size, dtype=like.dtype, device=like.device) - self.size // 2
         nodes, weights = (torch.from_numpy(v).to(r) for v in np.polynomial.legendre.leggauss(50))  # of the half window
         d = WIDTH / 4 * (1 + nodes)
@@ -126,19 +128,21 @@ class Projections(Operator):
         return along[:, None, None] * along[:, None] * along
 
     def _pad(self, x: Tensor) -> Tensor:
-        """x (B, D, D, D) in the padded cube, its centre voxel at index 0."""
+        """Put x (B, D, D, D) into the padded cube, its centre voxel at index 0."""
         cube = x.new_zeros(len(x), *3 * (self.padded,))
         cube[:, : self.size, : self.size, : self.size] = x
         return cube.roll(3 * (-(self.size // 2),), (1, 2, 3))
 
     def _crop(self, cube: Tensor) -> Tensor:
-        """The transpose of `_pad`."""
+        """Apply the transpose of `_pad`."""
         return cube.roll(3 * (self.size // 2,), (1, 2, 3))[:, : self.size, : self.size, : self.size]
 
 
 class _Linear(torch.autograd.Function):
-    """A linear map whose gradient is its transpose: recording the map itself would keep 8 indices for every value of
-    y."""
+    """A linear map whose gradient is its transpose.
+
+    Recording the map itself would keep 8 indices for every value of y.
+    """
 
     @staticmethod
     def forward(
@@ -187,7 +191,7 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
 
 
 def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:
-    """R (P, 3, 3) for `volume`, in float64, from rlnAngleRot, rlnAngleTilt and rlnAnglePsi (P,), in degrees.
+    """Return R (P, 3, 3) for `volume`, in float64, from rlnAngleRot, rlnAngleTilt and rlnAnglePsi (P,), in degrees.
 
     R = Z(psi) Y(tilt) Z(rot), each turning the axes, not the molecule: first about z by rot, then about the new y by
     tilt, then about the new z by psi (Heymann, Chagoyen and Belnap 2005, https://doi.org/10.1016/j.jsb.2005.06.001;
@@ -212,8 +216,10 @@ def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:
 
 
 def random_rotations(count: int, generator: torch.Generator) -> Tensor:
-    """R (count, 3, 3), uniform on SO(3): of unit quaternions uniform on the sphere (Shoemake 1992, Graphics Gems
-    III)."""
+    """Draw R (count, 3, 3), uniform on SO(3).
+
+    Of unit quaternions uniform on the sphere (Shoemake 1992, Graphics Gems III).
+    """
     q = torch.randn(count, 4, generator=generator, device=generator.device)
     w, x, y, z = (q / q.norm(dim=1, keepdim=True)).unbind(1)
     rows = [

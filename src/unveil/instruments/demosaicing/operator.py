@@ -3,9 +3,8 @@
     y_ij = x_c(i,j),ij + n_ij,   c(i, j) the colour of the filter over pixel (i, j)
 
 y (1, H, W) is the raw mosaic, where every entry is measured; x (3, H, W) the colour image, channels red, green, blue.
-The
-rows of A are rows of the identity, so A A^T = I and A^+ = A^T. The filters repeat every 2 x 2 pixels (B. E. Bayer, US
-patent 3,971,065, 1976, https://patents.google.com/patent/US3971065A).
+The rows of A are rows of the identity, so A A^T = I and A^+ = A^T. The filters repeat every 2 x 2 pixels (B. E. Bayer,
+US patent 3,971,065, 1976, https://patents.google.com/patent/US3971065A).
 """
 
 import torch
@@ -21,12 +20,12 @@ PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
 def demosaicing(height: int, width: int, pattern: str = "RGGB") -> "Mosaic":
-    """Return the operator of colour images x (3, height, width) from raw mosaics y (1, height, width), both in the same
-    units.
+    """Return the operator of colour images x (3, height, width) from raw mosaics y (1, height, width).
+
+    Both are in the same units.
 
     pattern: the colours of the four pixels at the top left, row by row: RGGB, BGGR, GRBG or GBRG. Some readers of raw
-        files
-    crop or turn the image first, and change it: pass the pattern of the array as it was read.
+    files crop or turn the image first, and change it: pass the pattern of the array as it was read.
     Raises UnveilError for another pattern, or a height or width that is not a multiple of 2.
     """
     if pattern not in PATTERNS:

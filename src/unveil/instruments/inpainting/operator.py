@@ -77,14 +77,17 @@ def build_inpainting(section: InpaintingSection, shape: tuple[int, int, int], co
 
 
 def random_mask(height: int, width: int, share: float, generator: torch.Generator) -> Tensor:
-    """A mask (H, W) that measures each pixel with probability `share`, in (0, 1]."""
+    """Draw a mask (H, W) that measures each pixel with probability `share`, in (0, 1]."""
     if not 0 < share <= 1:
         raise UnveilError(f"the share of measured pixels must be in (0, 1], not {share}")
     return torch.rand(height, width, generator=generator, device=generator.device) < share
 
 
 def missing_box(height: int, width: int, top: int, left: int, box_height: int, box_width: int) -> Tensor:
-    """A mask (H, W) that misses one box, in pixels. Raises UnveilError when the box is not inside the image."""
+    """Return a mask (H, W) that misses one box, in pixels.
+
+    Raises UnveilError when the box is not inside the image.
+    """
     if min(top, left) < 0 or min(box_height, box_width) < 1 or top + box_height > height or left + box_width > width:
         raise UnveilError(
             f"the box (top, left, height, width) = {(top, left, box_height, box_width)} is not inside {height}x{width}"

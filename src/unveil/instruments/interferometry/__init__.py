@@ -29,8 +29,7 @@ class UVTrack(Section):
 
 
 class InterferometrySection(Section):
-    """Radio interferometry: Fourier coefficients of a patch of the sky, whitened, the real and imaginary parts as (2,
-    1, M)."""
+    """Radio interferometry: Fourier coefficients of a patch of the sky, whitened, real and imaginary, as (2, 1, M)."""
 
     kind: Literal["interferometry"] = Field(
         "interferometry", description="the imaging system; another kind has other keys"

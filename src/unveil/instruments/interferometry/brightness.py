@@ -23,7 +23,9 @@ SHORT = 0.25
 
 
 def peak_brightness(visibilities: Tensor, coverage: Coverage, field: float) -> float | None:
-    """Of the source, in jansky per steradian, to within a factor of about two; None where the noise hides it.
+    """Return the brightness of the source, in jansky per steradian, to within a factor of about two.
+
+    None where the noise hides it.
 
     visibilities: complex (B, M), in jansky, of B sources that the coverage saw. field: width of the image, radians;
     what lies beyond adds to the flux of the shortest baselines, which are left out where there are others.

@@ -54,7 +54,7 @@ class Coverage:
 
 
 def whiten(visibilities: Tensor, coverage: Coverage) -> Tensor:
-    """y (..., 2, 1, M) in jansky, real and imaginary parts, at the one level `coverage.level`.
+    """Return y (..., 2, 1, M) in jansky, real and imaginary parts, at the one level `coverage.level`.
 
     visibilities: complex (..., M) in jansky, in the order of `coverage`.
     Raises UnveilError when they are not complex or not M.

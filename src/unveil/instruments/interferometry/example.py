@@ -1,5 +1,7 @@
-"""Visibilities of simulated sources as the Event Horizon Telescope of April 2017 would see them in the place of Sgr
-A*."""
+"""Visibilities of simulated sources as the Event Horizon Telescope would see them.
+
+It is the telescope of April 2017, and the sources are in the place of Sgr A*.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,7 @@ def interferometry(folder: Path) -> Example:
 
 
 def sources(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """Rings, crescents and discs x (count, 1, side, side) with maximum 1, at random places near the centre."""
+    """Draw rings, crescents and discs x (count, 1, side, side) with maximum 1, at random places near the centre."""
     axis = torch.linspace(-1, 1, side)
     drawn = []
     for r, width, asymmetry, angle, x0, y0, kind in torch.rand(count, 7, generator=generator).tolist():

@@ -1,5 +1,7 @@
-"""Observations held against the interferometer that a configuration describes: are they its, and how bright are their
-sources?"""
+"""Observations held against the interferometer that a configuration describes.
+
+Are they its, and how bright are their sources?
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +27,7 @@ SAME_NOISE = 1.02
 
 
 def check_observations(section: InterferometrySection, files: Sequence[Path]) -> None:
-    """Raises UnveilError, which names the first, where UVFITS `files` have other points (u, v) or noise than the
-    system.
+    """Raise UnveilError, which names the first, where UVFITS `files` have other points (u, v) or noise than the system.
 
     A has one set of points: the Earth turns, and other bands have other frequencies.
     """
@@ -54,8 +55,9 @@ def check_observations(section: InterferometrySection, files: Sequence[Path]) ->
 
 
 def find_brightness(section: InterferometrySection, y: Tensor) -> float | None:
-    """`brightness` that puts images about in [0, 1], to within a factor of about two, from measurements y (B, 2, 1, M),
-    whitened.
+    """Return the `brightness` that puts images about in [0, 1], to within a factor of about two.
+
+    From measurements y (B, 2, 1, M), whitened.
 
     None where the noise hides the sources.
     """
@@ -72,8 +74,10 @@ def check_source(section: InterferometrySection, source: ImageSource) -> None:
 
 
 def find_scale(section: InterferometrySection, y: Tensor) -> Scale | None:
-    """Return the brightness that puts images about in [0, 1], from measurements y (B, 2, 1, M); None where noise hides
-    the sources."""
+    """Return the brightness that puts images about in [0, 1], from measurements y (B, 2, 1, M).
+
+    None where noise hides the sources.
+    """
     found = find_brightness(section, y)
     if found is None:
         return None

@@ -4,16 +4,13 @@
 
 x (1, H, W): brightness, jansky per pixel (times `brightness`, see below), a point at each pixel's centre. l grows to
 the east and m to the north of the phase centre, which is the middle of the image, (H - 1) / 2, (W - 1) / 2. As on a map
-of the
-sky, north is up and east is LEFT: with pixels of D = field_of_view / W radians,
+of the sky, north is up and east is LEFT: with pixels of D = field_of_view / W radians,
 
     l = ((W - 1) / 2 - column) D,    m = ((H - 1) / 2 - row) D
 
 The sign is that of Thompson, Moran & Swenson 2017 (https://doi.org/10.1007/978-3-319-44431-4, chapter 3), for a pair
-(i, j)
-with V = <E_i E_j*> and (u, v) along r_j - r_i; a file that has (u, v) along r_i - r_j (UVFITS) is turned round when
-read.
-Gains and phases of the stations are not part of A: visibilities must be calibrated.
+(i, j) with V = <E_i E_j*> and (u, v) along r_j - r_i; a file that has (u, v) along r_i - r_j (UVFITS) is turned round
+when read. Gains and phases of the stations are not part of A: visibilities must be calibrated.
 
 y (2, 1, M): real and imaginary parts in jansky, rows of A and y multiplied by sigma / sigma_i so that the noise has one
 level sigma (see `unveil.instruments.interferometry.coverage`). On disk: a complex .npy (N, 1, M), which opens with axes
@@ -49,11 +46,12 @@ CUTOFF = 0.003
 
 
 class Visibilities(Operator):
-    """A: images (B, 1, H, W) -> (B, 2, 1, M), w_i times the exact Fourier sum at (u_i, v_i), as two products with
-    phases.
+    """A: images (B, 1, H, W) -> (B, 2, 1, M), w_i times the exact Fourier sum at (u_i, v_i).
+
+    It is taken as two products with phases.
 
     u, v: (M,) cycles per pixel along W and H. weight: (M,) the factor w_i. pixels: H = W. sigma: the noise level of y,
-        in jansky.
+    in jansky.
 
     Where singular vectors are few enough, the proximal step is in closed form. Conjugate gradients would take hundreds
     of steps: thermal noise is a thousandth of the signal and some stations are a hundred times better than others, so
@@ -96,8 +94,9 @@ class Visibilities(Operator):
         return x.reshape(b.shape).to(y.dtype)
 
     def _decomposition(self) -> tuple[Tensor, Tensor]:
-        """Right singular vectors (H W, r) of A and the squares (r,) of its singular values, the largest first, in
-        float64.
+        """Return right singular vectors (H W, r) of A and the squares (r,) of its singular values, in float64.
+
+        The largest first.
 
         Found once, from the smaller of A A^T and A^T A: seconds and 100 MB up to M of a thousand, 64 x 64 pixels.
         """
@@ -120,7 +119,7 @@ class Visibilities(Operator):
         return (matrix.T @ vectors / squares.sqrt() if wide else vectors), squares
 
     def _rows(self, which: Tensor) -> Tensor:
-        """(2 k, H W): what A has for k of the points, real parts and then imaginary ones."""
+        """Return (2 k, H W): what A has for k of the points, real parts and then imaginary ones."""
         cos_u, sin_u = (t[which, None] for t in (self.cos_u, self.sin_u))  # (k, 1, W)
         cos_v, sin_v = (t[which, :, None] for t in (self.cos_v, self.sin_v))  # (k, H, 1)
         return torch.cat([cos_v * cos_u - sin_v * sin_u, -(cos_v * sin_u + sin_v * cos_u)]).flatten(1)
@@ -156,7 +155,7 @@ class Visibilities(Operator):
         return super().prox_l2(z.double(), y.double(), gamma.double()).to(z.dtype)
 
     def coarser(self, k: int) -> Coarser:
-        """The baselines that k times larger pixels are fine enough for."""
+        """Return the baselines that k times larger pixels are fine enough for."""
         if self.pixels % k:
             raise UnveilError(
                 f"an image of {self.pixels}x{self.pixels} pixels cannot be dilated by {k}: use a factor of its sides"
@@ -178,8 +177,7 @@ def interferometry(coverage: Coverage, pixels: int, field_of_view: float, bright
     field_of_view: width and height of the image, edge to edge, in microarcseconds.
     brightness: jansky per pixel that the value 1 of x stands for; the brightest pixel expected puts images in [0, 1].
     Raises UnveilError unless pixels, field_of_view and brightness are > 0 and the pixels are fine enough for the
-    longest
-    baseline: above half a cycle per pixel, u and v cannot be told from shorter ones.
+    longest baseline: above half a cycle per pixel, u and v cannot be told from shorter ones.
     """
     if pixels < 1 or not (0 < field_of_view < math.inf and 0 < brightness < math.inf):
         raise UnveilError(
@@ -212,7 +210,7 @@ def build_interferometry(section: InterferometrySection, shape: tuple[int, int, 
 
 
 def read_coverage(section: InterferometrySection) -> tuple[Coverage, str]:
-    """The points (u, v) and the noise that a configuration describes, and which key says so."""
+    """Return the points (u, v) and the noise that a configuration describes, and which key says so."""
     if section.track is not None:
         options = section.track.model_dump(exclude={"stations"})
         return uv_track(read_stations(section.track.stations), **options), "operator.track"

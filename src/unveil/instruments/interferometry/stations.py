@@ -1,4 +1,6 @@
-"""The stations of an interferometer, from a text table: one station a line,
+"""The stations of an interferometer, from a text table.
+
+One station a line,
 
     name  X  Y  Z  SEFD
 
@@ -26,7 +28,7 @@ class Station:
 
 
 def read_stations(path: str | Path) -> tuple[Station, ...]:
-    """The stations of the table at `path`, in its order; what follows # is a comment.
+    """Return the stations of the table at `path`, in its order; what follows # is a comment.
 
     Raises UnveilError, with the line's number, for a line that does not start with a new name and four finite numbers,
     or whose SEFD is not > 0; and when the file cannot be read or has fewer than two stations.
@@ -52,7 +54,7 @@ def read_stations(path: str | Path) -> tuple[Station, ...]:
 
 
 def _station(words: list[str]) -> Station | None:
-    """The station of a line's words, None when there are too few or they are not numbers."""
+    """Return the station of a line's words, None when there are too few or they are not numbers."""
     try:
         x, y, z, sefd = (float(word) for word in words[1:5])
     except ValueError:  # no number, or not four

@@ -30,7 +30,7 @@ _STOKES = {1: "I", -1: "RR", -2: "LL", -5: "XX", -6: "YY"}
 
 
 def read_uvfits(path: str | Path) -> tuple[Coverage, Tensor]:
-    """The coverage of the file's M unflagged visibilities, and they (M,), complex128, in the file's units (Jy).
+    """Return the coverage of the file's M unflagged visibilities, and they (M,), complex128, in the file's units (Jy).
 
     Order: group by group, in each IF by IF, channel by channel. Needs astropy: pip install 'unveil[astro]'.
     Raises UnveilError when astropy or the file is missing, it is not FITS or not UVFITS, lacks a parameter or an axis,
@@ -86,12 +86,15 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
 
 
 def _axes(header: Any) -> dict[str, int]:
-    """CTYPE -> the number of the FITS axis."""
+    """Map CTYPE to the number of the FITS axis."""
     return {str(header.get(f"CTYPE{k}", "")).strip().upper(): k for k in range(2, header["NAXIS"] + 1)}
 
 
 def _cube(data: Any, axes: dict[str, int]) -> np.ndarray:
-    """The data, whose axes numpy has in reverse order after that of the groups, as (G, IF, FREQ, STOKES, COMPLEX)."""
+    """Return the data as (G, IF, FREQ, STOKES, COMPLEX).
+
+    Their axes numpy has in reverse order after that of the groups.
+    """
     cube = np.asarray(data, dtype=np.float64)
     found = [name for name in ("IF", "FREQ", "STOKES", "COMPLEX") if name in axes]
     cube = np.moveaxis(cube, [cube.ndim + 1 - axes[name] for name in found], range(-len(found), 0))
@@ -100,13 +103,13 @@ def _cube(data: Any, axes: dict[str, int]) -> np.ndarray:
 
 
 def _coordinates(header: Any, axis: int) -> np.ndarray:
-    """CRVAL + (k - CRPIX) CDELT along a FITS axis."""
+    """Return CRVAL + (k - CRPIX) CDELT along a FITS axis."""
     k = np.arange(1, header[f"NAXIS{axis}"] + 1)
     return header[f"CRVAL{axis}"] + (k - header.get(f"CRPIX{axis}", 1.0)) * header.get(f"CDELT{axis}", 1.0)
 
 
 def _seconds(groups: Any, name: str, path: str) -> np.ndarray:
-    """The parameter UU or VV (G,); UU-L is in wavelengths, and AIPS' own disk format."""
+    """Return the parameter UU or VV (G,); UU-L is in wavelengths, and AIPS' own disk format."""
     found = _parameter(groups, rf"{name}(-+(?!L)\w*)?")
     if found is None:
         raise UnveilError(f"{path} has no parameter {name}, only {', '.join(groups.parnames)}; export it as UVFITS")
@@ -114,14 +117,16 @@ def _seconds(groups: Any, name: str, path: str) -> np.ndarray:
 
 
 def _parameter(groups: Any, pattern: str) -> np.ndarray | None:
-    """The first parameter (G,) whose name is of the pattern; None without one."""
+    """Return the first parameter (G,) whose name is of the pattern; None without one."""
     found = [name for name in groups.parnames if re.fullmatch(pattern, name.strip().upper())]
     return np.asarray(groups.par(found[0]), dtype=np.float64) if found else None
 
 
 def _offsets(groups: Any, tables: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
-    """What the table AIPS FQ adds to the frequency of each group and IF, (G, IF) in hertz: row FREQSEL, else the
-    first."""
+    """Return what the table AIPS FQ adds to the frequency of each group and IF, (G, IF) in hertz.
+
+    Row FREQSEL, else the first.
+    """
     if "AIPS FQ" not in tables:
         return np.zeros(shape[:2])
     rows = np.asarray(tables["AIPS FQ"]["IF FREQ"], dtype=np.float64).reshape(len(tables["AIPS FQ"]), -1)
@@ -133,7 +138,7 @@ def _offsets(groups: Any, tables: dict[str, Any], shape: tuple[int, ...]) -> np.
 
 
 def _stokes_i(cube: np.ndarray, codes: np.ndarray, path: str) -> "Estimate":
-    """Stokes I of the cube (G, IF, FREQ, STOKES, 3), whose STOKES are `codes`."""
+    """Return Stokes I of the cube (G, IF, FREQ, STOKES, 3), whose STOKES are `codes`."""
     parts = {}
     for k, code in enumerate(codes):
         value, weight = cube[..., k, 0] + 1j * cube[..., k, 1], cube[..., k, 2]
@@ -165,7 +170,7 @@ def _mean(a: Estimate, b: Estimate) -> Estimate:
 
 
 def _first(*estimates: Estimate) -> Estimate:
-    """In each entry, the first of the estimates that is not flagged."""
+    """Return in each entry the first of the estimates that is not flagged."""
     value, sigma = estimates[0]
     for other, its_sigma in estimates[1:]:
         flagged = np.isnan(sigma)
@@ -174,7 +179,7 @@ def _first(*estimates: Estimate) -> Estimate:
 
 
 def _stations(groups: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Numbers of the two stations of each group, from 0 or from 1; None when the file does not say.
+    """Return numbers of the two stations of each group, from 0 or from 1; None when the file does not say.
 
     A hundredth is added to BASELINE for each further subarray.
     """
@@ -191,6 +196,6 @@ def _stations(groups: Any) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _names(tables: dict[str, Any]) -> dict[int, str]:
-    """Number -> name of the stations, from the table AIPS AN."""
+    """Map numbers to names of the stations, from the table AIPS AN."""
     table = tables.get("AIPS AN")
     return {} if table is None else {int(row["NOSTA"]): str(row["ANNAME"]).strip() for row in table}

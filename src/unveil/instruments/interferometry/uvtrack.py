@@ -10,10 +10,9 @@ Radio Astronomy, section 4.1, https://doi.org/10.1007/978-3-319-44431-4):
     u = b . e / lambda,   v = b . n / lambda,   b = r_j - r_i for the pair (i, j)
 
 (the visibility is then <E_i E_j*>, see `interferometry`). A station takes part while the source is high enough above
-its
-horizon, the plane orthogonal to r: up to 0.2 degrees from that of the ellipsoid. The thermal noise of the real and of
-the imaginary part (the radiometer equation, ibid. section 6.2; 0.88 is the efficiency of two-bit quantization, section
-8.3; written so by Chael et al. 2018, https://doi.org/10.3847/1538-4357/aab6a8) is
+its horizon, the plane orthogonal to r: up to 0.2 degrees from that of the ellipsoid. The thermal noise of the real and
+of the imaginary part (the radiometer equation, ibid. section 6.2; 0.88 is the efficiency of two-bit quantization,
+section 8.3; written so by Chael et al. 2018, https://doi.org/10.3847/1538-4357/aab6a8) is
 
     sigma_ij = (1 / 0.88) sqrt(SEFD_i SEFD_j / (2 bandwidth tau))
 """
@@ -39,7 +38,7 @@ QUANTIZATION = 0.88
 
 
 def thermal_noise(sefd_i: Tensor, sefd_j: Tensor, bandwidth: float, integration: float) -> Tensor:
-    """sigma_ij in jansky, of real and imaginary part each.
+    """Return sigma_ij in jansky, of real and imaginary part each.
 
     SEFDs in jansky, bandwidth in hertz, integration in seconds.
     """
@@ -59,7 +58,9 @@ def uv_track(
     integration: float,
     minimum_elevation: float = 10.0,
 ) -> Coverage:
-    """The coverage of all pairs of stations, time after time, in each the pairs (0, 1), (0, 2), ..., (1, 2), ...
+    """Return the coverage of all pairs of stations, time after time.
+
+    In each the pairs (0, 1), (0, 2), ..., (1, 2), ...
 
     right_ascension: hours.  declination: degrees.  frequency: hertz.
     start, stop: first and last sidereal time at Greenwich (GMST), hours; a stop beyond 24 goes on into the next day.
@@ -111,7 +112,7 @@ def uv_track(
 
 
 def _axes(angle: Tensor, declination: float) -> tuple[Tensor, Tensor, Tensor]:
-    """s, e and n, (T, 3) each, at the hour angles H (T,) of longitude 0; both in radians."""
+    """Return s, e and n, (T, 3) each, at the hour angles H (T,) of longitude 0; both in radians."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     cos_d, sin_d = math.cos(declination), math.sin(declination)
     source = torch.stack([cos_d * cos, -cos_d * sin, zero + sin_d], dim=1)

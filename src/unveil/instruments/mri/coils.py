@@ -1,4 +1,6 @@
-"""Several receive coils: their sensitivities S_c, and A with them. Coil c sees the image x times S_c, and
+"""Several receive coils: their sensitivities S_c, and A with them.
+
+Coil c sees the image x times S_c, and
 
     sum_c |S_c|^2 = 1   wherever some coil sees
 
@@ -22,7 +24,7 @@ _RADIUS = 1.5
 
 
 def birdcage_coils(coils: int, height: int, width: int, dtype: torch.dtype = torch.complex64) -> Tensor:
-    """Simulated, smooth, normalized sensitivities S (coils, H, W): straight wires on a ring around the image.
+    """Simulate smooth, normalized sensitivities S (coils, H, W): straight wires on a ring around the image.
 
     The field of a wire at p is 1 / conj(z - p) in the pixel z, complex numbers in the plane, up to a constant; the wire
     at the angle theta has the phase exp(-i theta), so that all agree in the centre, as in a birdcage (Hayes et al.
@@ -39,14 +41,16 @@ def birdcage_coils(coils: int, height: int, width: int, dtype: torch.dtype = tor
 
 
 def normalize_coils(sensitivities: Tensor) -> Tensor:
-    """S / (sum_c |S_c|^2)^(1/2) of sensitivities (..., coils, H, W), complex; zero where no coil sees."""
+    """Return S / (sum_c |S_c|^2)^(1/2) of sensitivities (..., coils, H, W), complex; zero where no coil sees."""
     norm = torch.linalg.vector_norm(sensitivities, dim=-3, keepdim=True)
     return sensitivities / torch.where(norm > 0, norm, 1)
 
 
 def check_coils(sensitivities: Tensor, mask: Tensor) -> None:
-    """Raises UnveilError unless these are finite complex sensitivities (coils, H, W) or (N, coils, H, W) of the mask's
-    H, W."""
+    """Raise UnveilError unless these are finite complex sensitivities of the mask's H, W.
+
+    sensitivities: (coils, H, W) or (N, coils, H, W).
+    """
     shape = tuple(sensitivities.shape)
     if not sensitivities.is_complex() or sensitivities.ndim not in (3, 4):
         raise UnveilError(
@@ -60,7 +64,9 @@ def check_coils(sensitivities: Tensor, mask: Tensor) -> None:
 
 
 def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Tensor:
-    """The sensitivities in a .npy file, complex64, for `count` measurements: (coils, H, W) or (count, coils, H, W).
+    """Return the sensitivities in a .npy file, complex64, for `count` measurements.
+
+    (coils, H, W) or (count, coils, H, W).
 
     Raises UnveilError for another shape or another number of coils, and for real numbers.
     """

@@ -31,7 +31,7 @@ LEAST = 64
 
 
 def centre_line(y: Tensor) -> str | None:
-    """Where the zero frequency of k-space y (B, 2 coils, H, W) seems to be, unless it is at H // 2, W // 2."""
+    """Say where the zero frequency of k-space y (B, 2 coils, H, W) seems to be, unless it is at H // 2, W // 2."""
     energy = y.double().square().sum((0, 1))  # (H, W)
     height, width = energy.shape
     box = [max(1, side // BOX) for side in (height, width)]
@@ -55,7 +55,7 @@ def centre_line(y: Tensor) -> str | None:
 
 
 def level_line(y: Tensor, measured: Tensor | None, sigma: float | None) -> str | None:
-    """Where the noise in the corners of k-space y (B, 2 coils, H, W) is not of the stated level.
+    """Return a line where the noise in the corners of k-space y (B, 2 coils, H, W) is not of the stated level.
 
     Images that reach the corners make the level found there too high, never too low.
     """
@@ -74,8 +74,10 @@ def level_line(y: Tensor, measured: Tensor | None, sigma: float | None) -> str |
 
 
 def corner_levels(y: Tensor, measured: Tensor | None) -> tuple[float, float, float] | None:
-    """The levels of real and imaginary part in two rings of k-space's corners by their medians, and in the outer one by
-    its variance; None where too little is measured. Entries that are 0 were not measured.
+    """Return the levels of real and imaginary part in two rings of k-space's corners, else None.
+
+    By their medians, and in the outer one by its variance; None where too little is measured. Entries that are 0 were
+    not measured.
     """
     taken = y != 0 if measured is None else (y != 0) & measured
     place = taken.any(0).any(0)  # (H, W)
@@ -89,7 +91,7 @@ def corner_levels(y: Tensor, measured: Tensor | None) -> tuple[float, float, flo
 
 
 def distance(measured: Tensor) -> Tensor:
-    """Of each row or column from the middle, over that of the farthest one that is `measured`."""
+    """Return the distance of each row or column from the middle, over that of the farthest one that is `measured`."""
     side = len(measured)
     found = (torch.arange(side) - side // 2).abs().double()
     return found / (found * measured).max().clamp_min(1)

@@ -27,7 +27,7 @@ def cartesian_mask(
     generator: torch.Generator,
     kind: Literal["random", "equispaced", "gaussian"] = "random",
 ) -> Tensor:
-    """A boolean mask (H, W) of whole columns, True where k-space is measured, on the generator's device.
+    """Draw a boolean mask (H, W) of whole columns, True where k-space is measured, on the generator's device.
 
     acceleration: R >= 1; W / R columns are measured, to within rounding (equispaced: in the mean over draws).
     center_fraction: share of the W columns measured around the zero frequency, in (0, 1 / R]; at least one column.
@@ -55,8 +55,10 @@ def cartesian_mask(
 
 
 def _others(outside: Tensor, count: int, width: int, generator: torch.Generator, kind: str) -> Tensor:
-    """`count` of the columns `outside` the centre; with equispaced, in the mean, and what falls into the centre
-    besides."""
+    """Draw `count` of the columns `outside` the centre.
+
+    With equispaced, in the mean, and what falls into the centre besides.
+    """
     device = generator.device
     if kind == "random":
         return outside[torch.randperm(len(outside), generator=generator, device=device)[:count]]
@@ -73,7 +75,7 @@ def _others(outside: Tensor, count: int, width: int, generator: torch.Generator,
 
 
 def check_mask(mask: Tensor) -> None:
-    """Raises UnveilError unless `mask` is (H, W) or (N, H, W), of 0 and 1, and measures something each time."""
+    """Raise UnveilError unless `mask` is (H, W) or (N, H, W), of 0 and 1, and measures something each time."""
     if mask.ndim not in (2, 3):
         raise UnveilError(
             f"the mask has shape {tuple(mask.shape)}: it must be (H, W), columns (W,), or (N, H, W) for one per "
@@ -86,7 +88,7 @@ def check_mask(mask: Tensor) -> None:
 
 
 def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
-    """The boolean mask in a file, for `count` measurements: (H, W), (W,) or (count, H, W).
+    """Return the boolean mask in a file, for `count` measurements: (H, W), (W,) or (count, H, W).
 
     Raises UnveilError for another shape, and for values other than 0 and 1 (in an image: black and white).
     """

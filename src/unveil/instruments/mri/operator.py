@@ -1,5 +1,6 @@
-"""Accelerated Cartesian MRI: the Fourier transform of a complex image on some columns of k-space, seen by one coil or
-several.
+"""Accelerated Cartesian MRI: the Fourier transform of a complex image on some columns of k-space.
+
+Seen by one coil or several.
 
     y_c = M (F S_c x + n_c),   c = 1 .. coils
 
@@ -77,7 +78,7 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
 
 
 def magnitude(x: Tensor) -> Tensor:
-    """|x| (..., 1, H, W) of complex images x (..., 2, H, W), in the units of x."""
+    """Return |x| (..., 1, H, W) of complex images x (..., 2, H, W), in the units of x."""
     return torch.linalg.vector_norm(x, dim=-3, keepdim=True)
 
 
@@ -124,7 +125,7 @@ class KSpace(Operator):
         return x / torch.where(power > 0, power, 1)
 
     def coarser(self, k: int) -> Coarser:
-        """The middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
+        """Return the middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""
         height, width = self.mask.shape[-2:]
         if height % k or width % k:
             raise UnveilError(
@@ -144,8 +145,10 @@ PLANE = (-2, -1)
 
 
 def _middle(kspace: Tensor, k: int) -> Tensor:
-    """(..., H, W) -> (..., H / k, W / k), the zero frequency at H // 2, W // 2 before and at half the sides
-    afterwards."""
+    """Cut (..., H, W) to (..., H / k, W / k).
+
+    The zero frequency is at H // 2, W // 2 before and at half the sides afterwards.
+    """
     height, width = (side // k for side in kspace.shape[-2:])
     top, left = kspace.shape[-2] // 2 - height // 2, kspace.shape[-1] // 2 - width // 2
     return kspace[..., top : top + height, left : left + width]

@@ -33,11 +33,10 @@ CUTOFF = 1e-5
 def super_resolution(
     factor: int, height: int, width: int, channels: int = 1, kernel: Tensor | None = None
 ) -> "Decimation":
-    """Return the operator of images x (channels, height, width) from coarse ones y (channels, height / factor, width /
-    factor).
+    """Return the operator of images x (channels, height, width) from coarse ones y.
 
-    factor: f >= 2, the side of a coarse pixel in fine ones. height, width: of x, multiples of f. y is in the units of
-        x.
+    y: (channels, height / factor, width / factor), in the units of x. factor: f >= 2, the side of a coarse pixel in
+    fine ones. height, width: of x, multiples of f.
     kernel: k (h, w) in fine pixels, up to its scale, or None for that of bicubic interpolation, widened by f; ones of
     shape (f, f) are a detector that gathers the light of its pixels. Sides as even or odd as f centre it on the blocks
     exactly. Raises UnveilError for a factor below 2, sides that are no multiples of it, or a kernel that `blur` refuses
@@ -53,16 +52,18 @@ def super_resolution(
 
 
 def build_super_resolution(section: SuperResolutionSection, shape: tuple[int, int, int], count: int) -> "Decimation":
-    """Return the operator that a configuration describes, for `count` measurements of `shape` (C, H, W), in coarse
-    pixels."""
+    """Return the operator that a configuration describes, for `count` measurements.
+
+    shape: (C, H, W), in coarse pixels.
+    """
     kernel = None if section.kernel is None else torch.from_numpy(read_real(section.kernel, "operator.kernel"))
     return super_resolution(section.factor, section.factor * shape[1], section.factor * shape[2], shape[0], kernel)
 
 
 def _bicubic(factor: int) -> Tensor:
-    """Bicubic interpolation's kernel (R.
+    """Return bicubic interpolation's kernel, `factor` times as wide.
 
-    Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711), `factor` times as wide.
+    R. Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711.
     """
     size = 4 * factor - factor % 2
     t = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs() / factor
@@ -102,7 +103,10 @@ class Decimation(Operator):
         return self.A_adjoint(self._filter(self.project(y), torch.where(seen, 1 / self.power, 0)))
 
     def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """g(A^T A) = g(0) I + A^T (g(A A^T) - g(0)) (A A^T)^-1 A, for A^T A is 0 beyond the range of A^T."""
+        """Return g(A^T A) x, for A^T A is 0 beyond the range of A^T.
+
+            g(A^T A) = g(0) I + A^T (g(A A^T) - g(0)) (A A^T)^-1 A
+        """
         if self.measured is not None:
             return None
         power = self.power.to(x)

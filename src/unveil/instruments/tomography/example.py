@@ -28,7 +28,7 @@ def sinograms(folder: Path) -> Example:
 
 
 def ellipses(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """x (count, 1, side, side) in [0, 1]: a body of 0.4, and in it ten ellipses that are darker or brighter.
+    """Draw x (count, 1, side, side) in [0, 1]: a body of 0.4, and in it ten ellipses that are darker or brighter.
 
     Edges are a pixel wide. Nothing lies outside the circle inscribed in the image.
     """

@@ -44,16 +44,16 @@ __all__ = ["ParallelBeam", "build_tomography", "tomography"]
 def tomography(
     angles: Tensor, width: int, detectors: int | None = None, channels: int = 1, axis: Axis = "centre"
 ) -> "ParallelBeam":
-    """Return the operator of slices x (channels, width, width) from sinograms y (channels, detectors, T), y in the
-    units of x.
+    """Return the operator of slices x (channels, width, width) from sinograms y (channels, detectors, T).
+
+    y is in the units of x.
 
     angles: theta (T,) in degrees, counterclockwise; at 0 the rays run down the columns of the image, and the first
-    detector sees the first column. Filtered back-projection supposes that they divide 180 or 360 degrees equally.
+        detector sees the first column. Filtered back-projection supposes that they divide 180 or 360 degrees equally.
     width: W of the image in pixels. With y = -log(I / I_0), x is the attenuation per W pixels: divide it by W for one
         pixel's.
     detectors: D >= W, one pixel apart. What lies farther from the axis of rotation than the detector's farther end is
-        taken for
-    empty. None: the fewest that see the whole square, with D - W even.
+        taken for empty. None: the fewest that see the whole square, with D - W even.
     axis: where the axis of rotation is, see above.
     Raises UnveilError for angles that are not (T,) and finite, a width below 2, fewer detectors than W, an axis beside
     the detector, or D - W odd where the axis is in the middle of both.
@@ -145,8 +145,10 @@ class ParallelBeam(Operator):
         return self.A_dagger(y)
 
     def _grid(self, like: Tensor) -> Tensor:
-        """(1, T D, S, 2): columns and rows of S points, a pixel apart, on each ray; -1 and 1 are the image's outermost
-        pixels."""
+        """Return (1, T D, S, 2): columns and rows of S points, a pixel apart, on each ray.
+
+        -1 and 1 are the image's outermost pixels.
+        """
         if self.grid is None or self.grid.dtype != like.dtype or self.grid.device != like.device:
             theta = torch.deg2rad(self.angles)[:, None, None]
             d = torch.arange(self.detectors).to(theta)[:, None] - self.axis

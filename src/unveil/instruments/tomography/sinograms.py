@@ -1,5 +1,7 @@
-"""Which axis of a sinogram is that of the detectors? The sum over the detectors is the mass of the slice at every
-angle."""
+"""Which axis of a sinogram is that of the detectors?
+
+The sum over the detectors is the mass of the slice at every angle.
+"""
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ TIMES = 3.0
 
 
 def axes_line(y: Tensor) -> str | None:
-    """Where sinograms y (B, C, detectors, angles) seem to have their axes exchanged."""
+    """Return a line where sinograms y (B, C, detectors, angles) seem to have their axes exchanged."""
     over_detectors, over_angles = (deviation(y.double().sum(axis)) for axis in (-2, -1))
     if not (over_angles < CONSTANT and over_detectors > max(CONSTANT, TIMES * over_angles)):
         return None
@@ -29,7 +31,7 @@ def axes_line(y: Tensor) -> str | None:
 
 
 def deviation(sums: Tensor) -> float:
-    """Of sums (B, C, K) along K, relative to their mean: the median of the B C."""
+    """Return the deviation of sums (B, C, K) along K, relative to their mean: the median of the B C."""
     return float((sums.std(-1) / sums.mean(-1).abs().clamp_min(torch.finfo(sums.dtype).tiny)).median())
 
 
