@@ -2,14 +2,14 @@
 
     y = torch.rand(30, 1, 128, 128)                    # noisy images, and nothing else
     model = unveil.learn(y)                            # operator=..., noise=unveil.noise.Poisson(...), steps=...,
-    backbone=...
+                                                       # backbone=...
     x_hat, samples = model(y[:1]), model.sample(y[:1], 8)
     model.save("runs/mine")
 
 What is behind it, each a subpackage or a module:
 
-    measurement m = (y, operator, noise) -> loss -> training -> estimator f(m) -> going on measuring -> samples ->
-    evidence
+    measurement m = (y, operator, noise) -> loss -> training -> estimator f(m)
+        -> going on measuring -> samples -> evidence
 
 All load when first used, so that `import unveil` and the command line start at once.
 """

@@ -44,7 +44,7 @@ class DataConfig(Section):
     @field_validator("dataset", mode="before")
     @classmethod
     def _name(cls, dataset: Any) -> Any:
-        """OME-Zarr calls its arrays 0, 1, ..., which YAML reads as numbers."""
+        """Return the name of an array as text: OME-Zarr calls its arrays 0, 1, ..., which YAML reads as numbers."""
         return str(dataset) if type(dataset) is int else dataset
 
 
@@ -175,8 +175,7 @@ class TrainingConfig(Section):
 
 
 class EMConfig(Section):
-    """Rounds after training: draw the training set with less noise from the newest network, and learn from the
-    draws."""
+    """Rounds after training: draw the training set with less noise from the newest network, learn from the draws."""
 
     rounds: int = Field(0, ge=0, le=1000, description="how many; 0: none")
     delta: float = Field(
@@ -217,7 +216,7 @@ class Config(Section):
 
 
 def parse_config(values: Mapping[str, Any], where: str) -> Config:
-    """The validated configuration; its paths are relative to the working directory.
+    """Return the validated configuration; its paths are relative to the working directory.
 
     A warm-up longer than the training is as long as it. Raises UnveilError naming the first wrong key, its value and
     `where` it stands.

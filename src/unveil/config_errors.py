@@ -48,7 +48,7 @@ KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {
 
 
 def one_line(error: ValidationError, section: type[BaseModel], version: int) -> str:
-    """The first wrong key of a configuration, its value and what is wrong with it.
+    """Return the first wrong key of a configuration, its value and what is wrong with it.
 
     section: of the whole configuration, and version: which one this release reads.
     """
@@ -98,13 +98,13 @@ def _words(error: Any) -> str:
 
 
 def _text(part: object) -> str:
-    """A key as it is written, in quotes where that would not be one short line."""
+    """Return a key as it is written, in quotes where that would not be one short line."""
     text = str(part)
     return text if text.isprintable() and len(text) <= SHOWN else f"{text[:SHOWN]!r}"
 
 
 def _shown(value: Any) -> str:
-    """A value as it is written. A file gives numbers as text."""
+    """Return a value as it is written; a file gives numbers as text."""
     if isinstance(value, list | tuple):
         shown = f"[{', '.join(map(_shown, value[:SHOWN]))}]"
         return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]} ..."

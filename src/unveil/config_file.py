@@ -19,7 +19,7 @@ __all__ = ["load_config", "located", "override", "to_yaml"]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in the YAML file `path`, with `key.subkey=value` overrides (values in YAML).
+    """Return the configuration in the YAML file `path`, with `key.subkey=value` overrides (values in YAML).
 
     Paths in the file are relative to its folder, and those in overrides to the working directory.
     Raises UnveilError when the file is missing or not YAML, or a key or value is wrong.
@@ -43,7 +43,10 @@ MEND = "mend it, or start anew with unveil init"
 
 
 def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`values` with each `key.subkey=value` put in its place. Raises UnveilError when one is not of this form."""
+    """Return `values` with each `key.subkey=value` put in its place.
+
+    Raises UnveilError when one is not of this form.
+    """
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -63,14 +66,14 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
 
 
 def located(config: Config) -> Config:
-    """The configuration with absolute paths: two of the same meaning are equal, wherever each was given."""
+    """Return the configuration with absolute paths: two of the same meaning are equal, wherever each was given."""
     return Config.model_validate(moved(config.model_dump(), Config, os.path.abspath))
 
 
 def to_yaml(config: Config, folder: Path | None = None) -> str:
-    """The configuration as YAML with each key's meaning beside it; `load_config` reads it back unchanged from `folder`.
+    """Return the configuration as YAML with each key's meaning beside it.
 
-    Keys that do nothing here are left out.
+    `load_config` reads it back unchanged from `folder`. Keys that do nothing here are left out.
 
     folder: of the file that it will be, to which its paths are relative; None: the working directory.
     """

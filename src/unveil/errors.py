@@ -30,8 +30,10 @@ def warn(message: str) -> None:
 
 
 def plain(text: str) -> str:
-    """`text` with its control characters, and what is not Unicode (names that are not UTF-8), as escapes: \\x1b,
-    \\udcff."""
+    """Return `text` with its control characters, and what is not Unicode, as escapes: \\x1b, \\udcff.
+
+    Not Unicode are names that are not UTF-8.
+    """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -14,8 +14,10 @@ __all__ = ["as_deepinv"]
 
 
 def as_deepinv(model: Model) -> Denoiser | Reconstructor:
-    """Return the model as a deepinv `Denoiser`, f(x, sigma), or, where A is not the identity, a `Reconstructor`, f(y,
-    physics)."""
+    """Return the model as a deepinv `Denoiser` or `Reconstructor`.
+
+    A `Denoiser`, f(x, sigma), or, where A is not the identity, a `Reconstructor`, f(y, physics).
+    """
     return _Reconstructor(model) if model.operator.unseen else _Denoiser(model)
 
 

@@ -58,8 +58,10 @@ class Measurement:
 
     @property
     def level(self) -> Tensor:
-        """sigma (B,), in the units of y: the deviation of the noise; of noise that depends on the signal, its root mean
-        square."""
+        """The deviation sigma (B,) of the noise, in the units of y.
+
+        Of noise that depends on the signal, its root mean square.
+        """
         return self.noise.level(self.y, self.operator.mean)
 
     def at(self, y: Tensor) -> Self:
@@ -75,7 +77,10 @@ class Measurement:
         return self.operator.A(x)
 
     def noisier(self, t: Tensor, generator: torch.Generator) -> Self:
-        """Draw what t (B,) times the exposure would have given, from y alone. Raises UnveilError unless 0 < t <= 1."""
+        """Draw what t (B,) times the exposure would have given, from y alone.
+
+        Raises UnveilError unless 0 < t <= 1.
+        """
         inside = (torch.as_tensor(t) > 0) & (torch.as_tensor(t) <= 1 + ROUNDING)
         if not bool(inside.all()):
             raise UnveilError(

@@ -49,7 +49,7 @@ class Model:
     """A trained estimator of images, and the sampler of what the measurements leave open.
 
     f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on. config: how. inflation: of its
-        sampler.
+    sampler.
     """
 
     def __init__(self, f: nn.Module, operator: Operator, noise: Noise, config: Config, inflation: float = 0.0) -> None:
@@ -82,8 +82,10 @@ class Model:
         seed: int = 0,
         noise: Noise | None = None,
     ) -> Tensor:
-        """Draw n posterior samples (n, B, *image) of each measurement y (B, *measurement); steps: evaluations of f for
-        each."""
+        """Draw n posterior samples (n, B, *image) of each measurement y (B, *measurement).
+
+        steps: evaluations of f for each.
+        """
         m = self.measurement(y, noise)
         sampling = self.config.sampling.model_copy(update={"samples": n, "steps": steps, "inflation": self.inflation})
         return draw_samples(self.f, m, sampling, make_generator(m.y.device, seed))
@@ -91,8 +93,9 @@ class Model:
     def evaluate(
         self, y: Measurements, reference: Measurements | None = None, *, sampled: int = 3, seed: int = 0
     ) -> list[Evaluation]:
-        """Return the error without a reference, against one where there is one, and the calibration of samples, of each
-        measurement.
+        """Return the error without a reference, against one, and the calibration of samples, of each measurement.
+
+        Against a reference where there is one.
 
         reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
         """
@@ -139,12 +142,11 @@ def learn(
     """Learn to image from the measurements y alone.
 
     y: at least some, of one instrument. operator: A; None: y are images with noise. A deepinv `LinearPhysics` will do,
-        with
-        `image_shape` (C, H, W). noise: its family and parameters (`unveil.noise`), or estimate: white and Gaussian, of
-        a level that is found in y where A is the identity.
-    steps: of the training. backbone: a network of your own in place of the UNet, g(u, c) -> (B, C, H, W) from u (B, k
-        C, H, W) and c (B,), the log noise-to-signal ratio; k is `unveil.estimators.inputs`. settings: of a
-        configuration, by section, e.g. {"training": {"batch": 16}, "loss": {"symmetry": ["rotate"]}}.
+    with `image_shape` (C, H, W). noise: its family and parameters (`unveil.noise`), or estimate: white and Gaussian, of
+    a level that is found in y where A is the identity.
+    steps: of the training. backbone: a network of your own in place of the UNet, g(u, c) -> (B, C, H, W) from u
+    (B, k C, H, W) and c (B,), the log noise-to-signal ratio; k is `unveil.estimators.inputs`. settings: of a
+    configuration, by section, e.g. {"training": {"batch": 16}, "loss": {"symmetry": ["rotate"]}}.
     out: keeps checkpoints and metrics: the same call goes on where it stopped; None: nothing is kept.
     progress: shown in a terminal, a notebook or a log.
     Warns where the measurements contradict what is said of them. Raises UnveilError when they cannot be learned from.
@@ -226,7 +228,7 @@ def _operator(given: Any, image_shape: tuple[int, ...] | None) -> Operator:
 def _configuration(
     source: ImageSource, settings: Mapping[str, Any] | None, noise: Noise | str, steps: int, seed: int
 ) -> Config:
-    """The configuration, as `unveil train` would have it."""
+    """Return the configuration, as `unveil train` would have it."""
     values = {name: dict(section) for name, section in (settings or {}).items()}
     values.setdefault("data", {}).setdefault("path", "given in Python")
     training = values.setdefault("training", {})

@@ -29,13 +29,13 @@ FilePath = Annotated[str, AfterValidator(_named)]
 
 
 def from_folder(folder: Path) -> Callable[[str], str]:
-    """path, relative to `folder` -> the same relative to the working directory."""
+    """Return the map of a path relative to `folder` to the same relative to the working directory."""
     base = os.path.realpath(folder)  # of a link to a folder the parent is another one
     return lambda path: path if os.path.isabs(path) else _relative(os.path.normpath(os.path.join(base, path)), None)
 
 
 def to_folder(folder: Path) -> Callable[[str], str]:
-    """path, relative to the working directory -> the same relative to `folder`."""
+    """Return the map of a path relative to the working directory to the same relative to `folder`."""
     base = os.path.realpath(folder)
     return lambda path: path if os.path.isabs(path) else _relative(os.path.abspath(path), base)
 
@@ -48,8 +48,10 @@ def _relative(path: str, base: str | None) -> str:
 
 
 def moved(values: Mapping[str, Any], section: type[BaseModel], change: Callable[[str], str]) -> dict[str, Any]:
-    """A copy of `values`, of `section`, in which each path is changed; what is not as the section says stays as it
-    is."""
+    """Return a copy of `values`, of `section`, in which each path is changed.
+
+    What is not as the section says stays as it is.
+    """
     result = deepcopy(dict(values))
     for *sections, name in path_keys(section):
         place: Any = result
@@ -61,7 +63,7 @@ def moved(values: Mapping[str, Any], section: type[BaseModel], change: Callable[
 
 
 def path_keys(section: type[BaseModel]) -> set[tuple[str, ...]]:
-    """The keys of `section`, and of the sections in it, that hold a path."""
+    """Return the keys of `section`, and of the sections in it, that hold a path."""
     found: set[tuple[str, ...]] = set()
     for key, field in section.model_fields.items():
         for part in (*field.metadata, *_parts(field.annotation)):
@@ -76,7 +78,7 @@ _MARK = get_args(FilePath)[1]
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """The annotation and, of unions and the like, all that it is made of."""
+    """Yield the annotation and, of unions and the like, all that it is made of."""
     yield annotation
     for part in get_args(annotation):
         yield from _parts(part)

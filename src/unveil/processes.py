@@ -9,10 +9,10 @@ __all__ = ["is_first", "started"]
 
 
 def started() -> int:
-    """The number of processes."""
+    """Return the number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_first() -> bool:
-    """Whether this process prints what all would."""
+    """Return whether this process prints what all would."""
     return os.environ.get("RANK", "0") == "0"

@@ -35,14 +35,14 @@ class Bar(Protocol):
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[Bar]:
-    """A bar with the time elapsed and left."""
+    """Yield a bar with the time elapsed and left."""
     with progress_bars() as start:
         yield start(name)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Bar]]:
-    """A function that starts a bar, for work in several stages; where there is no terminal it writes lines instead."""
+    """Yield a function that starts a bar, for work in several stages; without a terminal it writes lines instead."""
     if not (console.is_terminal or console.is_jupyter):
         yield Lines
         return
@@ -97,7 +97,7 @@ class Lines:
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds: 1:02:03."""
+    """Write hours, minutes and seconds: 1:02:03."""
     minutes, s = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{s:02d}"
 
@@ -110,7 +110,7 @@ def stage_bars() -> Iterator[Stages]:
 
 
 def staged(start: Callable[[str], Bar]) -> Stages:
-    """A bar for each stage, with what a validation finds beside it."""
+    """Return what makes a bar for each stage, with what a validation finds beside it."""
 
     def stage(name: str) -> Shown:
         bar = start(name)
@@ -124,7 +124,7 @@ def staged(start: Callable[[str], Bar]) -> Stages:
 
 
 def validated(metrics: dict[str, float]) -> str:
-    """What a validation found, in words; nothing after a step without one."""
+    """Return what a validation found, in words; nothing after a step without one."""
     if "error" not in metrics:
         return ""
     incomplete = "error_hidden" in metrics

@@ -12,23 +12,23 @@ __all__ = ["make_generator", "normal", "signs", "uniform"]
 
 
 def make_generator(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator on `device` whose seed hashes the integers `key` in [0, 2^32), e.g. (seed, step, rank)."""
+    """Make a generator on `device` whose seed hashes the integers `key` in [0, 2^32), e.g. (seed, step, rank)."""
     # SeedSequence pads with zeros: without the length, (seed,) and (seed, 0) would be one stream.
     seed = int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device).manual_seed(seed)
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """w ~ N(0, I) with the shape, dtype and device of `like`."""
+    """Draw w ~ N(0, I) with the shape, dtype and device of `like`."""
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 def uniform(like: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """u ~ U(low, high) with the shape, dtype and device of `like`."""
+    """Draw u ~ U(low, high) with the shape, dtype and device of `like`."""
     u = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
     return low + (high - low) * u
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    """w_i = +-1 with equal odds, with the shape, dtype and device of `like`."""
+    """Draw w_i = +-1 with equal odds, with the shape, dtype and device of `like`."""
     return torch.randint(0, 2, like.shape, generator=generator, device=like.device).to(like) * 2 - 1

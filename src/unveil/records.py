@@ -22,7 +22,7 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 def read_json(path: Path, mend: str = "restore it from a copy") -> dict[str, Any]:
-    """The object that the JSON file `path` holds.
+    """Return the object that the JSON file `path` holds.
 
     mend: what to do when it is damaged, for the error's last words.
     Raises UnveilError for anything else than a file with one JSON object in it.
@@ -31,7 +31,7 @@ def read_json(path: Path, mend: str = "restore it from a copy") -> dict[str, Any
 
 
 def read_record(path: Path, form: type[Record], mend: str = "restore it from a copy") -> Record:
-    """The JSON file `path` as a `form`, whose types are held to strictly.
+    """Return the JSON file `path` as a `form`, whose types are held to strictly.
 
     Raises what `read_json` does, and names the wrong key.
     """
@@ -51,7 +51,7 @@ def read_record(path: Path, form: type[Record], mend: str = "restore it from a c
 
 
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
-    """`record` with its seal."""
+    """Return `record` with its seal."""
     return {**record, SEAL: _seal(record)}
 
 

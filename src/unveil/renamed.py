@@ -1,5 +1,7 @@
-"""Keys of configuration version 1, by the names that they have now: scripts that override them go on working, and are
-told."""
+"""Keys of configuration version 1, by the names that they have now.
+
+Scripts that override them go on working, and are told.
+"""
 
 __all__ = ["present_name"]
 

@@ -13,7 +13,7 @@ __all__ = ["check_images", "expand", "per_sample"]
 
 
 def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
-    """`value` as a (B,) tensor for the batch y (B, ...).
+    """Return `value` as a (B,) tensor for the batch y (B, ...).
 
     value: a number, or a tensor with one element or one per sample: shape (), (1,), (B,) or (B, 1, ..., 1).
     Raises UnveilError for any other shape, and for a `y` that is no tensor of floating point.
@@ -31,7 +31,7 @@ def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
 
 
 def check_images(y: Tensor) -> None:
-    """Raises UnveilError unless `y` is a tensor of floating point."""
+    """Raise UnveilError unless `y` is a tensor of floating point."""
     if not isinstance(y, Tensor):
         raise UnveilError(f"y is a {type(y).__module__}.{type(y).__name__}: pass a tensor, torch.from_numpy(y).float()")
     if not y.is_floating_point():
@@ -39,5 +39,5 @@ def check_images(y: Tensor) -> None:
 
 
 def expand(value: Tensor, y: Tensor) -> Tensor:
-    """The (B,) vector `value` with trailing axes of length 1, so that it multiplies y (B, ...) sample by sample."""
+    """Return the (B,) vector `value` with trailing axes of length 1, to multiply y (B, ...) sample by sample."""
     return value.reshape(-1, *[1] * (y.ndim - 1))

@@ -22,7 +22,7 @@ NULL = ("", "~", "null", "Null", "NULL")
 
 
 def read_yaml(text: str, where: str, advice: str) -> Any:
-    """What `text` holds: dicts with keys of text, lists, text and None.
+    """Return what `text` holds: dicts with keys of text, lists, text and None.
 
     where: the text comes from, and advice: what to do, for the message. Raises UnveilError, with the line, where it is
     not valid YAML or holds what a configuration does not.

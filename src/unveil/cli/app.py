@@ -68,7 +68,7 @@ def demo(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """The main job on real photographs: train on noisy ones alone, denoise, sample, report. Minutes on two cores."""
+    """Do the main job on real photographs: train on noisy ones alone, denoise, sample, report. Minutes on two cores."""
     from unveil.cli.demo import run_demo
 
     run_demo(out, sets or [], seed or 0, device, dry_run, force)
@@ -92,9 +92,8 @@ def init(
 
     DATA: noisy images, whose noise is estimated; a warning says where it is not white, of one level and independent.
     SYSTEM DATA: measurements by inpainting, demosaicing, mri, interferometry, cryoem, tomography, blur or
-        super_resolution;
-    --set operator.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to start from, in the
-    folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
+    super_resolution; --set operator.mask=mask.npy and the like describe it. SYSTEM alone: a small simulated example to
+    start from, in the folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
     """
     from unveil.cli.init import run_init
 
@@ -107,7 +106,7 @@ def whiten(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the whitened images.")] = Path("whitened"),
     force: Force = False,
 ) -> None:
-    """Before init, for noise that a detector has blurred (micrographs): find its spectrum, and make it white.
+    """Find the spectrum of noise that a detector has blurred (micrographs), and make it white; before init.
 
     The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units, and each
     file gives one with its axes and pixel size, as denoise's.
@@ -124,7 +123,7 @@ def check(
     sets: Sets = None,
     force: Force = False,
 ) -> None:
-    """Before training: what the system does not see, and whether the symmetries can teach it.
+    """Tell, before training, what the system does not see, and whether the symmetries can teach it.
 
     Exit code 4: it cannot be learned as it is, or the data contradict the description of the system.
     """
@@ -169,8 +168,9 @@ def reconstruct(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Estimate E[x | y] of each measurement y; denoise and reconstruct are the same, by the names that fit complete and
-    incomplete ones.
+    """Estimate E[x | y] of each measurement y.
+
+    denoise and reconstruct are the same, by the names that fit complete and incomplete ones.
 
     A file for each file of INPUT, in its units, and a PNG for 1 or 3 channels; of complex images a TIFF of two
     channels, real and imaginary part. TIFF, MRC and NPY come back as such, with their axes and pixel size; anything

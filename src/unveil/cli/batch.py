@@ -33,7 +33,7 @@ class Layer:
 
 
 def file_names(source: ImageSource, targets: Sequence[Target], layers: Sequence[Layer], pictures: bool) -> list[str]:
-    """Of all files that `process` writes."""
+    """Return the names of all files that `process` writes."""
     return [name for target in targets for name in _names(source, target, layers, pictures)]
 
 
@@ -49,12 +49,12 @@ def process(
     pictures: bool,
     dtype: np.dtype | None,
 ) -> tuple[int, int]:
-    """Write the results of all images that are not there yet; (images done, values clipped).
+    """Write the results of all images that are not there yet; return (images done, values clipped).
 
     compute: of image i on the [0, 1] scale, (layers, C, H, W) on the CPU. An UnveilError of one image is noted in
-        `failures`,
-    and the others go on. advance: told of image i when it is done. pictures: a PNG for each image and layer. dtype: of
-    the files; None: that of each input.
+    `failures`, and the others go on. advance: told of image i when it is done. pictures: a PNG for each image and
+    layer.
+    dtype: of the files; None: that of each input.
     """
     done, clipped = 0, 0
     for target in targets:
@@ -82,7 +82,7 @@ def process(
 
 
 def _result(source: ImageSource, compute: Callable[[int], Tensor], i: int, failures: Failures) -> Tensor | None:
-    """The result of image i; None, and a note in `failures`, where there is none."""
+    """Return the result of image i; None, and a note in `failures`, where there is none."""
     try:
         x = compute(i)
     except UnveilError as error:
@@ -103,7 +103,7 @@ def _result(source: ImageSource, compute: Callable[[int], Tensor], i: int, failu
 def _put_together(
     source: ImageSource, target: Target, layer: Layer, k: int, kept: list[int], results: Results, dtype: np.dtype | None
 ) -> int:
-    """Write a file of layer number k, from what was kept of its images; values clipped."""
+    """Write a file of layer number k, from what was kept of its images; return how many values were clipped."""
     clipped = 0
 
     def values(i: int) -> np.ndarray:
@@ -141,13 +141,13 @@ def _keep(path: Path, x: Tensor) -> None:
 
 
 def _part(results: Results, i: int) -> np.ndarray:
-    """What was kept of image i, (layers, C, H, W), float32; a map of the file."""
+    """Return what was kept of image i, (layers, C, H, W), float32; a map of the file."""
     kept: np.ndarray = np.load(results.part(i), mmap_mode="c")
     return kept
 
 
 def _real(dtype: np.dtype) -> np.dtype:
-    """Of a result: real, whatever the byte order and kind of its input."""
+    """Return the type of a result: real, whatever the byte order and kind of its input."""
     if dtype.kind == "c":
         return np.dtype(f"f{dtype.itemsize // 2}")
     return dtype.newbyteorder("=")
@@ -173,7 +173,7 @@ def _picture(source: ImageSource, target: Target, layer: Layer, i: int) -> str:
 
 
 def _base(source: ImageSource, target: Target, layer: Layer, i: int) -> str:
-    """The name of image i's own result."""
+    """Return the name of image i's own result."""
     if not layer.name:
         return source.name(i)
     number = f"_{i - target.images[0]:04d}" if target.is_stack else ""

@@ -29,8 +29,10 @@ FIRST_MEASUREMENTS = 16
 
 
 def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: bool = False) -> Verdict:
-    """Print the verdict on a configuration; with `out`, write check.json, check.png and config.yaml into that
-    folder."""
+    """Print the verdict on a configuration.
+
+    With `out`, write check.json, check.png and config.yaml into that folder.
+    """
     config = load_config(config_path, sets)
     source, operator = open_measurements(config)
     if out is not None:
@@ -78,7 +80,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """The verdict, a line for each reason and each thing to change."""
+    """Return the verdict, a line for each reason and each thing to change."""
     lines = ["can be learned" if verdict.learnable else "cannot be learned as it is"]
     if verdict.contradictions:
         lines[0] += ", were all that is said of the data right; but they contradict it:"
@@ -89,7 +91,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 
 def first_measurements(source: ImageSource) -> Tensor:
-    """(B, C, H, W): the first ones; of different sizes, as much of their middles as all have."""
+    """Return the first measurements (B, C, H, W); of different sizes, as much of their middles as all have."""
     shapes = [source.shape(i) for i in range(min(FIRST_MEASUREMENTS, len(source)))]
     height, width = (min(shape[axis] for shape in shapes) for axis in (1, 2))
     windows = [((shape[1] - height) // 2, (shape[2] - width) // 2, height, width) for shape in shapes]

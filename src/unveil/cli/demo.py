@@ -64,7 +64,7 @@ def run_demo(out: Path, sets: Sequence[str], seed: int, device: str, dry_run: bo
 
 
 def photographs() -> list[tuple[str, Tensor]]:
-    """(file, photograph) of each: those that are measured, for training first, and the clean held-out ones."""
+    """Return (file, photograph) of each: those that are measured, for training first, and the clean held-out ones."""
     training, heldout = training_photographs().items(), heldout_photographs().items()
     return [
         *((f"measurements/training/{name}.tif", x) for name, x in training),

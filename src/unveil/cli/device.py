@@ -8,7 +8,7 @@ __all__ = ["torch_device"]
 
 
 def torch_device(device: str) -> torch.device:
-    """auto is the accelerator, where there is one."""
+    """Return the device of that name; auto is the accelerator, where there is one."""
     if device == "auto":
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")

@@ -122,14 +122,14 @@ def evaluate_and_report(
 
 
 def picture_names(source: ImageSource, sampled: int, samples: int) -> list[str]:
-    """Of all that `write_results` may draw, in RUN/images."""
+    """Return the names of all that `write_results` may draw, in RUN/images."""
     names = [source.name(i) for i in range(len(source))]
     frames = [f"{name}/sample_{k:03d}.png" for name in names[:sampled] for k in range(samples)]
     return [f"{name}.png" for name in names] + frames
 
 
 def usable(results: Iterable[Evaluation], failures: Failures, begin: Callable[[], object]) -> Iterator[Evaluation]:
-    """Those whose estimate is finite; the others are noted. `begin` is called before the first."""
+    """Yield those whose estimate is finite; the others are noted, and `begin` is called before the first."""
     begun = False
     for result in results:
         if not result.x_hat.isfinite().all():
@@ -144,15 +144,17 @@ def usable(results: Iterable[Evaluation], failures: Failures, begin: Callable[[]
 
 
 def clear_evaluation(folder: Path, replace: Callable[[], object]) -> None:
-    """Remove what an earlier evaluation wrote: the report and the figures first, so that they never speak of other
-    pictures."""
+    """Remove what an earlier evaluation wrote.
+
+    The report and the figures first, so that they never speak of other pictures.
+    """
     for name in WRITTEN:
         (folder / name).unlink(missing_ok=True)
     replace()
 
 
 def readable(data: Dataset, clean: ImageSource | None, failures: Failures) -> tuple[Dataset, ImageSource | None]:
-    """What is left of the measurements and their references when those that cannot be read are left out."""
+    """Return what is left of the measurements and their references when those that cannot be read are left out."""
     good = []
     for i in range(len(data)):
         try:

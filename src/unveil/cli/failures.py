@@ -19,12 +19,14 @@ class Failures:
         self.reasons: list[str] = []
 
     def add(self, error: UnveilError) -> None:
-        """error: its text names the file or image."""
+        """Note `error`, whose text names the file or image."""
         self.reasons.append(str(error))
 
     def end(self, done: int) -> None:
-        """List them on stderr, and exit with EXIT_PARTLY; raises UnveilError with the first one where nothing was
-        `done`."""
+        """List them on stderr, and exit with EXIT_PARTLY.
+
+        Raises UnveilError with the first one where nothing was `done`.
+        """
         if not self.reasons:
             return
         count = len(self.reasons)

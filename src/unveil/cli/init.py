@@ -43,8 +43,11 @@ PIXELS_A_STEP = 32**3
 
 
 def run_init(what: str, data: str | None, out: Path, sets: Sequence[str], force: bool) -> None:
-    """Write the configuration `out`. what: the data; or the imaging system that measured `data`, and where there is no
-    data, that some are simulated of, in a folder beside `out`."""
+    """Write the configuration `out`.
+
+    what: the data; or the imaging system that measured `data`, and where there is no data, that some are simulated of,
+    in a folder beside `out`.
+    """
     if data is None and what in KINDS:
         init_example(what, out, sets, force)
     elif data is None or what in KINDS:

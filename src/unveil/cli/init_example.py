@@ -62,13 +62,15 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
 
 
 def measured(config: Config) -> tuple[Any, ...]:
-    """What the configuration says of the measurements, not of what to do with them."""
+    """Return what the configuration says of the measurements, not of what to do with them."""
     return config.operator, config.noise, config.data.model_copy(update={"validation": 0.1})
 
 
 def write_example(folder: Path, example: Example) -> None:
-    """measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy, and the system's
-    files."""
+    """Write the measurements and the clean images of an example, and the system's files.
+
+    They are measurements.npy, heldout.npy, their clean images reference.npy and heldout_reference.npy.
+    """
     x = example.images
     A = example.operator
     y = A.project(Gaussian(example.sigma).sample(A.A(x), make_generator("cpu", 0)))
@@ -91,7 +93,7 @@ def write(path: Path, content: np.ndarray | str) -> None:
 
 
 def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
-    """Comments for the top of the configuration."""
+    """Return comments for the top of the configuration."""
     return f"""\
 # SIMULATED DATA, so that this file runs as it stands: {example.about}.
 # Training reads measurements.npy alone; reference.npy, the clean images, is there to look at.
@@ -105,6 +107,6 @@ def heading(kind: str, folder: Path, out: Path, example: Example) -> str:
 
 
 def own_keys(kind: str) -> str:
-    """The --set options of the keys that have no default, or that say most about the system."""
+    """Return the --set options of the keys that have no default, or that say most about the system."""
     keys = INSTRUMENTS[kind].keys
     return "".join(f" --set operator.{key}=..." for key in keys)

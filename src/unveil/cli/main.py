@@ -5,8 +5,8 @@ Exit codes:
 1          a defect of unveil: please report it
 2          something to mend: the input, the options, the disk, the memory
 3          done, but for some of the input, which is listed
-128 + n    stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 141 where nobody reads the output any
-more
+128 + n    stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP;
+           141 where nobody reads the output any more
 
 Kept free of heavy imports, so that `unveil --help` answers at once.
 """
@@ -32,7 +32,10 @@ CTRL_C = 130
 
 
 def main() -> None:
-    """Run the command line on sys.argv. With --debug, anywhere, errors show their traceback."""
+    """Run the command line on sys.argv.
+
+    With --debug, anywhere, errors show their traceback.
+    """
     from unveil.cli.app import app
 
     debug = "--debug" in sys.argv
@@ -93,8 +96,10 @@ MENDS = {
 
 
 def _memory(error: Exception) -> str | None:
-    """How much memory was asked for, in words, of an error of PyTorch's or NumPy's allocators; None of another
-    error."""
+    """Return how much memory was asked for, in words, of an error of PyTorch's or NumPy's allocators.
+
+    None of another error.
+    """
     text = str(error)
     if (
         not isinstance(error, MemoryError)
@@ -109,7 +114,7 @@ def _memory(error: Exception) -> str | None:
 
 
 def _unread() -> None:
-    """Nobody reads what is printed (| head): end without a word, as other commands do."""
+    """End without a word, as other commands do: nobody reads what is printed (| head)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
 
@@ -124,8 +129,10 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP where nothing is under way that is saved; like KeyboardInterrupt no `except Exception` holds
-    it."""
+    """SIGTERM or SIGHUP where nothing is under way that is saved.
+
+    Like KeyboardInterrupt no `except Exception` holds it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -134,8 +141,10 @@ class Terminated(BaseException):
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP end the work as Ctrl-C does, with clean-up; where they are ignored (nohup)
-    they stay so."""
+    """Enter a block in which SIGTERM and SIGHUP end the work as Ctrl-C does, with clean-up.
+
+    Where they are ignored (nohup) they stay so.
+    """
 
     def terminate(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second one ends all at once
@@ -160,7 +169,10 @@ def _interrupted(signum: int = signal.SIGINT) -> None:
 
 
 def _is_usage_error(error: Exception) -> bool:
-    """Typer may carry its own copy of click, whose exceptions are other classes of the same form."""
+    """Return whether it is a usage error of click's.
+
+    Typer may carry its own copy of click, whose exceptions are other classes of the same form.
+    """
     return hasattr(error, "format_message")
 
 

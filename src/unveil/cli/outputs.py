@@ -50,21 +50,21 @@ class Results:
         atomic_write(self.folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
 
     def path(self, name: str) -> Path:
-        """Where the file `name` goes; its folder is made."""
+        """Return where the file `name` goes; its folder is made."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def has(self, names: Iterable[str]) -> bool:
-        """Whether all of these are written."""
+        """Return whether all of these are written."""
         return all((self.folder / name).is_file() for name in names)
 
     def part(self, i: int) -> Path:
-        """Where the result of image i is kept until its file can be put together."""
+        """Return where the result of image i is kept until its file can be put together."""
         return self.folder / PARTS / f"{i}.npy"
 
     def announce(self, names: Iterable[str]) -> None:
-        """More files are about to be written."""
+        """Note that more files are about to be written."""
         self.names = list(dict.fromkeys([*self.names, *names]))
         self.write_manifest()
 
@@ -74,7 +74,7 @@ class Results:
         clear(self.folder, [name for name in names if name in known])
 
     def end(self) -> None:
-        """Nothing is left to do: what was kept on the way goes."""
+        """Remove what was kept on the way: nothing is left to do."""
         clear_parts(self.folder)
 
 
@@ -88,13 +88,12 @@ def open_results(
     force: bool = False,
     dry_run: bool = False,
 ) -> Results:
-    """The folder for the results of a call, made and cleared of what an earlier call wrote where `force` says so.
+    """Return the folder for the results of a call, made and, if `force` says so, cleared of what an earlier one wrote.
 
     call: what the results depend on, as JSON: the command, its settings, the fingerprint of its input. names: of all
-        files
-    that it may write, relative to `folder`. inputs: the files that it reads, `data` the folder or file they were asked
-    for by.
-    dry_run: change nothing. Raises UnveilError where an input would be touched, or results without `force`.
+    files that it may write, relative to `folder`. inputs: the files that it reads, `data` the folder or file they were
+    asked for by. dry_run: change nothing. Raises UnveilError where an input would be touched, or results without
+    `force`.
     """
     names, call = list(names), json.loads(json.dumps(call))  # as it will be read again
     if folder.exists() and not folder.is_dir():
@@ -129,13 +128,16 @@ def open_results(
 
 
 def check_free(path: Path, force: bool) -> None:
-    """Raises UnveilError when `path` exists and may not be overwritten."""
+    """Raise UnveilError when `path` exists and may not be overwritten."""
     if path.exists() and not force:
         raise UnveilError(f"{path}: exists; pass --force to overwrite it, or --out with another name")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """What `open_results` wrote; None: nothing. Raises UnveilError if it is not that any more."""
+    """Return what `open_results` wrote; None: nothing.
+
+    Raises UnveilError if it is not that any more.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         return None
@@ -151,7 +153,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def clear(folder: Path, names: Iterable[str]) -> None:
-    """Remove these files, the manifest last, and the folders that become empty. Follows no link out of the folder."""
+    """Remove these files, the manifest last, and the folders that become empty; follow no link out of the folder."""
     root = folder.resolve()
     for name in names:
         path = folder / name
@@ -186,8 +188,10 @@ def clear_parts(folder: Path) -> None:
 
 
 def keep_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise UnveilError if one of `outputs` is a file of `inputs`, by whatever name or link, or lies inside one (a
-    zarr)."""
+    """Raise UnveilError if one of `outputs` is a file of `inputs`, or lies inside one (a zarr).
+
+    By whatever name or link.
+    """
     read: dict[object, Path] = {}
     folders: list[tuple[Path, Path]] = []
     for path in inputs:
@@ -204,7 +208,7 @@ def keep_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
 
 
 def identities(path: Path) -> Iterator[object]:
-    """What two names of one file have in common: the place, but for case, that they lead to; the file itself."""
+    """Yield what two names of one file have in common: the place, but for case, that they lead to; the file itself."""
     yield os.path.join(path.parent.resolve(), path.name).casefold()
     yield str(path.resolve()).casefold()
     with contextlib.suppress(OSError):
@@ -213,14 +217,16 @@ def identities(path: Path) -> Iterator[object]:
 
 
 def config_files(config: Config) -> list[Path]:
-    """The files that a configuration names: of data, masks, tables and the like."""
+    """Return the files that a configuration names: of data, masks, tables and the like."""
     named = [value for value in (config.data.path, *config.operator.model_dump().values()) if isinstance(value, str)]
     return [Path(value) for value in named if Path(value).is_file()]
 
 
 def input_identity(source: ImageSource, inputs: Iterable[Path]) -> str:
-    """16 hexadecimal digits that change with the images' names and shapes, and when a file of `inputs` is another, or
-    written to."""
+    """Return 16 hexadecimal digits that change with the input.
+
+    They change with the images' names and shapes, and when a file of `inputs` is another, or written to.
+    """
     digest = hashlib.sha256(source.fingerprint().encode())
     for path in inputs:
         status = path.stat()
@@ -230,5 +236,5 @@ def input_identity(source: ImageSource, inputs: Iterable[Path]) -> str:
 
 
 def source_files(source: ImageSource, config: Config, *more: Path | None) -> list[Path]:
-    """All files that the measurements and their configuration are read from."""
+    """Return all files that the measurements and their configuration are read from."""
     return [*source.files(), *config_files(config), *(path for path in more if path is not None)]

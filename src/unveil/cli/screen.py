@@ -29,7 +29,7 @@ MEASURED = "measured entries alone,\nestimated"
 
 
 def metrics_table(rows: Sequence[Metrics], means: dict[str, float], incomplete: bool = False) -> Table:
-    """One line per image and their mean; PSNR in dB.
+    """Make a table of one line per image and their mean; PSNR in dB.
 
     incomplete: what is estimated without a reference is the error of A x.
     """

@@ -29,7 +29,7 @@ SMALLEST = 16
 
 
 def settings(kind: str) -> dict[str, Any]:
-    """A copy of the instrument's settings, for `override` to change."""
+    """Return a copy of the instrument's settings, for `override` to change."""
     return {section: dict(keys) for section, keys in INSTRUMENTS[kind].settings.items()}
 
 
@@ -55,7 +55,7 @@ def with_crop(values: dict[str, Any], source: ImageSource, where: str) -> Config
 
 
 def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: str) -> Config:
-    """The configuration, its batch of about `pixels` pixels unless `values` state it."""
+    """Return the configuration, its batch of about `pixels` pixels unless `values` state it."""
     if "batch" not in values.get("training", {}):
         *_, height, width = operator.image_shape or (1, 1)
         override(values, [f"training.batch={max(1, pixels // (height * width))}"])
@@ -63,8 +63,10 @@ def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: s
 
 
 def find_scale(config: Config, source: ImageSource) -> Scale | None:
-    """What measurements tell of a key of the section that scales the images; None of other instruments, or where they
-    do not."""
+    """Return what measurements tell of a key of the section that scales the images.
+
+    None of other instruments, or where they do not.
+    """
     find = INSTRUMENTS[config.operator.kind].scale
     if find is None or config.data.value_range is not None:
         return None
@@ -73,8 +75,10 @@ def find_scale(config: Config, source: ImageSource) -> Scale | None:
 
 
 def scale_line(config: Config, source: ImageSource, operator: Operator, scale: Scale | None) -> str | None:
-    """What to do where the images' values are far from those that training supposes; None where they are not, or not
-    known."""
+    """Return what to do where the images' values are far from those that training supposes.
+
+    None where they are not, or not known.
+    """
     if config.data.value_range is not None:
         return None
     if INSTRUMENTS[config.operator.kind].scale is not None:
@@ -93,15 +97,16 @@ def scale_line(config: Config, source: ImageSource, operator: Operator, scale: S
 
 
 def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
-    """Numbers (B,) and values (B, C, H, W) of some measurements."""
+    """Return the numbers (B,) and values (B, C, H, W) of some measurements."""
     which = torch.arange(min(4, len(source)))
     return which, torch.stack([source.read(int(i)) for i in which])
 
 
 def unusual_range(config: Config) -> tuple[float, float] | None:
-    """The range of the data's values, in their own units, where [0, 1] or the range of their type would not show them.
+    """Return the range of the data's values, in their own units, where the usual one would not show them.
 
-    To three digits of the range's width, however far from 0 it lies.
+    The usual one is [0, 1] or the range of their type. To three digits of the range's width, however far from 0 it
+    lies.
     """
     low, high = quantiles(open_source(config))
     if low > -0.5 and high < 1.5 and high - low > 0.25:
@@ -118,14 +123,14 @@ def unusual_range(config: Config) -> tuple[float, float] | None:
 
 
 def in_units(config: Config, offset: float) -> ImageSource:
-    """The images in their own units, less an offset."""
+    """Return the images in their own units, less an offset."""
     return open_source(
         config.model_copy(update={"data": config.data.model_copy(update={"value_range": (offset, offset + 1)})})
     )
 
 
 def quantiles(source: ImageSource) -> tuple[float, float]:
-    """The 0.1% and 99.9% quantiles of the images' values, without outliers."""
+    """Return the 0.1% and 99.9% quantiles of the images' values, without outliers."""
     values = []
     for image in look(source).values():
         kept = image[~outliers(image)]

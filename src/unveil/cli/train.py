@@ -44,7 +44,7 @@ def run_train(
 
 
 def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None) -> tuple[Path, Config]:
-    """The run's folder, and its configuration."""
+    """Return the run's folder, and its configuration."""
     if config_or_run.is_dir():
         if sets or seed is not None or out is not None:
             raise UnveilError(f"{config_or_run}: a run resumes as it began; for other settings train its config.yaml")
@@ -58,7 +58,7 @@ def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int 
 
 
 def describe(config: Config, folder: Path) -> None:
-    """What a run would do, on the screen."""
+    """Print what a run would do."""
     source, operator = open_measurements(config)
     check_room(config, source.channels, operator.image_shape)
     training, held_out = split(source, config)

@@ -86,14 +86,16 @@ def open_input(
 
 
 def warn_of_unlike(path: str, run: Run, data: Dataset) -> None:
-    """What `unlike_training` finds in the measurements at `path`, before work begins."""
+    """Warn of what `unlike_training` finds in the measurements at `path`, before work begins."""
     if (line := unlike_training(run, data)) is not None:
         warn(f"{path}: {line}")
 
 
 def unlike_training(run: Run, data: Dataset) -> str | None:
-    """Return a line where the measurements are not on the scale of those that the run was trained on, or not at the
-    level given."""
+    """Return a line where the measurements are not like those that the run was trained on, else None.
+
+    Where they are not on the scale of those, or not at the level given.
+    """
     seen, images, source = run.seen, look(data.source, damaged="skip"), data.source
     if seen is None or not images:
         return None
@@ -110,7 +112,7 @@ def open_run_prior(run: Run, operator: Operator, device: str) -> Preconditioned 
 
 
 def with_sets(run: Run, sets: Sequence[str]) -> Config:
-    """The run's configuration with overrides, and the gain fitted when training ended.
+    """Return the run's configuration with overrides, and the gain fitted when training ended.
 
     Of its sampling, and of its system and noise: other measurements have other masks, and exposures.
     """
@@ -128,18 +130,21 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
 
 
 def is_same_grid(run: Run) -> bool:
-    """Whether images have the pixels of their measurements, and so their size and units."""
+    """Return whether images have the pixels of their measurements, and so their size and units."""
     return instrument(run.config).same_grid
 
 
 def pictured(data: Dataset) -> bool:
-    """Whether the images have a number of channels that a PNG has."""
+    """Return whether the images have a number of channels that a PNG has."""
     shape = data.operator.image_shape
     return (data.source.channels if shape is None else shape[0]) in (1, 3)
 
 
 def call_of(command: str, run: Run, data: Dataset, device: str, config: Config) -> dict[str, Any]:
-    """What results depend on: the weights, the measurements and their system, the level and the machine's kind."""
+    """Return what results depend on.
+
+    The weights, the measurements and their system, the level and the machine's kind.
+    """
     weights = hashlib.sha256()
     for name in ("model.safetensors", "prior.safetensors"):
         if (run.folder / name).is_file():
