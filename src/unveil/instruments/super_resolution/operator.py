@@ -103,9 +103,11 @@ class Decimation(Operator):
         return self.A_adjoint(self._filter(self.project(y), torch.where(seen, 1 / self.power, 0)))
 
     def gram(self, x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """Return g(A^T A) x, for A^T A is 0 beyond the range of A^T.
+        """Return g(A^T A) x (B, *image), g being `function`.
 
             g(A^T A) = g(0) I + A^T (g(A A^T) - g(0)) (A A^T)^-1 A
+
+        for A^T A is 0 beyond the range of A^T.
         """
         if self.measured is not None:
             return None
