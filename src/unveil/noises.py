@@ -11,7 +11,17 @@ from pydantic import Discriminator, Field, Tag, field_validator
 
 from unveil.sections import Section
 
-__all__ = ["LEAST_SIGMA", "MOST_SIGMA", "GaussianNoise", "NoiseSection", "PoissonNoise", "families"]
+__all__ = [
+    "LEAST_SIGMA",
+    "MOST_SIGMA",
+    "GaussianNoise",
+    "NoiseSection",
+    "PoissonGaussianNoise",
+    "PoissonNoise",
+    "families",
+]
+
+FAMILY = "family: gaussian, poisson or poisson-gaussian; another has other keys"
 
 LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
 """So that its square is a number in single precision."""
@@ -24,8 +34,10 @@ class GaussianNoise(Section):
     stored: ClassVar[bool] = False
     """Whether the parameters are in the units of the numbers in the files; else they are on the [0, 1] scale of the
     data."""
+    from_zero: ClassVar[bool] = False
+    """Whether 0 is the dark, so that the range of the data must begin there."""
 
-    kind: Literal["gaussian"] = Field("gaussian", description="family: gaussian or poisson; another has other keys")
+    kind: Literal["gaussian"] = Field("gaussian", description=FAMILY)
     sigma: float | Literal["estimate"] = Field(
         "estimate", description="standard deviation on the [0, 1] scale of the data, or estimate (from the data)"
     )
@@ -47,8 +59,9 @@ class PoissonNoise(Section):
 
     family: ClassVar[str] = "unveil.noise.poisson:Poisson"
     stored: ClassVar[bool] = True
+    from_zero: ClassVar[bool] = True
 
-    kind: Literal["poisson"] = Field("poisson", description="family: gaussian or poisson; another has other keys")
+    kind: Literal["poisson"] = Field("poisson", description=FAMILY)
     gain: float = Field(
         ge=LEAST_SIGMA,
         le=MOST_SIGMA,
@@ -57,17 +70,38 @@ class PoissonNoise(Section):
     )
 
 
+class PoissonGaussianNoise(Section):
+    """Counted photons that a camera reads out: an offset, a gain and read noise."""
+
+    family: ClassVar[str] = "unveil.noise.poisson_gaussian:PoissonGaussian"
+    stored: ClassVar[bool] = True
+    from_zero: ClassVar[bool] = False
+
+    kind: Literal["poisson-gaussian"] = Field("poisson-gaussian", description=FAMILY)
+    gain: float = Field(ge=LEAST_SIGMA, le=MOST_SIGMA, description="what one photon adds to the numbers in the files")
+    read: float = Field(
+        ge=LEAST_SIGMA, le=MOST_SIGMA, description="deviation of the numbers in the files in the dark (read noise)"
+    )
+    offset: float = Field(0.0, description="mean of the numbers in the files in the dark", allow_inf_nan=False)
+
+
 def _kind(values: Any) -> str:
     kind = values.get("kind", "gaussian") if isinstance(values, Mapping) else getattr(values, "kind", "gaussian")
     return str(kind)
 
 
 NoiseSection = Annotated[
-    Annotated[GaussianNoise, Tag("gaussian")] | Annotated[PoissonNoise, Tag("poisson")], Discriminator(_kind)
+    Annotated[GaussianNoise, Tag("gaussian")]
+    | Annotated[PoissonNoise, Tag("poisson")]
+    | Annotated[PoissonGaussianNoise, Tag("poisson-gaussian")],
+    Discriminator(_kind),
 ]
 
 
-def families() -> dict[str, type[GaussianNoise] | type[PoissonNoise]]:
+Families = type[GaussianNoise] | type[PoissonNoise] | type[PoissonGaussianNoise]
+
+
+def families() -> dict[str, Families]:
     """Return the sections of all noise families, by kind."""
     return {
         kind.model_fields["kind"].default: kind

@@ -18,7 +18,7 @@ import torch
 from unveil.instruments.inpainting.operator import Inpainting
 from unveil.losses import LogUniform, Loss, Recorruption, Stein, Supervised
 from unveil.measurement import Measurement
-from unveil.noise import Gaussian, Noise, Poisson
+from unveil.noise import Gaussian, Noise, Poisson, PoissonGaussian
 from unveil.operators import Operator, birdcage_coils, blur, demosaicing, mri
 from unveil.operators.identity import Identity
 from unveil.random import make_generator, normal
@@ -144,10 +144,15 @@ FAMILIES = {
     "gaussian": lambda factor: Gaussian(0.05 * factor),
     "poisson": lambda factor: Poisson(0.005 * factor**2),  # 100 to 6 photons where u = 0.5
     "poisson, many": lambda factor: Poisson(2e-5 * factor**2),  # 25000 to 1600 photons
+    "poisson-gaussian": lambda factor: PoissonGaussian(0.005 * factor**2, 0.005 * factor, 0.01 * factor),
+    "poisson-gaussian, many": lambda factor: PoissonGaussian(2e-5 * factor**2, 0.01 * factor, 0.01 * factor),
 }
+MANY = {"poisson": "poisson, many", "poisson-gaussian": "poisson-gaussian, many"}
+"""Where `Stein` is exact in the first order of the gain alone, it is tested where photons are many."""
 ALIKE = ("identity", "mask", "masks per sample", "columns", "binning", "masked binning", "mosaic", "blur")
 COMPLEX = ("complex", "coils")
 CASES = [("gaussian", name) for name in ALIKE + COMPLEX] + [("poisson", name) for name in ALIKE]
+CASES += [("poisson-gaussian", name) for name in ("identity", "masks per sample", "mosaic", "masked binning", "blur")]
 
 
 def make_operator(name, like, keep):
@@ -179,7 +184,7 @@ def make_case(name, device, dtype, family="gaussian", channels=2, height=2, widt
     width = 2 * width if "binning" in name else width
     like = torch.empty(batch, channels, height, width, device=device, dtype=dtype)
     x = 0.5 + 0.3 * torch.cumsum(normal(like, generator), -1) / width**0.5
-    x = x.clamp(0.05, 1.5)  # of counts, no signal is negative
+    x = x.clamp(0.05, 1.5)  # of counts, no signal is below the dark
     keep = torch.rand(like.shape, generator=generator, device=device) < 0.6
     junk = 1.0 if name in ("mask", "columns", "masked binning") else 0.0
     return Case(make_operator(name, like, keep), FAMILIES[family](spread(device, dtype, batch)), x, junk)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from loss_statistics import (
+    MANY,
     Biased,
     Spy,
     behind,
@@ -57,7 +58,7 @@ both_families = pytest.mark.parametrize("family", NOISES)
 
 def many(family, loss):
     """Of counts, Stein's estimate needs many photons for an estimator that bends."""
-    return "poisson, many" if family == "poisson" and isinstance(loss, Stein) else family
+    return MANY.get(family, family) if isinstance(loss, Stein) else family
 
 
 # --- Normalize

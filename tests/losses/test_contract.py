@@ -33,7 +33,7 @@ from unveil.losses import (
     paper_law,
 )
 from unveil.measurement import Measurement
-from unveil.noise import NOISES, Gaussian, Poisson
+from unveil.noise import NOISES, Gaussian, Poisson, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.symmetry import Flip
@@ -273,7 +273,11 @@ def white_signals(device, family):
     """x, and measurements of it: x white, of the mean and the deviation above, and never negative."""
     generator = make_generator(device, 21)
     x = (MEAN - SIGNAL) - SIGNAL * torch.rand(4000, 1, 4, 4, generator=generator, device=device).double().log()
-    noise = {"gaussian": Gaussian(LEVEL), "poisson": Poisson(LEVEL**2 / MEAN)}[family]
+    noise = {
+        "gaussian": Gaussian(LEVEL),
+        "poisson": Poisson(LEVEL**2 / MEAN),
+        "poisson-gaussian": PoissonGaussian(LEVEL**2 / MEAN / 2, LEVEL / 2**0.5),
+    }[family]
     return x, Measurement(noise.sample(x, generator), Identity(), noise)
 
 

@@ -4,7 +4,7 @@ rejected."""
 import pytest
 import torch
 from dense import LinearCase, check_ratio
-from loss_statistics import Biased, check_zero
+from loss_statistics import FAMILIES, Biased, check_zero
 
 from unveil.losses import LogUniform, Simulated
 from unveil.measurement import Measurement
@@ -96,7 +96,7 @@ def test_wrong_simulations_are_rejected(mistake, family, device):
 @both_families
 def test_the_default_weight_is_the_precision(family, device, dtype):
     x = torch.full((4, 1, 6, 6), 0.5, device=device, dtype=dtype)
-    noise, told = NOISES[family](torch.tensor(0.1, device=device)), []
+    noise, told = FAMILIES[family](torch.tensor(2.0, device=device)), []
 
     def f(m):
         told.append(m.level)

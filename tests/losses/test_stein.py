@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from loss_statistics import ESTIMATORS, Biased, check_zero, draw, estimator, make_case, mean_over
+from loss_statistics import ESTIMATORS, FAMILIES, Biased, check_zero, draw, estimator, make_case, mean_over
 from scipy import stats
 
 from unveil.errors import UnveilError
@@ -80,8 +80,8 @@ def test_the_error_is_of_the_order_of_the_step_squared(device):
 @pytest.mark.parametrize("name", NOISES)
 def test_the_step_follows_the_noise(name, device):
     """In levels, of each sample: c times the data, with the noise of that, give c^2 times the estimate."""
-    parameter = torch.linspace(0.01, 0.1, 8, device=device, dtype=torch.float64)
-    noise, c = NOISES[name](parameter), 1e4
+    parameter = torch.linspace(0.5, 4, 8, device=device, dtype=torch.float64)
+    noise, c = FAMILIES[name](parameter), 1e4
     y = noise.sample(torch.rand(8, 1, 4, 4, device=device, dtype=torch.float64), make_generator(device, 2))
     value = noise.stein(torch.sin, y, torch.sin(y), whole, make_generator(device, 1))
     scaled = noise.scaled(c).stein(

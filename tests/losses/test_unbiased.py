@@ -6,6 +6,7 @@ import torch
 from loss_statistics import (
     BASE,
     CASES,
+    MANY,
     Biased,
     Recorder,
     check_unbiased,
@@ -27,7 +28,7 @@ from unveil.shapes import expand
 def test_unbiased(family, operator, name, device, dtype):
     """Of counts `Stein` is exact for linear estimators alone; for others in the first order of the gain, hence with
     many photons."""
-    many = "poisson, many" if (family, name) == ("poisson", "stein") else family
+    many = MANY.get(family, family) if name == "stein" else family
     case = make_case(operator, device, dtype, many)
     check_unbiased(BASE[name](case.x), case, nonlinear, repeats=40, sensitivity=0.04)
     if name == "stein":

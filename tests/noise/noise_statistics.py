@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unveil.noise import NOISES, Gaussian, Poisson
+from unveil.noise import NOISES, Gaussian, Poisson, PoissonGaussian
 
 B = W = 24
 FAR = 5
@@ -20,6 +20,7 @@ def low(device, dtype):
 MAKE = {
     "gaussian": lambda factor: Gaussian(0.05 * factor),
     "poisson": lambda factor: Poisson(0.02 * factor),  # 1 to 50 photons
+    "poisson-gaussian": lambda factor: PoissonGaussian(0.02 * factor, 0.02 * factor, -0.1 + 0 * factor),
 }
 every_family = pytest.mark.parametrize("name", NOISES)
 
@@ -28,6 +29,9 @@ def fourth(noise, z, u):
     """E z^4 of the standardized noise z at u: 3, and of counts one over their mean more."""
     if isinstance(noise, Poisson):
         return 3 + noise.variance(torch.ones_like(u)).double() / u.double()
+    if isinstance(noise, PoissonGaussian):
+        gain, _, offset = (part.double() for part in noise._of(u))
+        return 3 + gain**3 * (u - offset) / noise.variance(u).double() ** 2
     return torch.full_like(z, 3)
 
 

@@ -9,14 +9,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small import SIGMA, configure, measure, refused, same
 
+from small import SIGMA, configure, measure, refused, same
 from unveil.data import open_images, save_image
 from unveil.data.stamp import stamp
 from unveil.errors import UnveilWarning
 from unveil.runs import create_run, open_run, train_run
-from unveil.training import Interrupted
 from unveil.runs.contents import open_contents
+from unveil.training import Interrupted
 from unveil.training.setup import split
 
 

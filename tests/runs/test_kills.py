@@ -6,12 +6,12 @@ import sys
 import warnings
 
 import pytest
-from small import SIGMA, configure, measure
 
+from small import SIGMA, configure, measure
 from unveil.errors import UnveilWarning
 from unveil.runs import create_run, train_run
-from unveil.training.checkpoint import _check, read_weights
 from unveil.runs.contents import open_contents
+from unveil.training.checkpoint import _check, read_weights
 
 WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink")
 KILLED, ENDED = 9, 0

@@ -6,17 +6,16 @@ import shutil
 import signal
 from dataclasses import replace
 
-import masked
 import numpy as np
 import pytest
 import tifffile
 import torch
 import yaml
 from safetensors.torch import load_file
-from small import SIGMA, clean, configure, losses, measure, noisy, refused, same
 
+import masked
 import unveil
-from unveil.config import parse_config
+from small import SIGMA, clean, configure, losses, measure, noisy, refused, same
 from unveil.data import MemorySource, save_image
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.estimators import AffineUNet, NormalizationEquivariant, Preconditioned
@@ -25,12 +24,11 @@ from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.records import sealed
 from unveil.runs import contents, create_run, open_run, train_run
-from unveil.training import Interrupted, build_estimator
 from unveil.runs import create as create_module
 from unveil.runs.contents import open_contents
 from unveil.runs.create import recorded
+from unveil.training import Interrupted, build_estimator
 from unveil.training.setup import open_measurements, possible_scales, split
-
 
 
 @pytest.fixture

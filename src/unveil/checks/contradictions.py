@@ -39,12 +39,10 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
     if not images:
         return []
     several = list(images.values())
-    if isinstance(noise, Poisson):
-        lines = [
-            copied_channels(several),
-            outlier_line(several),
-            *count_lines(several, float(torch.as_tensor(noise.gain))),
-        ]
+    if noise is not None and not noise.additive:
+        lines = [copied_channels(several), outlier_line(several)]
+        if isinstance(noise, Poisson):
+            lines += count_lines(several, float(torch.as_tensor(noise.gain)))
         return [line for line in lines if line is not None]
     found = common_level(several)
     lines = [copied_channels(several), *noise_lines(images), outlier_line(several), tilt_line(several)]

@@ -111,7 +111,7 @@ def unusual_range(config: Config) -> tuple[float, float] | None:
     low, high = quantiles(open_source(config))
     if low > -0.5 and high < 1.5 and high - low > 0.25:
         return None
-    if config.noise.stored:  # no photons are 0
+    if config.noise.from_zero:
         _, high = quantiles(in_units(config, 0.0))
         return (0.0, round(high, 3 - math.floor(math.log10(high)))) if high > 0 else None
     offset, _ = quantiles(in_units(config, 0.0))

@@ -58,6 +58,15 @@ class Noise(ABC):
     def scaled(self, a: float | Tensor) -> Self:
         """Return the noise of a y, for a > 0, a number or (B,)."""
 
+    def shifted(self, mu: float) -> Self:
+        """Return the noise of y + mu. Raises UnveilError for mu other than 0 where 0 is the dark, and cannot move."""
+        if mu and not self.additive:
+            raise UnveilError(
+                f"the data begin at {-mu:g}, and 0 is the dark of {type(self).__name__} noise: give "
+                f"data.value_range=[0, ...], and subtract an offset first"
+            )
+        return self
+
     @abstractmethod
     def variance(self, u: Tensor) -> Tensor:
         """Return var(y | u) (B, ...), affine in u: so variance(y) is an unbiased estimate of it."""
@@ -104,12 +113,22 @@ class Noise(ABC):
 
         Raises UnveilError unless all of it is finite and > 0.
         """
+        value = self._finite(name, meaning, "finite and > 0")
+        if not bool((value > 0).all()):
+            raise UnveilError(f"{name} must be finite and > 0, not {float(value[value <= 0][0]):g}: give {meaning}")
+
+    def _finite(self, name: str, meaning: str, must: str = "finite") -> Tensor:
+        """Keep the parameter `name` as a tensor, (B, 1, 1, 1) as (B,), and return it.
+
+        Raises UnveilError unless all of it is finite.
+        """
         value = torch.as_tensor(getattr(self, name))
         value = value.flatten() if value.ndim > 1 and value.numel() == len(value) else value
-        right = (value > 0) & value.isfinite()
-        if not bool(right.all()):
-            raise UnveilError(f"{name} must be finite and > 0, not {float(value[~right][0]):g}: give {meaning}")
+        if not bool(value.isfinite().all()):
+            wrong = float(value[~value.isfinite()][0])
+            raise UnveilError(f"{name} must be {must}, not {wrong:g}: give {meaning}")
         object.__setattr__(self, name, value)
+        return value
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})

@@ -10,31 +10,30 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 import unveil
+from unveil.checks import look, see
+from unveil.checks.measurements import contradicted
 from unveil.config import Config
 from unveil.config_file import located, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError, warn
-from unveil.checks import look, see
-from unveil.checks.measurements import contradicted
 from unveil.idle import refuse_idle
 from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.records import SEAL, read_json, sealed
-from unveil.training.checkpoint import save_weights
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.folder import writing
-from unveil.training.inflation import write_inflation
-from unveil.training.ranks import from_first
-from unveil.training.recipes import make_loss
 from unveil.runs.record import FORMAT, difference
 from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
+from unveil.training.checkpoint import save_weights
+from unveil.training.inflation import write_inflation
+from unveil.training.ranks import from_first
+from unveil.training.recipes import make_loss
 from unveil.training.setup import check_form, instrument, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
@@ -163,9 +162,7 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
         if not stated.stored:
             return noise
         low, high = stored_range(source)
-        if low:
-            raise UnveilError(f"data.value_range starts at {low:g}: no photons are 0, give [0, ...]")
-        return noise.scaled(1 / high)
+        return noise.shifted(-low).scaled(1 / (high - low))
     if operator.sigma is not None:
         low, high = config.data.value_range or (0.0, 1.0)
         return Gaussian(operator.sigma / (high - low))

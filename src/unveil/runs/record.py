@@ -6,10 +6,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import unveil
+from unveil.checks import Seen
 from unveil.config import Config, parse_config
 from unveil.config_file import load_config
 from unveil.errors import UnveilError
-from unveil.checks import Seen
 from unveil.noise import NOISES, Noise
 from unveil.paths import moved
 from unveil.records import read_json, read_record

@@ -6,14 +6,14 @@ from torch import nn
 
 from unveil.data import atomic_write
 from unveil.dataset import Dataset
+from unveil.runs.folder import writing
+from unveil.runs.run import Run
 from unveil.training.checkpoint import save_weights
 from unveil.training.device import join
-from unveil.runs.folder import writing
 from unveil.training.inflation import fit_to_images
 from unveil.training.learn import learn
 from unveil.training.ranks import from_first, together
 from unveil.training.recipes import RECIPES
-from unveil.runs.run import Run
 from unveil.training.setup import build_estimator
 from unveil.training.stages import Stages
 

@@ -18,23 +18,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from unveil.checks import Seen
 from unveil.config import Config
 from unveil.data import Measured
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned
-from unveil.checks import Seen
 from unveil.noise.base import Noise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
-from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import check_contents, numbers_then, open_contents, write_contents
+from unveil.runs.record import open_record
+from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.inflation import read_inflation
 from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
 from unveil.training.recipes import RECIPES
-from unveil.runs.record import open_record
 from unveil.training.setup import build_estimator, indices, instrument, open_operator, open_source, split
 from unveil.training.stages import Stages, reading
 
