@@ -77,12 +77,14 @@ class PoissonGaussian(Noise):
         return PoissonGaussian(self.gain, self.read, torch.as_tensor(self.offset) + mu)
 
     def variance(self, u: Tensor) -> Tensor:
-        """Return gain (u - offset) + read^2 (B, ...); of data far below the offset it is negative, so that its mean is
-        right."""
+        """Return gain (u - offset) + read^2 (B, ...).
+
+        Of data far below the offset it is negative, so that its mean is right.
+        """
         gain, read, offset = self._of(u)
         return gain * (u - offset) + read**2
 
     def _of(self, y: Tensor) -> list[Tensor]:
-        """The gain, the read noise and the offset, each to be multiplied with y (B, ...)."""
+        """Return the gain, the read noise and the offset, each to be multiplied with y (B, ...)."""
         named = {"gain": self.gain, "read": self.read, "offset": self.offset}
         return [expand(per_sample(value, y, name), y) for name, value in named.items()]
