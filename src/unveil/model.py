@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unveil.checks import contradictions, look
+from unveil.checks.measurements import image_lines
 from unveil.checks.own_scale import own_scale
 from unveil.config import Config, parse_config
 from unveil.data import ImageSource, MemorySource, open_images
@@ -157,7 +157,7 @@ def learn(
     if isinstance(noise, str):
         noise = find_noise(config, source, operator)
     if not operator.unseen:
-        for line in contradictions(look(source), noise):
+        for line in image_lines(source, noise):
             warn(line)
     crop = config.training.crop
     scales = possible_scales(config, source, operator) if RECIPES[config.loss.recipe].scales else (1,)

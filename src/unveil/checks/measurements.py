@@ -6,7 +6,8 @@ Instruments that have checks of their own name them in their folder. A line says
 import torch
 
 from unveil.checks.contradictions import contradictions, mixed_types
-from unveil.checks.look import look
+from unveil.checks.fit import noise_fit
+from unveil.checks.look import look, spread
 from unveil.checks.masks import mask_line
 from unveil.data import ImageSource
 from unveil.instruments.instrument import load
@@ -14,7 +15,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Noise
 from unveil.operators.base import Operator
 
-__all__ = ["contradicted"]
+__all__ = ["contradicted", "image_lines"]
 
 MEASUREMENTS = 8
 """How many are looked at, spread over all."""
@@ -29,7 +30,7 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     known = INSTRUMENTS[kind]
     if known.sees_all:
         mixed = mixed_types(source)
-        return ([] if mixed is None else [mixed]) + contradictions(look(source), noise)
+        return ([] if mixed is None else [mixed]) + image_lines(source, noise)
     which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
     y = torch.stack([source.read(int(i)) for i in which])
     part = operator.select(which)
@@ -37,3 +38,17 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     if known.doubts is not None:
         lines += load(known.doubts)(y, part, None if noise is None else noise.fixed_level)
     return [line for line in lines if line is not None]
+
+
+def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:
+    """Return a line for each thing in which images are not what is said of them; none where all is well.
+
+    Where none of the checks that look for one thing each has anything to say, whether the noise fits is asked in
+    general (`unveil.checks.fit`). Raises what `source.read` raises.
+    """
+    images = look(source)
+    lines = contradictions(images, noise)
+    if noise is None or lines:
+        return lines
+    fit = noise_fit(list(images.values()), noise.select(torch.tensor(spread(len(source)))))
+    return [str(fit)] if fit.verdict == "does not fit" else []
