@@ -12,30 +12,34 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from unveil.sections import Section
 
 __all__ = [
-    "LEAST_SIGMA",
-    "MOST_SIGMA",
-    "GaussianNoise",
-    "NoiseSection",
-    "PoissonGaussianNoise",
-    "PoissonNoise",
-    "families",
-]
+    "LEAST_SIGMA", "MOST_SIGMA", "GammaNoise", "GaussianNoise", "NoiseFamily", "NoiseSection", "PoissonGaussianNoise",
+    "PoissonNoise", "families",
+]  # fmt: skip
 
-FAMILY = "family: gaussian, poisson or poisson-gaussian; another has other keys"
+FAMILY = "family: gaussian, poisson, poisson-gaussian or gamma; another has other keys"
 
 LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
 """So that its square is a number in single precision."""
+LEAST_LOOKS, MOST_LOOKS = 0.1, 1e6
+"""Below it hardly an entry tells anything; above it noise is less than rounding."""
 
 
-class GaussianNoise(Section):
-    """Noise of one level, that of the signal or its brightness does not change."""
+class NoiseFamily(Section):
+    """What is known of the noise of one family."""
 
-    family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
+    family: ClassVar[str]
+    """The class that computes with it, as module:class."""
     stored: ClassVar[bool] = False
     """Whether the parameters are in the units of the numbers in the files; else they are on the [0, 1] scale of the
     data."""
     from_zero: ClassVar[bool] = False
     """Whether 0 is the dark, so that the range of the data must begin there."""
+
+
+class GaussianNoise(NoiseFamily):
+    """Noise of one level, that of the signal or its brightness does not change."""
+
+    family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
 
     kind: Literal["gaussian"] = Field("gaussian", description=FAMILY)
     sigma: float | Literal["estimate"] = Field(
@@ -54,7 +58,7 @@ class GaussianNoise(Section):
         return sigma
 
 
-class PoissonNoise(Section):
+class PoissonNoise(NoiseFamily):
     """Counted photons: the noise grows with the brightness."""
 
     family: ClassVar[str] = "unveil.noise.poisson:Poisson"
@@ -70,7 +74,7 @@ class PoissonNoise(Section):
     )
 
 
-class PoissonGaussianNoise(Section):
+class PoissonGaussianNoise(NoiseFamily):
     """Counted photons that a camera reads out: an offset, a gain and read noise."""
 
     family: ClassVar[str] = "unveil.noise.poisson_gaussian:PoissonGaussian"
@@ -85,6 +89,22 @@ class PoissonGaussianNoise(Section):
     offset: float = Field(0.0, description="mean of the numbers in the files in the dark", allow_inf_nan=False)
 
 
+class GammaNoise(NoiseFamily):
+    """Speckle of SAR, ultrasound and OCT: noise that multiplies an intensity."""
+
+    family: ClassVar[str] = "unveil.noise.gamma:Gamma"
+    stored: ClassVar[bool] = True
+    from_zero: ClassVar[bool] = True
+
+    kind: Literal["gamma"] = Field("gamma", description=FAMILY)
+    looks: float = Field(
+        ge=LEAST_LOOKS,
+        le=MOST_LOOKS,
+        description="number of looks, (mean / deviation)^2 where the scene is flat: 1 for single-look speckle; of "
+        "intensities, so square amplitudes and undo a logarithm first",
+    )
+
+
 def _kind(values: Any) -> str:
     kind = values.get("kind", "gaussian") if isinstance(values, Mapping) else getattr(values, "kind", "gaussian")
     return str(kind)
@@ -93,15 +113,13 @@ def _kind(values: Any) -> str:
 NoiseSection = Annotated[
     Annotated[GaussianNoise, Tag("gaussian")]
     | Annotated[PoissonNoise, Tag("poisson")]
-    | Annotated[PoissonGaussianNoise, Tag("poisson-gaussian")],
+    | Annotated[PoissonGaussianNoise, Tag("poisson-gaussian")]
+    | Annotated[GammaNoise, Tag("gamma")],
     Discriminator(_kind),
 ]
 
 
-Families = type[GaussianNoise] | type[PoissonNoise] | type[PoissonGaussianNoise]
-
-
-def families() -> dict[str, Families]:
+def families() -> dict[str, type[NoiseFamily]]:
     """Return the sections of all noise families, by kind."""
     return {
         kind.model_fields["kind"].default: kind

@@ -18,7 +18,7 @@ import torch
 from unveil.instruments.inpainting.operator import Inpainting
 from unveil.losses import LogUniform, Loss, Recorruption, Stein, Supervised
 from unveil.measurement import Measurement
-from unveil.noise import Gaussian, Noise, Poisson, PoissonGaussian
+from unveil.noise import Gamma, Gaussian, Noise, Poisson, PoissonGaussian
 from unveil.operators import Operator, birdcage_coils, blur, demosaicing, mri
 from unveil.operators.identity import Identity
 from unveil.random import make_generator, normal
@@ -146,12 +146,15 @@ FAMILIES = {
     "poisson, many": lambda factor: Poisson(2e-5 * factor**2),  # 25000 to 1600 photons
     "poisson-gaussian": lambda factor: PoissonGaussian(0.005 * factor**2, 0.005 * factor, 0.01 * factor),
     "poisson-gaussian, many": lambda factor: PoissonGaussian(2e-5 * factor**2, 0.01 * factor, 0.01 * factor),
+    "gamma": lambda factor: Gamma(40 / factor**2),  # 40 to 2.5 looks
+    "gamma, many": lambda factor: Gamma(1000 / factor**2),
 }
-MANY = {"poisson": "poisson, many", "poisson-gaussian": "poisson-gaussian, many"}
+MANY = {name: f"{name}, many" for name in ("poisson", "poisson-gaussian", "gamma")}
 """Where `Stein` is exact in the first order of the gain alone, it is tested where photons are many."""
 ALIKE = ("identity", "mask", "masks per sample", "columns", "binning", "masked binning", "mosaic", "blur")
 COMPLEX = ("complex", "coils")
-CASES = [("gaussian", name) for name in ALIKE + COMPLEX] + [("poisson", name) for name in ALIKE]
+CASES = [("gaussian", name) for name in ALIKE + COMPLEX]
+CASES += [(kind, name) for kind in ("poisson", "gamma") for name in ALIKE]
 CASES += [("poisson-gaussian", name) for name in ("identity", "masks per sample", "mosaic", "masked binning", "blur")]
 
 

@@ -57,7 +57,8 @@ both_families = pytest.mark.parametrize("family", NOISES)
 
 
 def many(family, loss):
-    """Of counts, Stein's estimate needs many photons for an estimator that bends."""
+    """Of counts, Stein's estimate needs many photons for an estimator that bends; of speckle, many looks, or a ninth of
+    them has tails that drown what is tested."""
     return MANY.get(family, family) if isinstance(loss, Stein) else family
 
 

@@ -166,7 +166,7 @@ class WrongHiddenEntries(Loss):
         count = hidden.flatten(1).sum(1)
         if mistake == "all entries counted":
             count = torch.full_like(count, y[0].numel())
-        variance = m.noise.variance(y)
+        variance = m.noise.estimated_variance(y)
         if mistake == "deviation for variance":
             variance = variance.sqrt()
         if mistake == "variance not subtracted":

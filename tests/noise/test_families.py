@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from noise_statistics import FAR, MAKE, SHARES, B, check_noise, every_family, low
+from noise_statistics import FAR, MAKE, SCATTER, SHARES, B, check_noise, every_family, low, of_family
 
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
@@ -105,11 +105,11 @@ def test_scaled_is_the_noise_of_the_scaled_data(name, u, parameter, generator):
 
 @every_family
 def test_the_variance_of_the_data_estimates_the_variance(name, u, parameter, generator):
-    """Affine in u: variance(y) has the mean variance(u), at every exposure."""
+    """estimated_variance(y) has the mean variance(u), at every exposure."""
     noise = MAKE[name](parameter)
     for each in (noise, noise.exposed(0.1), noise.exposed(9.0)):
-        ratio = each.variance(each.sample(u, generator)).double() / each.variance(u).double() - 1
-        error = each.variance(u).double() / u.double() ** 2 * (not each.additive)  # var(y) / u^2
+        ratio = each.estimated_variance(each.sample(u, generator)).double() / each.variance(u).double() - 1
+        error = of_family(SCATTER, each, u)
         assert (ratio.flatten(1).mean(1).abs() <= FAR * (error.flatten(1).mean(1) / u[0].numel()) ** 0.5 + 1e-6).all()
 
 
@@ -125,7 +125,7 @@ def test_level_is_the_root_of_the_mean_variance(name, u, parameter):
     keep = torch.rand(u.shape, generator=make_generator(u.device, 2), device=u.device) < 0.5
     noise = MAKE[name](parameter)
     level = noise.level(u, lambda v: torch.stack([row[k].mean() for row, k in zip(v, keep)]))
-    expected = torch.stack([v[k].mean() for v, k in zip(noise.variance(u), keep)]).sqrt()
+    expected = torch.stack([v[k].mean() for v, k in zip(noise.estimated_variance(u), keep)]).sqrt()
     torch.testing.assert_close(level, expected)
     assert level.shape == (B,)
     assert level.dtype == u.dtype
@@ -202,7 +202,7 @@ def test_refusals(name, wrong):
     values = [torch.tensor(wrong), *([wrong] if isinstance(wrong, float) else [])]
     for value in values:
         with pytest.raises(
-            UnveilError, match=r"(sigma|gain) must be finite and > 0, not (0|-0\.1|nan|inf|-1): give"
+            UnveilError, match=r"(sigma|gain|looks) must be finite and > 0, not (0|-0\.1|nan|inf|-1): give"
         ) as caught:
             NOISES[name](*[value] * len(fields(NOISES[name])))
         assert len(str(caught.value)) < 120

@@ -9,7 +9,7 @@ from noise_statistics import FAR, MAKE, SHARES, B, check_noise, every_family
 from scipy import stats
 
 from unveil.measurement import Measurement
-from unveil.noise import Gaussian, Poisson, PoissonGaussian
+from unveil.noise import Gamma, Gaussian, Poisson, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
@@ -65,7 +65,18 @@ class Doubled(Gaussian):
         return self.exposed(t).sample(y, generator)
 
 
-@pytest.mark.parametrize("wrong", [Deterministic(0.05), Doubled(0.1)], ids=["deterministic", "doubled"])
+class BetaOfAll(Gamma):
+    """Takes the share Beta(L t, L) for Beta(L t, L (1 - t)), divided by its own mean."""
+
+    def noisier(self, y, t, generator):
+        share, looks = expand(t, y), self._looks(y)
+        kept, taken = (torch._standard_gamma(n.expand_as(y).contiguous(), generator) for n in (looks * share, looks))
+        return y * kept / (kept + taken) * (1 + share) / share
+
+
+@pytest.mark.parametrize(
+    "wrong", [Deterministic(0.05), Doubled(0.1), BetaOfAll(4.0)], ids=["deterministic", "doubled", "beta of all"]
+)
 def test_wrong_views_are_rejected(wrong, u, generator):
     y = wrong.sample(u, generator)
     share = torch.full_like(u[:, 0, 0, 0], 0.4)
@@ -196,3 +207,29 @@ def test_gaussian_views_of_read_out_photons_have_more_of_a_third_moment(device):
         )
 
     assert dependence(thinned) < 0.03 < 0.05 < dependence(gaussian)
+
+
+@pytest.mark.parametrize("looks", [0.3, 1.0, 4.0, 200.0])
+@pytest.mark.parametrize("t", [0.05, 0.5, 0.9])
+def test_the_law_of_speckled_views(t, looks, device, dtype):
+    """Exact: both views are Gamma variables, of t and 1 - t times the looks, and independent; however few the looks."""
+    generator, u = make_generator(device, 4), torch.full((1, DRAWS), 0.3, device=device, dtype=dtype)
+    noise = Gamma(looks)
+    view, rest = Measurement(noise.sample(u, generator), Identity(), noise).recorrupt(torch.tensor([t]), generator)
+    logs = []
+    for part, share in ((view, t), (rest, 1 - t)):
+        z = (part.y / 0.3).flatten().cpu().double()
+        z = z[z > 1e-6]  # single precision of 1 - B ends there
+        law = stats.gamma(share * looks, scale=1 / (share * looks))
+        assert len(z) / DRAWS == pytest.approx(law.sf(1e-6), abs=5 / DRAWS**0.5)
+        assert stats.kstest(z, lambda q, law=law: (law.cdf(q) - law.cdf(1e-6)) / law.sf(1e-6)).pvalue > 1e-4
+        logs.append((part.y.flatten() + 0.01).log().double())
+    assert abs(torch.corrcoef(torch.stack(logs))[0, 1]) < 4 / DRAWS**0.5
+
+
+def test_a_wrong_law_of_speckle_is_rejected(device, dtype):
+    y = 0.3 * torch.ones(1, DRAWS, device=device, dtype=dtype)
+    y = BetaOfAll(4.0).noisier(
+        Gamma(4.0).sample(y, make_generator(device, 4)), torch.tensor([0.5]), make_generator(device, 5)
+    )
+    assert stats.kstest((y / 0.3).flatten().cpu().double(), stats.gamma(2, scale=0.5).cdf).pvalue < 1e-6

@@ -63,7 +63,7 @@ class UnderPrior:
             raise UnveilError("at exposure 0 the level of the camera is infinite: start it at an exposure > 0")
         y, scaled = operator.parts(m.y)
         s = 1 / operator.root.expand(len(y))
-        A, variance = operator.operator, operator.parts(m.noise.variance(m.y))[0]
+        A, variance = operator.operator, operator.parts(m.noise.estimated_variance(m.y))[0]
         with torch.enable_grad():
             x_t = (expand(s, scaled) * scaled).requires_grad_()
             prior = self.denoise(Measurement(x_t, Identity(), Gaussian(s)))

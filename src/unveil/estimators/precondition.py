@@ -125,7 +125,7 @@ class Preconditioned(nn.Module):
             back = A.A_adjoint(m.y - A.A(centre))
             beside.append(back / expand(self.scale**2 * self.std * (1 + ratio**2).sqrt(), back))
         if not m.noise.additive:
-            deviation = A.A_adjoint(m.noise.variance(m.y)).clamp_min(0).sqrt()
+            deviation = A.A_adjoint(m.noise.estimated_variance(m.y)).clamp_min(0).sqrt()
             beside.append(deviation / expand(self.std * (1 + ratio**2).sqrt(), deviation))
         return beside
 

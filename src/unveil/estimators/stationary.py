@@ -97,7 +97,7 @@ class Stationary(nn.Module):
 
     def _correction(self, m: Measurement, residual: Tensor) -> Tensor:
         """Return S A^T (A S A^T + var(n))^-1 residual."""
-        A, variance = m.operator, torch.maximum(m.noise.variance(m.y), FLOOR * expand(m.level**2, m.y))
+        A, variance = m.operator, torch.maximum(m.noise.estimated_variance(m.y), FLOOR * expand(m.level**2, m.y))
 
         def apply(u: Tensor) -> Tensor:
             return m.predict(self.covariance(A.A_adjoint(u))) + variance * u

@@ -82,4 +82,4 @@ class HiddenEntries(Loss):
         shown = (u >= self.share) & (u > least)
         seen, hidden = m.hide(shown), m.hide(~shown)
         residual = hidden.mean_square(hidden.y - hidden.predict(f(seen)))
-        return residual - hidden.operator.mean(hidden.noise.variance(hidden.y))
+        return residual - hidden.operator.mean(hidden.noise.estimated_variance(hidden.y))

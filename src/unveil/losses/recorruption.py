@@ -69,5 +69,5 @@ class Recorruption(Loss):
         t = self.ratio(m.level, generator) ** -2
         view, rest = m.recorrupt(t, generator)
         residual = m.mean_square(rest.y - m.predict(f(view)))
-        loss = residual - m.operator.mean(rest.noise.variance(rest.y))
+        loss = residual - m.operator.mean(rest.noise.estimated_variance(rest.y))
         return loss if self.weight is None else self.weight(view, t) * loss

@@ -39,4 +39,4 @@ class Stein(Loss):
         noise: Noise = m.noise
         mean = m.operator.mean
         correlation = noise.stein(h, m.y, h_y, mean, generator, self.step)
-        return m.mean_square(m.y - h_y) + 2 * correlation - mean(noise.variance(m.y))
+        return m.mean_square(m.y - h_y) + 2 * correlation - mean(noise.estimated_variance(m.y))

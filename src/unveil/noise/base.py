@@ -69,7 +69,11 @@ class Noise(ABC):
 
     @abstractmethod
     def variance(self, u: Tensor) -> Tensor:
-        """Return var(y | u) (B, ...), affine in u: so variance(y) is an unbiased estimate of it."""
+        """Return var(y | u) (B, ...)."""
+
+    def estimated_variance(self, y: Tensor) -> Tensor:
+        """Return an unbiased estimate (B, ...) of var(y | u) from y: variance(y) itself, where that is affine in u."""
+        return self.variance(y)
 
     @property
     def fixed_level(self) -> float | None:
@@ -81,24 +85,30 @@ class Noise(ABC):
 
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         """Return the level sigma (B,) that an estimator is told: the root of the mean variance, in the units of y."""
-        return mean(self.variance(y)).clamp_min(torch.finfo(y.dtype).tiny).sqrt()
+        return mean(self.estimated_variance(y)).clamp_min(torch.finfo(y.dtype).tiny).sqrt()
 
     def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
               step: float = 0.01) -> Tensor:  # fmt: skip
         """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by one more pass of a differentiable h with h_y = h(y).
 
-            E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = variance(y)
+            E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = estimated_variance(y)
 
         is Stein's identity (1981, https://doi.org/10.1214/aos/1176345632), exact for Gaussian noise; of other families
         it is the first order in the noise of what each says. By Monte Carlo (Ramani, Blu and Unser 2008,
         https://doi.org/10.1109/TIP.2008.2001404): (v w)^T (h(y + s w) - h(y)) / s, w_i = +-1, has this mean up to
         O(s^2).
 
-        step: s as a multiple of the level; small against the scale on which h bends, which is the noise's own.
+        step: s as a multiple of the level; small against the scale on which h bends, which is the noise's own. Nothing
+            to a family whose law sets the length of its probe.
         """
+        moved, weight = self._probe(y, mean, step, generator)
+        return mean(weight * (h(y + moved) - h_y))
+
+    def _probe(self, y: Tensor, mean: Mean, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw e and weights w, each like y, of which E[w (h(y + e) - h(y))] estimates E[(y - u) h(y)], by entry."""
         s = expand(step * self.level(y, mean), y)
         w = signs(y, generator)
-        return mean(self.variance(y) * w * (h(y + s * w) - h_y) / s)
+        return s * w, self.estimated_variance(y) * w / s
 
     def select(self, which: Tensor) -> Self:
         """Return the noise of the samples numbered `which` (B,)."""

@@ -39,6 +39,10 @@ class Beside(Noise):
         a, b = self._parts(u)
         return torch.cat([self.first.variance(a), self.second.variance(b)], 1)
 
+    def estimated_variance(self, y: Tensor) -> Tensor:
+        a, b = self._parts(y)
+        return torch.cat([self.first.estimated_variance(a), self.second.estimated_variance(b)], 1)
+
     def select(self, which: Tensor) -> "Beside":
         return Beside(self.first.select(which), self.second.select(which), self.entries)
 

@@ -60,7 +60,7 @@ class Poisson(Noise):
         For nothing is seen without noise, and a weight 1 / sigma^2 must not be infinite.
         """
         one = per_sample(self.gain, y, "gain") ** 2 / y[0].numel()
-        return torch.maximum(mean(self.variance(y)), one).sqrt()
+        return torch.maximum(mean(self.estimated_variance(y)), one).sqrt()
 
     def _gain(self, y: Tensor) -> Tensor:
         return expand(per_sample(self.gain, y, "gain"), y)
