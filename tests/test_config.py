@@ -194,6 +194,18 @@ def test_wrong_override_names_its_key(tmp_path):
         ({"noise": {"kind": "poisson"}}, "noise.gain is missing; add it, or pass --set noise.gain=..."),
         ({"noise": {"kind": "poisson", "gain": 0}}, "noise.gain = 0: must be at least 1e-09"),
         ({"noise": {"kind": "poisson", "gain": 1, "sigma": 1}}, "unknown key noise.sigma; known here: kind, gain"),
+        ({"noise": {"kind": "rician"}}, "noise.kind is rician, not supported: the law of y^2 tells that of u^2, but"),
+        (
+            {"noise": {"kind": "uniform"}},
+            "noise.kind is uniform, not supported: what it hides cannot be learned, for sin(",
+        ),
+        ({"noise": {"kind": "Salt_and_pepper"}}, "noise.kind is Salt_and_pepper, not supported: the law of y is"),
+        (
+            {"noise": {"kind": "laplace"}},
+            "noise.kind is laplace, not supported: 1 / (1 + t^2 / 2) has no zero; no loss here is for it: average",
+        ),
+        ({"noise": {"kind": "gamma"}}, "noise.looks is missing; add it, or pass --set noise.looks=..."),
+        ({"noise": {"kind": "gamma", "looks": 0}}, "noise.looks = 0: must be at least 0.1"),
         ({"noise": {"kind": "speckle"}}, "noise.kind is speckle; choose one of gaussian, poisson"),
         ({"noise": None}, "noise is empty; remove the line, or give its keys"),
         ({"noise": "gaussian"}, "noise = 'gaussian': must be keys with values"),

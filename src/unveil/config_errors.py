@@ -82,11 +82,21 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
         )
     if first["type"].startswith("union_tag"):
         kind = given.get("kind") if isinstance(given, Mapping) else given
+        if key == "noise" and (refusal := _refusal(kind)):
+            return f"{key}.kind is {_text(kind)}, {refusal}"
         return f"{key}.kind is {_text(kind)}; choose one of {', '.join(KINDS[tuple(location[:1])]())}"
     if given is None and first["type"] in ("model_type", "model_attributes_type"):
         return f"{key} is empty; remove the line, or give its keys"
     value = "" if isinstance(given, Mapping | BaseModel) and first["type"] == "value_error" else f" = {_shown(given)}"
     return f"{key or 'configuration'}{value}: {', or '.join(dict.fromkeys(words))}"
+
+
+def _refusal(kind: object) -> str | None:
+    """Return why noise of that kind is known and not supported; None where it is not known, or supported."""
+    from unveil.identifiability.noise import FAMILIES  # loads torch, which a right configuration does not need
+
+    family = FAMILIES.get(str(kind).lower().replace("_", "-"))
+    return None if family is None or not family.instead else family.refusal
 
 
 def _words(error: Any) -> str:

@@ -8,6 +8,7 @@ import torch
 from unveil.errors import UnveilError
 from unveil.identifiability.bound import least_measurements, measured_entries
 from unveil.identifiability.noise import FAMILIES, first_zero, noise_family
+from unveil.noises import families
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator, normal
 
@@ -20,6 +21,7 @@ def samples(name):
     like = torch.empty(N, dtype=torch.float64)
     w = normal(like, generator)
     u, v = (torch.rand(N, generator=generator, dtype=torch.float64) for _ in range(2))
+    v_normal = normal(like, generator)
     counts = torch.poisson(torch.ones_like(like), generator=generator)
     return {
         "gaussian": w,
@@ -29,6 +31,9 @@ def samples(name):
         "uniform": math.sqrt(3) * (2 * u - 1),
         "triangular": math.sqrt(6) * (u + v - 1),
         "two-valued": torch.where(u < 0.5, 1.0, -1.0).double(),
+        "gamma": (-u.log()).log() * math.sqrt(6) / math.pi,
+        "rician": ((1 + w).square() + v_normal.square()) / math.sqrt(8),
+        "salt-and-pepper": torch.where(u < 0.125, 2.0, torch.where(u < 0.25, -2.0, 0.0)).double(),
     }[name]
 
 
@@ -50,6 +55,15 @@ def test_a_family_is_invertible_where_its_characteristic_function_has_no_zero(na
     at = {"uniform": math.pi / math.sqrt(3), "triangular": 2 * math.pi / math.sqrt(6), "two-valued": math.pi / 2}
     if zero is not None:
         assert zero == pytest.approx(at[name], rel=1e-5)
+
+
+def test_what_is_not_supported_says_why_and_what_to_do():
+    for kind, family in FAMILIES.items():
+        assert bool(family.instead) == (kind not in families())
+        if family.instead:
+            assert family.why in family.refusal
+            assert family.instead in family.refusal
+            assert "\n" not in family.refusal
 
 
 def test_a_small_minimum_is_no_zero():

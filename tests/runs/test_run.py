@@ -249,7 +249,7 @@ def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
 def test_counts_that_do_not_begin_at_no_photons_are_refused(tmp_path):
     config = counted(tmp_path / "data")
     wrong = config.model_copy(update={"data": config.data.model_copy(update={"value_range": (10, 1000)})})
-    assert "data.value_range starts at 10: no photons are 0" in refused(create_run, tmp_path / "run", wrong)
+    assert "the data begin at 10, and 0 is the dark of Poisson noise" in refused(create_run, tmp_path / "run", wrong)
     assert not (tmp_path / "run").exists()
 
 
