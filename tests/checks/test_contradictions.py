@@ -15,7 +15,7 @@ from unveil.checks.brightness import noise_growth
 from unveil.checks.channels import dependent_channels
 from unveil.checks.look import look
 from unveil.data import open_images
-from unveil.noise import Gaussian, Poisson
+from unveil.noise import Gamma, Gaussian, Poisson
 from unveil.random import make_generator, normal
 
 NAMES = ("camera", "coins", "moon", "grass")
@@ -179,3 +179,18 @@ def test_white_noise_is_alike_in_all_frequencies():
     torch.testing.assert_close(z.square().sum(0)[0, 0], y[0, :8, :8].double().square().sum(), rtol=1e-6, atol=0)
     for band in (MID, HIGH):
         assert median_variance(z[band].flatten(1).square()) == pytest.approx(0.09, rel=0.05)
+
+
+@pytest.mark.parametrize("looks", [1.0, 8.0])
+def test_speckle_has_outliers_of_its_own(looks):
+    """Its brightest values are no hot pixels; of many looks, hot pixels are seen as ever."""
+    noise = Gamma(looks)
+    y = {
+        name: noise.sample(0.05 + x[None].float().clamp(0, 1), make_generator("cpu", 3, i))[0]
+        for i, (name, x) in enumerate(photographs().items())
+    }
+    assert contradictions(y, noise) == []
+    if looks > 1:
+        for image in y.values():
+            image[:, ::40, ::40] = 30.0
+        assert any("outliers" in line for line in contradictions(y, noise))

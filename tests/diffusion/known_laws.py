@@ -11,6 +11,10 @@ Counts. x ~ Gamma(a_k, rate b_k) with probability p_k; y = gain j, j ~ Poisson(x
 
     x | y, k ~ Gamma(a_k + j, rate b_k + 1 / gain),     p_k(y) ~ p_k b_k^a_k Gamma(a_k + j) / (Gamma(a_k) (b_k + 1 /
     gain)^(a_k + j))
+
+Speckle. 1 / x ~ Gamma(a_k, rate b_k) with probability p_k; y = x G, G ~ Gamma(L) / L:
+
+    1 / x | y, k ~ Gamma(a_k + L, rate b_k + L y),     p_k(y) ~ the same with L and b_k + L y for j and b_k + 1 / gain
 """
 
 from dataclasses import dataclass, replace
@@ -167,7 +171,7 @@ class Intensity:
     weights: torch.Tensor
 
     def to(self, device):
-        return Intensity(*(value.to(device) for value in (self.shapes, self.rates, self.weights)))
+        return type(self)(*(value.to(device) for value in (self.shapes, self.rates, self.weights)))
 
     def estimate(self, m):
         """f(m) = E[x | y], for counts of each entry."""
@@ -205,8 +209,46 @@ class Intensity:
         return log_weights.softmax(-1), shapes, rates
 
 
+@dataclass
+class Reflectivity(Intensity):
+    """Independent entries 1 / x ~ sum_k p_k Gamma(a_k, rate b_k), seen through speckle; shapes above 2."""
+
+    def estimate(self, m):
+        """Return f(m) = E[x | y], of intensities of each entry."""
+        weights, shapes, rates = self._laws(m)
+        return (weights * rates / (shapes - 1)).sum(-1).to(m.y)
+
+    def posterior(self, m):
+        """Return the law of the one entry that m measured."""
+        assert m.y.numel() == 1
+        weights, shapes, rates = (value.flatten() for value in self._laws(m))
+        return Reflectivity(shapes.expand_as(rates), rates, weights)
+
+    def mean(self):
+        return (self.weights * self.rates / (self.shapes - 1)).sum()
+
+    def var(self):
+        second = self.rates**2 / ((self.shapes - 1) * (self.shapes - 2))
+        return (self.weights * second).sum() - self.mean() ** 2
+
+    def cdf(self, t):
+        parts = zip(self.weights.tolist(), self.shapes.tolist(), self.rates.tolist())
+        return sum(p * stats.invgamma.cdf(t, shape, scale=rate) for p, shape, rate in parts)
+
+    def _laws(self, m):
+        y = m.y.double()[..., None]
+        looks = expand(torch.as_tensor(m.noise.looks, dtype=torch.float64), y)
+        shapes, rates = self.shapes + looks, self.rates + looks * y
+        evidence = self.shapes * self.rates.log() - self.shapes.lgamma() + shapes.lgamma() - shapes * rates.log()
+        return (self.weights.log() + evidence).softmax(-1), shapes, rates
+
+
 def one_gamma(shape, rate):
     return Intensity(*(torch.tensor([value], dtype=torch.float64) for value in (shape, rate, 1.0)))
+
+
+def reflectivity(shapes, rates, weights):
+    return Reflectivity(*(torch.tensor(value, dtype=torch.float64) for value in (shapes, rates, weights)))
 
 
 def two_gammas():

@@ -12,13 +12,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from known_laws import bimodal, check_law, correlated, noisy, one_gamma, two_gammas
+from known_laws import bimodal, check_law, correlated, noisy, one_gamma, reflectivity, two_gammas
 from scipy.spatial.distance import cdist
 from scipy.stats import kstest
 
 from unveil.diffusion import geometric, karras, posterior_samples
 from unveil.measurement import Measurement
-from unveil.noise import Poisson
+from unveil.noise import Gamma, Poisson
 from unveil.operators.identity import Identity
 from unveil.random import make_generator, normal
 
@@ -211,3 +211,51 @@ def test_photons_in_pairs_are_rejected(device):
         x = draw(prior, replace(m, noise=noise), 3000, 4).cpu()
         p = kstest(x[:, 0].numpy(), prior.posterior(m).to("cpu").cdf).pvalue
         assert p > 1e-3 if fits else p < 1e-6
+
+
+# --- speckle: not exact, see `unveil.noise.gamma`; what is allowed for is what was measured
+
+
+def speckled(y, looks, device):
+    return Measurement(torch.tensor([[y]], dtype=torch.float64, device=device), Identity(), Gamma(looks))
+
+
+@pytest.mark.parametrize(
+    ("looks", "least", "apart"), [(1.0, 0.82, 0.022), (4.0, 0.92, 0.018), (16.0, 0.95, 0.01), (64.0, 0.96, 0.01)]
+)
+def test_posterior_of_speckle(looks, least, apart, device):
+    """Broad reflectivities of one mode: the mean is exact, for f is linear; the variance is too small, by 16% to 2%."""
+    prior, size = reflectivity([4.0], [3.0], [1.0]).to(device), 20_000
+    m = speckled(0.9, looks, device)
+    exact = prior.posterior(m).to("cpu")
+    x = draw(prior, m, size, 4).cpu()
+    deviation = float(exact.var()) ** 0.5
+    assert float(x.mean()) == pytest.approx(float(exact.mean()), abs=4 * deviation / size**0.5)
+    shape = float(exact.shapes)
+    kurtosis = 2 + 6 * (5 * shape - 11) / ((shape - 3) * (shape - 4))
+    error = 4 * (kurtosis / size) ** 0.5
+    assert least - error < float(x.var() / exact.var()) < 1 + error
+    assert kstest(x[:, 0].numpy(), exact.cdf).statistic < apart + 1.6 / size**0.5
+
+
+@pytest.mark.parametrize("looks", [1.0, 4.0, 16.0])
+def test_bimodal_posterior_of_speckle(looks, device):
+    """Two modes, at .5 and 1.5, of which y does not tell: the odds within 2%, the variance within 9%."""
+    prior, size = reflectivity([30.0, 30.0], [14.5, 43.5], [0.5, 0.5]).to(device), 20_000
+    m = speckled(0.9, looks, device)
+    exact = prior.posterior(m).to("cpu")
+    assert float(exact.weights.min()) > 0.2
+    x = draw(prior, m, size, 4).cpu()
+    error, deviation = size**-0.5, float(exact.var()) ** 0.5
+    assert float(x.mean()) == pytest.approx(float(exact.mean()), abs=(0.04 + 4 * error) * deviation)
+    assert -0.07 - 6 * error < float(x.var() / exact.var()) - 1 < 0.02 + 6 * error
+    assert kstest(x[:, 0].numpy(), exact.cdf).statistic < 0.025 + 1.6 * error
+
+
+def test_half_the_looks_are_rejected(device):
+    """Of the tolerances above: samples of noise that is twice as strong are outside."""
+    prior, m = reflectivity([4.0], [3.0], [1.0]).to(device), speckled(0.9, 4.0, device)
+    exact = prior.posterior(m).to("cpu")
+    x = draw(prior, replace(m, noise=Gamma(2.0)), 20_000, 4).cpu()
+    assert float(x.var() / exact.var()) > 1.1
+    assert kstest(x[:, 0].numpy(), exact.cdf).statistic > 0.03

@@ -10,15 +10,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unveil.checks.blocks import SIDE
 from unveil.checks.brightness import noise_growth
 from unveil.checks.channels import dependent_channels
 from unveil.checks.counts import count_lines
 from unveil.checks.outliers import outliers
+from unveil.checks.quiet import local_mean
 from unveil.checks.uneven import CHANNELS_APART, IMAGES_APART, channel_levels, differ, image_levels
 from unveil.checks.white import LARGEST_TILT, noise_tilt
 from unveil.data import ImageSource
 from unveil.errors import UnveilError
 from unveil.noise import Noise, Poisson, estimate_common_sigma
+from unveil.random import make_generator
 
 __all__ = ["common_level", "constant_images", "contradictions", "copied_channels", "mixed_types", "other_level"]
 
@@ -40,7 +43,7 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
         return []
     several = list(images.values())
     if noise is not None and not noise.additive:
-        lines = [copied_channels(several), outlier_line(several)]
+        lines = [copied_channels(several), own_outlier_line(several, noise)]
         if isinstance(noise, Poisson):
             lines += count_lines(several, float(torch.as_tensor(noise.gain)))
         return [line for line in lines if line is not None]
@@ -151,6 +154,16 @@ def outlier_line(images: list[Tensor]) -> str | None:
         f"scale: replace "
         "them by the median of their neighbours"
     )
+
+
+def own_outlier_line(images: list[Tensor], noise: Noise) -> str | None:
+    """Return the line on outliers; None where the noise itself, as speckle of one look, has such values."""
+    line, generator = outlier_line(images), make_generator("cpu", 0)
+    one = noise.to("cpu").select(torch.tensor([0]))
+    big = [image.cpu() for image in images if min(image.shape[1:]) >= SIDE]
+    if line is None or outlier_line([one.sample(local_mean(y)[None], generator)[0] for y in big]) is not None:
+        return None
+    return line
 
 
 def tilt_line(images: list[Tensor]) -> str | None:

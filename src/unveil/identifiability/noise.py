@@ -77,7 +77,7 @@ FAMILIES: dict[str, Family] = {
         lambda t: _complex(1 / (1 + t.square() / 2)),
         True,
         "1 / (1 + t^2 / 2) has no zero",
-        "no loss here is for it: average several exposures, whose noise is nearly Gaussian, and state noise.kind=gaussian",
+        "no loss here is for it: average exposures, whose noise is nearly Gaussian, and state noise.kind=gaussian",
     ),
     "poisson": Family(
         _poisson,
