@@ -246,6 +246,18 @@ def test_a_run_from_counts_is_of_counts(rounds, tmp_path):
     assert alike(open_run(run.folder), run)
 
 
+def test_a_run_from_speckle_keeps_its_looks_on_any_scale(tmp_path):
+    """Looks have no unit; but the data begin at 0, for a factor knows no offset."""
+    config = counted(tmp_path / "data", noise={"kind": "gamma", "looks": 20.0})
+    run = create_run(tmp_path / "run", config)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["noise"] == {"kind": "gamma", "looks": 20.0}
+    assert train_run(run, device="cpu").views == 2
+    assert all(math.isfinite(loss) for loss in losses(run.folder))
+    wrong = config.model_copy(update={"data": config.data.model_copy(update={"value_range": (10, 1000)})})
+    assert "the data begin at 10, and 0 is the dark of Gamma noise" in refused(create_run, tmp_path / "other", wrong)
+
+
 def test_counts_that_do_not_begin_at_no_photons_are_refused(tmp_path):
     config = counted(tmp_path / "data")
     wrong = config.model_copy(update={"data": config.data.model_copy(update={"value_range": (10, 1000)})})
