@@ -65,7 +65,7 @@ def test_estimates_are_in_the_numbers_of_the_files(workspace, tmp_path):
 
 
 def test_sample_evaluate_and_report(workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("unveil.report.results.comparison", lambda result: b"")  # the pictures take seconds
+    monkeypatch.setattr("unveil.report.results.comparison", lambda *_: b"")  # the pictures take seconds
     assert call("sample", workspace / "run", workspace / "data", *QUICK, "--out", tmp_path / "samples")[0] == 0
     samples = [tifffile.imread(tmp_path / "samples" / "y0" / f"sample_00{k}.tif") for k in range(2)]
     assert np.isfinite(samples).all()

@@ -48,15 +48,15 @@ def run(tmp_path_factory):
     return here / "run"
 
 
-def call(*words) -> str:
-    """What `unveil *words` prints to stderr; it ends well."""
+def call(*words, code=0) -> str:
+    """What `unveil *words` prints to stderr; it ends with `code`."""
     text = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), contextlib.redirect_stderr(text):
         warnings.simplefilter("default")  # each anew
         patch.setattr(sys, "argv", ["unveil", *map(str, words)])
         with pytest.raises(SystemExit) as caught:
             main()
-    assert caught.value.code in (0, None), text.getvalue()
+    assert (caught.value.code or 0) == code, text.getvalue()
     return text.getvalue()
 
 
@@ -106,3 +106,16 @@ def test_training_says_what_the_images_contradict(tmp_path):
     assert "levels differ" in call("init", data, "--out", config, *SETS)
     assert "levels differ" in call("train", config, "--out", tmp_path / "run")
     assert call("train", config, "--out", tmp_path / "run") == "", "it has been said"
+
+
+def test_evaluate_exits_with_5_where_the_noise_does_not_fit(run, tmp_path):
+    """Everything is written first; and not where the noise is as the run's."""
+    data = folder(tmp_path / "d", **{f"y{i}": twelve_bits(noisy(7 + i, 0.14)) for i in range(4)})
+    assert "the noise model does not fit: " in call("evaluate", run, data, "--sampled", 0, code=5)
+    record = json.loads((run / "evaluation.json").read_text())
+    assert record["fit"]["verdict"] == "does not fit"
+    assert record["not_valid"] == ["psnr_estimate"]
+    assert "not valid: the noise model does not fit" in (run / "report.html").read_text()
+    data = folder(tmp_path / "e", **{f"y{i}": twelve_bits(noisy(7 + i)) for i in range(4)})
+    assert call("evaluate", run, data, "--sampled", 0) == ""
+    assert json.loads((run / "evaluation.json").read_text())["fit"]["verdict"] == "fits"

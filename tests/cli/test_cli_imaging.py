@@ -147,7 +147,7 @@ def test_evaluate_and_report_on_the_held_out_measurement(workspace):
 
 
 def test_evaluate_with_a_reference(workspace, monkeypatch):
-    monkeypatch.setattr("unveil.report.results.comparison", lambda result: b"")  # the pictures take seconds
+    monkeypatch.setattr("unveil.report.results.comparison", lambda *_: b"")  # the pictures take seconds
     words = (workspace / "y.npy", "--reference", workspace / "x.npy", "--sampled", 0)
     assert call("evaluate", workspace / "run", *words)[0] == 0
     record = json.loads((workspace / "run" / "evaluation.json").read_text())

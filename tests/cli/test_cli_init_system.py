@@ -90,7 +90,7 @@ def test_there_is_an_example_of_every_system():
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_an_example_trains_and_is_evaluated(kind, examples, tmp_path, monkeypatch):
     if kind != "mri":  # drawing the figures would take most of the time
-        monkeypatch.setattr("unveil.report.results.comparison", lambda result: b"")
+        monkeypatch.setattr("unveil.report.results.comparison", lambda *_: b"")
     folder = examples(kind)
     data = folder / f"example-{kind}"
     run = tmp_path / "run"

@@ -33,7 +33,7 @@ def test_training_sees_none_of_it(workspace):
 
 
 def test_init_check_denoise_sample_and_evaluate(workspace, tmp_path, monkeypatch):
-    monkeypatch.setattr("unveil.report.results.comparison", lambda result: b"")  # the pictures take seconds
+    monkeypatch.setattr("unveil.report.results.comparison", lambda *_: b"")  # the pictures take seconds
     folder = workspace / "nan"
     system = ("--set", f"operator.mask={folder / 'mask.npy'}", "--set", f"noise.sigma={SIGMA}")
     words = {

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from unveil.checks import Fit
 from unveil.cli.screen import metrics_table
 from unveil.config import parse_config
 from unveil.data import open_images, save_image
@@ -228,3 +229,45 @@ def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
     table = Console(width=200, record=True, file=io.StringIO())
     table.print(metrics_table(rows, means, incomplete=True))
     assert "measured entries" in table.export_text()
+
+
+def printed(rows, means, **how):
+    table = Console(width=200, record=True, file=io.StringIO())
+    table.print(metrics_table(rows, means, **how))
+    return table.export_text()
+
+
+@pytest.mark.parametrize("true", [None, 28.6])
+def test_each_figure_without_a_reference_carries_its_warning(run, true, monkeypatch):
+    captions = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda axis, text, **how: captions.append(text))
+    x = torch.rand(1, 24, 32)
+    found = Metrics("a", 40.87, spread_over_error=1.234, psnr_hidden=39.87, psnr_mmse=true)
+    results = [Evaluation(found, x, x, torch.rand(3, 1, 24, 32), None)]
+    fit = Fit("does not fit", "it <grows> with brightness", {"level": [2.0, 0.1]})
+    rows, means = write_results(run.folder, results, fit=fit)
+    record = json.loads((run.folder / "evaluation.json").read_text())
+    assert record["fit"] == {"verdict": "does not fit", "reason": fit.reason, "figures": {"level": [2.0, 0.1]}}
+    assert record["not_valid"] == ["psnr_estimate", "psnr_hidden", "spread_over_error"]
+    assert record["warnings"] == [str(fit)]
+    page = write_report(run).read_text()
+    assert "class='headline warning'>the noise model does not fit: it &lt;grows&gt;" in page
+    for figure in ("40.87", "39.87", "1.234"):
+        assert page.count(figure) == page.count(f"<td class=warning><s>{figure}</s> <small>not valid</small>") == 2
+    assert "40.9 dB" not in page, "no headline"
+    assert ("28.6 dB" in page) == (true is not None), "what needs no model stands"
+    assert page.count("<br>not valid: the noise model does not fit") == 3
+    assert not [text for text in captions if "40.87" in text]
+    assert sum("the noise model does not fit" in text for text in captions) == (2 if true is None else 1)
+    text = printed(rows, means, valid=False)
+    assert text.count("not valid") == 6
+    assert printed(rows, means).count("not valid") == 0
+
+
+def test_a_model_that_fits_is_said_to(run):
+    write_results(run.folder, [result("a")], fit=Fit("fits"))
+    page = write_report(run).read_text()
+    assert "The noise model fits the measurements." in page
+    assert "does not fit" not in page
+    write_results(run.folder, [result("a")], fit=Fit("cannot be told", "too <few>"))
+    assert "Whether the noise model fits cannot be told: too &lt;few&gt;." in write_report(run).read_text()

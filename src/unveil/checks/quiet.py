@@ -14,7 +14,7 @@ scatter. Photographs of BSD400 in sets of 8 have r = .97 to 1.05 in HIGH frequen
 """
 
 import math
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,18 @@ from unveil.checks.blocks import LOW, SIDE, coefficients
 from unveil.noise import Noise
 from unveil.noise.estimate import dct
 
-__all__ = ["ACROSS", "DOWN", "Blocks", "Ratio", "bands_apart", "block_basis", "local_mean", "ratio", "take_blocks"]
+__all__ = [
+    "ACROSS",
+    "DOWN",
+    "Blocks",
+    "Ratio",
+    "bands_apart",
+    "block_basis",
+    "local_mean",
+    "not_nothing",
+    "ratio",
+    "take_blocks",
+]
 
 _ROW, _COLUMN = torch.arange(SIDE).repeat_interleave(SIDE), torch.arange(SIDE).repeat(SIDE)
 DOWN, ACROSS = (_ROW >= 5) & (_COLUMN < 2), (_COLUMN >= 5) & (_ROW < 2)
@@ -34,23 +45,31 @@ TINY = 1e-3
 
 
 class Blocks(NamedTuple):
-    """N blocks: their mean (N,), stated variance (N,), coefficients (64, N) and the image each is of (N,)."""
+    """N blocks in a row.
+
+    mean (N,): of the signal, about. stated (N,): the variance of the noise. z (64, N): their coefficients. image (N,):
+    the number of the image each is of. rough (N,): how much structure there seems to be, least where there is none.
+    drawn: the share of the stated variance that was drawn as stated, and says nothing.
+    """
 
     mean: Tensor
     stated: Tensor
     z: Tensor
     image: Tensor
+    rough: Tensor
+    drawn: float = 0.0
 
-    def at(self, which: Tensor) -> Self:
-        return type(self)(self.mean[which], self.stated[which], self.z[:, which], self.image[which])
+    def at(self, which: Tensor) -> "Blocks":
+        mean, stated, image, rough = (part[which] for part in (self.mean, self.stated, self.image, self.rough))
+        return Blocks(mean, stated, self.z[:, which], image, rough, self.drawn)
 
-    def roughness(self) -> Tensor:
-        """Return the LOW energy (N,) over the noise's, some 1 where there is nothing else."""
-        return self.z[LOW].square().mean(0) / self.stated
+    def quietest(self, share: float, fewest: int) -> "Blocks":
+        """Return the share of the blocks that are least rough, at least `fewest` of them where there are."""
+        return self.at(self.order(share, fewest))
 
-    def quietest(self, share: float, fewest: int) -> Self:
-        """Return the share of the blocks with least roughness, at least `fewest` of them where there are."""
-        return self.at(self.roughness().argsort()[: max(fewest, round(share * len(self.mean)))])
+    def order(self, share: float, fewest: int) -> Tensor:
+        """Return the numbers of the quietest."""
+        return self.rough.argsort()[: max(fewest, round(share * len(self.mean)))]
 
 
 class Ratio(NamedTuple):
@@ -70,10 +89,16 @@ def take_blocks(images: list[Tensor], noises: list[Noise]) -> Blocks:
         stated = avg_pool2d(noise.variance(local_mean(y)[None]).double(), SIDE)[0].flatten(1)
         parts.append((z[0].flatten() / SIDE, stated.flatten(), z.flatten(1), torch.full((stated.numel(),), i)))
     if not parts:
-        empty = torch.zeros(0, dtype=torch.double)
-        return Blocks(empty, empty, torch.zeros(SIDE**2, 0, dtype=torch.double), torch.zeros(0, dtype=torch.long))
+        nothing = torch.zeros(0, dtype=torch.double)
+        return Blocks(nothing, nothing, torch.zeros(SIDE**2, 0), torch.zeros(0, dtype=torch.long), nothing)
     mean, stated, z, image = (torch.cat(part, -1) for part in zip(*parts))
-    return Blocks(mean, stated.clamp_min(TINY * float(stated.mean()) + 1e-300), z, image)
+    stated = not_nothing(stated)
+    return Blocks(mean, stated, z, image, z[LOW].square().mean(0) / stated)
+
+
+def not_nothing(stated: Tensor) -> Tensor:
+    """Return variances (N,) that are at least a little of their mean."""
+    return stated.clamp_min(TINY * float(stated.mean()) + 1e-300)
 
 
 def local_mean(y: Tensor) -> Tensor:
@@ -88,19 +113,17 @@ def ratio(blocks: Blocks, band: Tensor) -> Ratio:
     n = len(blocks.mean)
     if n < 2:
         return Ratio(math.nan, math.inf)
-    energy = blocks.z[band].square().mean(0)
+    energy = (blocks.z[band].square().mean(0) - blocks.drawn * blocks.stated) / (1 - blocks.drawn)
     r = energy.sum() / blocks.stated.sum()
     scatter = float((energy - r * blocks.stated).square().sum().sqrt())
     # a few blocks do not know their own scatter
-    by_chance = math.sqrt(2 / (int(band.sum()) * n)) * max(1.0, float(r))
+    by_chance = math.sqrt(2 / (int(band.sum()) * n)) * max(1.0, float(r)) / (1 - blocks.drawn)
     return Ratio(float(r), max(scatter / float(blocks.stated.sum()), by_chance))
 
 
 def bands_apart(blocks: Blocks, band: Tensor, other: Tensor) -> Ratio:
-    """Return log(r of band / r of other), with the error of two independent ones."""
-    a, b = ratio(blocks, band), ratio(blocks, other)
-    if not (a.value > 0 and b.value > 0):
-        return Ratio(math.nan, math.inf)
+    """Return log(r of band / r of other), with the error of two independent ones; an r under its error counts as it."""
+    a, b = (Ratio(max(r.value, r.error), r.error) for r in (ratio(blocks, band), ratio(blocks, other)))
     return Ratio(math.log(a.value / b.value), math.hypot(a.error / a.value, b.error / b.value))
 
 

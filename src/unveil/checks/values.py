@@ -68,7 +68,7 @@ def _flat(images: list[Tensor]) -> Tensor:
 def _clipped(y: Tensor, drawn: Tensor, end: Tensor, side: int) -> tuple[float, float]:
     """Return the share of y at `end` that y' would have beyond it."""
     there, beyond = float((y == end).double().mean()), float((side * (drawn - end) > 0).double().mean())
-    return (there if beyond > there / 5 else 0.0), float(end)
+    return (there if beyond > there / 10 else 0.0), float(end)
 
 
 def _step(y: Tensor, drawn: Tensor) -> float:

@@ -18,6 +18,7 @@ app = typer.Typer(
     epilog="Start with: unveil demo, or: unveil init FOLDER && unveil train unveil.yaml\n\n"
     "Exit codes: 0 done; 1 a defect of unveil; 2 something to mend; 3 done, but for some of the input, which is "
     "listed; "
+    "4 check: cannot be learned as it is; 5 evaluate: done, but the noise model does not fit; "
     "128 + n stopped by signal n.",
 )
 
@@ -226,7 +227,8 @@ def evaluate(
 ) -> None:
     """Estimate the error without a reference (and with one, if given), and the calibration of samples.
 
-    What makes figures doubtful is said beside them, in the report and in evaluation.json (warnings).
+    What makes figures doubtful is said beside them, in the report and in evaluation.json (warnings). Whether the noise
+    model fits is looked at first: figures without a reference hold only if it does. Exit code 5: done, and it does not.
     """
     from unveil.cli.evaluate import run_evaluate
 

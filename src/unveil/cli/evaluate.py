@@ -1,5 +1,7 @@
 """unveil evaluate and report: how good a run's estimates are, as a table and as a page."""
 
+import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +10,7 @@ from torch import nn
 
 from unveil.checks import contradictions, look
 from unveil.cli.device import torch_device
-from unveil.cli.failures import Failures
+from unveil.cli.failures import EXIT_PARTLY, Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
 from unveil.cli.screen import console, metrics_table, progress_bar, say
 from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
@@ -16,15 +18,25 @@ from unveil.config import Config
 from unveil.data import ImageSource, open_images
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
-from unveil.evaluation import Evaluation, check_reference, evaluate, pair_by_name, reference_contradiction
+from unveil.estimators import Tiled
+from unveil.evaluation import (
+    Evaluation,
+    check_reference,
+    evaluate,
+    model_fit,
+    pair_by_name,
+    reference_contradiction,
+)
 from unveil.report import unknown_errors, write_report, write_results
 from unveil.runs import Run, open_run
 from unveil.runs.folder import writing
 
 WRITTEN = ("report.html", "evaluation.json")
 """Beside images/."""
+EXIT_NO_FIT = 5
+"""The exit code where the noise model does not fit, so that no figure without a reference holds."""
 
-__all__ = ["evaluate_and_report", "run_evaluate", "run_report"]
+__all__ = ["EXIT_NO_FIT", "evaluate_and_report", "run_evaluate", "run_report"]
 
 
 def run_evaluate(
@@ -80,8 +92,7 @@ def evaluate_and_report(
     """
     failures = failures or Failures()
     incomplete, source = data.operator.unseen > 0, data.source
-    if not incomplete:
-        doubts = [*doubts, *contradictions(look(source), None if data.noise.additive else data.noise)]
+    said = [] if incomplete else contradictions(look(source), None if data.noise.additive else data.noise)
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"
@@ -112,13 +123,22 @@ def evaluate_and_report(
             prior=open_run_prior(run, data.operator, device),
         )
         good = usable(results, failures, lambda: clear_evaluation(run.folder, replace))
-        rows, means = write_results(run.folder, good, doubts, incomplete)
+        fit = model_fit(Tiled(f.to(torch_device(device)).eval()), data, seed=seed, device=torch_device(device))
+        valid = fit.verdict != "does not fit"
+        if not valid and said:  # which is more to the point
+            fit, said = dataclasses.replace(fit, reason=said[0]), said[1:]
+        doubts = [*doubts, *said]
+        rows, means = write_results(run.folder, good, doubts, incomplete, fit)
         page = write_report(run)
-    console.print(metrics_table(rows, means, incomplete))
-    for line in [*doubts, *unknown_errors(rows)]:
+    console.print(metrics_table(rows, means, incomplete, valid))
+    for line in [*doubts, *unknown_errors(rows)] if valid else [str(fit), *doubts]:
         warn(line)
+    if valid:
+        say(str(fit))
     say(f"open {page}")
-    failures.end(len(rows))
+    failures.end(len(rows), EXIT_PARTLY if valid else EXIT_NO_FIT)
+    if not valid:
+        sys.exit(EXIT_NO_FIT)
 
 
 def picture_names(source: ImageSource, sampled: int, samples: int) -> list[str]:

@@ -22,8 +22,8 @@ class Failures:
         """Note `error`, whose text names the file or image."""
         self.reasons.append(str(error))
 
-    def end(self, done: int) -> None:
-        """List them on stderr, and exit with EXIT_PARTLY.
+    def end(self, done: int, code: int = EXIT_PARTLY) -> None:
+        """List them on stderr, and exit with `code`.
 
         Raises UnveilError with the first one where nothing was `done`.
         """
@@ -38,4 +38,4 @@ class Failures:
         if count > LISTED:
             lines.append(f"  and {count - LISTED} more")
         print(*map(plain, lines), sep="\n", file=sys.stderr)
-        sys.exit(EXIT_PARTLY)
+        sys.exit(code)

@@ -5,6 +5,8 @@ Exit codes:
 1          a defect of unveil: please report it
 2          something to mend: the input, the options, the disk, the memory
 3          done, but for some of the input, which is listed
+4          check: it cannot be learned, or the data contradict their description
+5          evaluate: done, but the noise model does not fit: no figure without a reference holds
 128 + n    stopped by signal n: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP;
            141 where nobody reads the output any more
 

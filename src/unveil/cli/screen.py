@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unveil.errors import plain
-from unveil.evaluation import Metrics, counted
+from unveil.evaluation import WITHOUT_REFERENCE, Metrics, counted
 from unveil.progress import Bar, console, progress_bar, progress_bars, say
 
 __all__ = ["Bar", "console", "metrics_table", "progress_bar", "progress_bars", "say"]
@@ -28,24 +28,35 @@ MEASURED = "measured entries alone,\nestimated"
 """What `psnr_estimate` is of incomplete measurements: A f(y) against A x."""
 
 
-def metrics_table(rows: Sequence[Metrics], means: dict[str, float], incomplete: bool = False) -> Table:
+def metrics_table(
+    rows: Sequence[Metrics], means: dict[str, float], incomplete: bool = False, valid: bool = True
+) -> Table:
     """Make a table of one line per image and their mean; PSNR in dB.
 
-    incomplete: what is estimated without a reference is the error of A x.
+    incomplete: what is estimated without a reference is the error of A x. valid: whether the noise model fits; else
+    each figure without a reference says that it is not valid.
     """
     keys = [key for key in HEADINGS if any(getattr(row, key) is not None for row in rows)]
     headings = {**HEADINGS, "psnr_estimate": MEASURED} if incomplete else HEADINGS
     counts = counted(list(rows))
     table = Table(title="PSNR in dB", title_justify="left")
     table.add_column("image")
+    wrong = () if valid else WITHOUT_REFERENCE
     for key in keys:
-        table.add_column(headings[key], justify="right")
+        table.add_column(headings[key], justify="right", style="red" if key in wrong else None)
     for row in rows:
-        table.add_row(Text(plain(row.name)), *(_cell(getattr(row, key)) for key in keys))
+        table.add_row(Text(plain(row.name)), *(_marked(_cell(getattr(row, key)), key in wrong) for key in keys))
     table.add_section()
-    cells = [_mean_cell(means.get(key, math.nan), counts[key], len(rows)) for key in keys]
+    cells = [_marked(_mean_cell(means.get(key, math.nan), counts[key], len(rows)), key in wrong) for key in keys]
     table.add_row(f"mean of {len(rows)}", *cells, style="bold")
     return table
+
+
+UNKNOWN = "unknown"
+
+
+def _marked(cell: str, wrong: bool) -> str:
+    return f"{cell} not valid" if wrong and cell not in ("", UNKNOWN) else cell
 
 
 def _mean_cell(value: float, count: int, images: int) -> str:
@@ -53,4 +64,4 @@ def _mean_cell(value: float, count: int, images: int) -> str:
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None else "unknown" if math.isnan(value) else f"{value:.2f}"
+    return "" if value is None else UNKNOWN if math.isnan(value) else f"{value:.2f}"

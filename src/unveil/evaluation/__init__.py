@@ -2,12 +2,21 @@
 
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
-from unveil.evaluation.evaluate import Evaluation, Metrics, counted, draw_samples, evaluate, mean_metrics
+from unveil.evaluation.evaluate import (
+    WITHOUT_REFERENCE,
+    Evaluation,
+    Metrics,
+    counted,
+    draw_samples,
+    evaluate,
+    mean_metrics,
+)
 from unveil.evaluation.reference import check_reference, pair_by_name, reference_contradiction
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
+from unveil.evaluation.residual_fit import model_fit, residual_fit
 
 __all__ = [
-    "Evaluation", "Metrics", "check_reference", "counted", "draw_samples", "estimate_error", "estimate_hidden_error",
-    "evaluate", "mean_metrics", "mean_square_error", "pair_by_name",
-    "posterior_variance", "psnr", "reference_contradiction", "spread_over_error", "ssim",
+    "WITHOUT_REFERENCE", "Evaluation", "Metrics", "check_reference", "counted", "draw_samples", "estimate_error",
+    "estimate_hidden_error", "evaluate", "mean_metrics", "mean_square_error", "model_fit", "pair_by_name",
+    "posterior_variance", "psnr", "reference_contradiction", "residual_fit", "spread_over_error", "ssim",
 ]  # fmt: skip

@@ -19,7 +19,10 @@ from unveil.evaluation.reference_free import estimate_error, estimate_hidden_err
 from unveil.measurement import Estimator, Measurement
 from unveil.random import make_generator
 
-__all__ = ["Evaluation", "Metrics", "counted", "draw_samples", "evaluate", "mean_metrics"]
+__all__ = ["WITHOUT_REFERENCE", "Evaluation", "Metrics", "counted", "draw_samples", "evaluate", "mean_metrics"]
+
+WITHOUT_REFERENCE = ("psnr_estimate", "psnr_hidden", "spread_over_error")
+"""Figures that hold only where the noise model fits."""
 
 
 @dataclass(frozen=True)

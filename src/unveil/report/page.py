@@ -6,14 +6,15 @@ It reads the run folder alone (run.json, evaluation.json, metrics.jsonl, images/
 import base64
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unveil.config_file import to_yaml
 from unveil.data import atomic_write
+from unveil.evaluation import WITHOUT_REFERENCE
 from unveil.records import read_json
-from unveil.report.pictures import training_curves
+from unveil.report.pictures import INVALID, training_curves
 from unveil.report.record import Record, own_picture, read_evaluation
 from unveil.runs import Run
 from unveil.training import read_metrics
@@ -70,16 +71,17 @@ def write_report(run: Run) -> Path:
     record = read_json(run.folder / "run.json")
     incomplete = not instrument(run.config).sees_all
     title = "/".join(run.folder.resolve().parts[-2:])
-    curves = training_curves(read_metrics(run.folder))
+    curves = training_curves(read_metrics(run.folder), evaluation.valid)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         *(f"<p class='headline warning'>{html.escape(line)}</p>" for line in evaluation.warnings),
         f"<p class={'note' if evaluation.warnings else 'headline'}>{_headline(evaluation, incomplete)}</p>",
+        _fit_line(evaluation),
         f"<p class=note>Learned by unveil {_text(record, 'unveil')} from {_text(record, 'images')} noisy images alone "
         f"({run.config.noise.kind} noise, {run.noise} on the data's [0, 1] scale). No clean image was used in "
         f"training.</p>",
         "<h2>Pictures</h2>",
-        *(_pictures(run.folder, row.name) for row in evaluation.images),
+        *(_pictures(run.folder, row.name, evaluation.valid) for row in evaluation.images),
         "<h2>Figures</h2>",
         _table(evaluation, incomplete),
         *(f"<p class=warning>{html.escape(line)}</p>" for line in evaluation.warnings),
@@ -108,6 +110,9 @@ def _headline(evaluation: Record, incomplete: bool) -> str:
     over = _images(len(rows)) if len(rows) == 1 else f"Mean of {_images(len(rows))}"
     unknown = sum(row.metrics.get("psnr_estimate") is None for row in rows)
     estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
+    if not evaluation.valid:
+        text = f"{over}: {_with_reference(mean)}. " if "psnr_mmse" in mean else f"{over}. "
+        return f"{text}<span class=warning>The error estimated without a reference is {INVALID}.</span>"
     if incomplete:
         estimate = (
             f"Of the measured entries alone, A f(y) against A x: {estimate}, estimated without a reference; of what "
@@ -116,9 +121,24 @@ def _headline(evaluation: Record, incomplete: bool) -> str:
         )
     if "psnr_mmse" not in mean:
         return f"{over}: {estimate}" if incomplete else f"{over}: {estimate}, estimated without a reference."
-    start = f"from {mean['psnr_noisy']:.1f} dB measured to " if "psnr_noisy" in mean else ""
-    text = f"{over}: {start}{mean['psnr_mmse']:.1f} dB"
+    text = f"{over}: {_with_reference(mean)}"
     return f"{text}. {estimate}" if incomplete else f"{text} ({estimate} estimated without the reference)."
+
+
+def _with_reference(mean: Mapping[str, float]) -> str:
+    start = f"from {mean['psnr_noisy']:.1f} dB measured to " if "psnr_noisy" in mean else ""
+    return f"{start}{mean['psnr_mmse']:.1f} dB"
+
+
+def _fit_line(evaluation: Record) -> str:
+    """Return whether the noise model fits; nothing where it does not, which the headline says, or was not asked."""
+    fit = evaluation.fit
+    if fit is None or not evaluation.valid:
+        return ""
+    reason = f": {html.escape(fit.reason)}" if fit.reason else ""
+    if fit.verdict == "fits":
+        return "<p class=note>The noise model fits the measurements.</p>"
+    return f"<p class=note>Whether the noise model fits {html.escape(fit.verdict)}{reason}.</p>"
 
 
 def _text(record: dict[str, Any], key: str) -> str:
@@ -126,7 +146,7 @@ def _text(record: dict[str, Any], key: str) -> str:
     return html.escape(str(record.get(key, "?")))
 
 
-def _pictures(folder: Path, name: str) -> str:
+def _pictures(folder: Path, name: str, valid: bool) -> str:
     strip = own_picture(folder, f"images/{name}.png")
     if strip is None:
         return ""
@@ -135,10 +155,9 @@ def _pictures(folder: Path, name: str) -> str:
     flicker = ""
     if len(frames) > 1:
         images = "".join(_image(png, "posterior sample", hidden=i > 0) for i, png in enumerate(frames))
-        flicker = (
-            "<p class=note>Where the samples agree, the data decide; where they flicker, they do not.</p>"
-            f"<div class=flicker>{images}</div>"
-        )
+        note = "<p class=note>Where the samples agree, the data decide; where they flicker, they do not.</p>"
+        wrong = "<p class=warning>How far the samples differ is not valid: the noise model does not fit.</p>"
+        flicker = f"{note if valid else wrong}<div class=flicker>{images}</div>"
     return f"<h3>{html.escape(name)}</h3>{_image(strip, name)}{flicker}"
 
 
@@ -151,18 +170,32 @@ def _table(evaluation: Record, incomplete: bool) -> str:
     rows, mean, count = evaluation.images, evaluation.mean, len(evaluation.images)
     titles = {**COLUMNS, **INCOMPLETE} if incomplete else COLUMNS
     keys = [key for key in COLUMNS if key in mean or any(row.metrics.get(key) is not None for row in rows)]
-    head = "".join(f"<th>{titles[key]}" for key in keys)
-    body = "".join(f"<tr><td>{html.escape(row.name)}{_cells(row.metrics, keys)}" for row in rows)
+    wrong = () if evaluation.valid else WITHOUT_REFERENCE
+    head = "".join(
+        f"<th class=warning>{titles[key]}<br>{INVALID}" if key in wrong else f"<th>{titles[key]}" for key in keys
+    )
+    body = "".join(f"<tr><td>{html.escape(row.name)}{_cells(row.metrics, keys, wrong)}" for row in rows)
     fewer = {key: n for key, n in evaluation.images_in_mean.items() if n != count}
-    return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean of {count}{_cells(mean, keys, fewer)}</table>"
+    last = _cells(mean, keys, wrong, fewer)
+    return f"<table><tr><th>image{head}{body}<tr class=mean><td>mean of {count}{last}</table>"
 
 
-def _cells(row: Mapping[str, float | None], keys: list[str], fewer: Mapping[str, int] | None = None) -> str:
+def _cells(
+    row: Mapping[str, float | None],
+    keys: list[str],
+    wrong: Sequence[str],
+    fewer: Mapping[str, int] | None = None,
+) -> str:
+    """Return the cells of a row; figures of the columns `wrong` are struck out, and the warning stands with each."""
     cells = []
     for key in keys:
         value = row.get(key)
-        of = f" <small>(of {fewer[key]})</small>" if fewer and key in fewer else ""
-        cells.append("<td>" + ("" if value is None else f"{value:.{_digits(key)}f}{of}"))
+        text = "" if value is None else f"{value:.{_digits(key)}f}"
+        if text and key in wrong:
+            cells.append(f"<td class=warning><s>{text}</s> <small>not valid</small>")
+            continue
+        of = f" <small>(of {fewer[key]})</small>" if text and fewer and key in fewer else ""
+        cells.append(f"<td>{text}{of}")
     return "".join(cells)
 
 
@@ -185,6 +218,8 @@ def _explanation(evaluation: Record, incomplete: bool) -> str:
         text += "It is of A f(y) on the measured entries, and says nothing about what the instrument does not see. "
     pairs = [(row.metrics.get("psnr_estimate"), row.metrics.get("psnr_mmse")) for row in evaluation.images]
     gaps = [estimate - true for estimate, true in pairs if estimate is not None and true is not None]
+    if not evaluation.valid:
+        text = f"<span class=warning>Figures estimated without the reference are {INVALID}.</span> " + text
     if gaps and not incomplete:
         off = sum(gaps) / len(gaps)
         text += f"Here it can be checked: it is off by {off:+.2f} dB in the mean over {_images(len(gaps))}. "

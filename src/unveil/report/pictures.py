@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["comparison", "displayed", "training_curves"]
 
 DPI = 110
+INVALID = "not valid: the noise model does not fit"
+UNKNOWN = "error unknown: the noise model does not fit"
+WARNING = "#b00020"
 SHOWN = 1e30
 """What is not smaller was no number when a training went astray, and has no place on an axis."""
 
@@ -29,15 +32,19 @@ def displayed(x: Tensor) -> np.ndarray:
     return x[0].clamp(0, 1).numpy()
 
 
-def comparison(result: Evaluation) -> bytes:
-    """Draw the measured image, MMSE estimate, two samples, their deviation and, where there is one, the reference."""
+def comparison(result: Evaluation, valid: bool = True) -> bytes:
+    """Draw the measured image, MMSE estimate, two samples, their deviation and, where there is one, the reference.
+
+    valid: whether the noise model fits; else no error is drawn that was estimated with it, and the deviation says so.
+    """
     metrics = result.metrics
     panels: list[tuple[str, Tensor]] = [(_titled("measured", metrics.psnr_noisy), result.y)]
     exact = metrics.psnr_mmse is not None
     mmse_psnr = metrics.psnr_mmse if exact else metrics.psnr_estimate
     incomplete = metrics.psnr_hidden is not None  # then what is estimated is the error of A x
     estimated = "measured entries: est. " if incomplete else "est. "
-    panels.append((_titled("MMSE estimate", mmse_psnr, "" if exact else estimated), result.x_hat))
+    title = _titled("MMSE estimate", mmse_psnr, "" if exact else estimated)
+    panels.append((title if exact or valid else f"MMSE estimate\n{UNKNOWN}", result.x_hat))
     spread = None
     if result.samples is not None:
         for k in range(min(2, len(result.samples))):
@@ -48,14 +55,14 @@ def comparison(result: Evaluation) -> bytes:
             spread = result.samples.std(0).mean(0)
     if result.reference is not None:
         panels.append(("reference, never seen in training", result.reference))
-    return _grid(panels, spread)
+    return _grid(panels, spread, valid)
 
 
 def _titled(title: str, value: float | None, prefix: str = "") -> str:
     return title if value is None or math.isnan(value) else f"{title}\n{prefix}{value:.2f} dB"
 
 
-def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
+def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None, valid: bool) -> bytes:
     from matplotlib.figure import Figure
 
     count = len(panels) + (spread is not None)
@@ -72,19 +79,20 @@ def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None) -> bytes:
     for title, x in panels:
         axis = next(at)
         axis.imshow(displayed(x), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, color=WARNING if UNKNOWN in title else "black")
     if spread is not None:
         axis = next(at)
         drawn = axis.imshow(spread.numpy(), cmap="magma", vmin=0, interpolation="nearest")
-        axis.set_title("uncertainty: samples' standard deviation", fontsize=9)
+        title = "uncertainty: samples' standard deviation"
+        axis.set_title(title if valid else f"{title}\n{INVALID}", fontsize=9, color="black" if valid else WARNING)
         figure.colorbar(drawn, ax=axis, shrink=0.9)
     return _png(figure)
 
 
-def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
+def training_curves(metrics: Sequence[dict[str, float]], valid: bool = True) -> bytes | None:
     """Draw the loss and the held-out PSNR against the step; None where there is nothing to show.
 
-    The PSNR is estimated without a reference.
+    The PSNR is estimated without a reference. valid: whether the noise model fits; else it says so.
     """
     from matplotlib.figure import Figure
 
@@ -106,6 +114,8 @@ def training_curves(metrics: Sequence[dict[str, float]]) -> bytes | None:
         if points:
             right.plot(*zip(*points), marker=".", label=label)
     right.set(xlabel="step", ylabel="held-out PSNR, estimated (dB)")
+    if not valid:
+        right.set_title(INVALID, fontsize=9, color=WARNING)
     if right.has_data():
         right.legend(frameon=False)
     return _png(figure)

@@ -33,6 +33,13 @@ class Row(BaseModel):
         return self.__pydantic_extra__
 
 
+class FitRecord(BaseModel):
+    """Whether the noise model fits, and why not."""
+
+    verdict: str
+    reason: str = ""
+
+
 class Record(BaseModel):
     """What evaluate found.
 
@@ -45,6 +52,12 @@ class Record(BaseModel):
     mean: dict[str, float]
     images_in_mean: dict[str, int] = {}
     warnings: list[str] = []
+    fit: FitRecord | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether figures without a reference may be shown as such."""
+        return self.fit is None or self.fit.verdict != "does not fit"
 
 
 def read_evaluation(folder: Path) -> Record:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from unveil.checks import Fit
 from unveil.data import atomic_write, save_image
-from unveil.evaluation import Evaluation, Metrics, counted, mean_metrics
+from unveil.evaluation import WITHOUT_REFERENCE, Evaluation, Metrics, counted, mean_metrics
 from unveil.report.pictures import comparison
 
 __all__ = ["unknown_errors", "write_results"]
@@ -18,20 +19,25 @@ PICTURED = 12
 
 
 def write_results(
-    folder: Path, results: Iterable[Evaluation], warnings: Sequence[str] = (), incomplete: bool = False
+    folder: Path,
+    results: Iterable[Evaluation],
+    warnings: Sequence[str] = (),
+    incomplete: bool = False,
+    fit: Fit | None = None,
 ) -> tuple[list[Metrics], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
     warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose
-    errors the estimates without a reference are then of.
+    errors the estimates without a reference are then of. fit: whether the noise model fits, where that was looked at;
+    where it does not, no figure without a reference is written or drawn without saying so.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows, valid = [], fit is None or fit.verdict != "does not fit"
     for result in results:
         rows.append(result.metrics)
         if result.samples is not None or len(rows) <= PICTURED:
-            save_bytes(images / f"{result.metrics.name}.png", comparison(result))
+            save_bytes(images / f"{result.metrics.name}.png", comparison(result, valid))
         if result.samples is not None and result.y.shape[0] in (1, 3):
             frames = images / result.metrics.name
             frames.mkdir(exist_ok=True)
@@ -43,7 +49,9 @@ def write_results(
         "mean": means,
         "images_in_mean": {key: count for key, count in counted(rows).items() if key in means},
         "psnr_estimate_of": "A x on the measured entries" if incomplete else "x",
-        "warnings": [*warnings, *unknown_errors(rows)],
+        "fit": None if fit is None else asdict(fit),
+        "not_valid": [] if valid else [key for key in WITHOUT_REFERENCE if key in counted(rows)],
+        "warnings": [*warnings, *unknown_errors(rows)] if valid else [str(fit), *warnings],
     }
     text = json.dumps(record, indent=1) + "\n"
     atomic_write(folder / "evaluation.json", lambda path: path.write_text(text))
