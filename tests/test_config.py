@@ -206,7 +206,7 @@ def test_wrong_override_names_its_key(tmp_path):
         ),
         ({"noise": {"kind": "gamma"}}, "noise.looks is missing; add it, or pass --set noise.looks=..."),
         ({"noise": {"kind": "gamma", "looks": 0}}, "noise.looks = 0: must be at least 0.1"),
-        ({"noise": {"kind": "speckle"}}, "noise.kind is speckle; choose one of gaussian, poisson"),
+        ({"noise": {"kind": "speckle"}}, "noise.kind is speckle; choose one of auto, gaussian, poisson"),
         ({"noise": None}, "noise is empty; remove the line, or give its keys"),
         ({"noise": "gaussian"}, "noise = 'gaussian': must be keys with values"),
         ({"noise": [{"sigma": 1}]}, "noise = [{'sigma': 1}]: must be keys with values"),

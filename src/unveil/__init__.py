@@ -31,7 +31,7 @@ __all__ = [
     "diffusion",
     "estimators",
     "evaluation",
-    "identify",
+    "identifiability",
     "learn",
     "losses",
     "measurement",

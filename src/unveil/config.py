@@ -13,7 +13,7 @@ from unveil.config_errors import one_line
 from unveil.errors import UnveilError, warn
 from unveil.instruments.identity import Identity
 from unveil.instruments.registry import OperatorSection
-from unveil.noises import GaussianNoise, NoiseSection
+from unveil.noises import AutoNoise, NoiseSection
 from unveil.paths import FilePath
 from unveil.sections import Section
 
@@ -207,7 +207,7 @@ class Config(Section):
     seed: int = Field(0, ge=0, lt=2**63)
     data: DataConfig
     operator: OperatorSection = Identity()
-    noise: NoiseSection = GaussianNoise()
+    noise: NoiseSection = AutoNoise()
     estimator: EstimatorConfig = EstimatorConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()

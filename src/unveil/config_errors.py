@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from unveil.instruments.registry import INSTRUMENTS
-from unveil.noises import families
+from unveil.noises import sections
 from unveil.renamed import present_name
 
 __all__ = ["one_line"]
@@ -42,7 +42,7 @@ UNIONS = (("noise", "gaussian", "sigma"), ("sampling", "inflation"), ("operator"
 """Where a key may be a number or a name."""
 KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {
     ("operator",): lambda: {kind: found.section for kind, found in INSTRUMENTS.items()},
-    ("noise",): families,
+    ("noise",): sections,
 }
 """Sections of which there are several kinds."""
 

@@ -61,6 +61,8 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
             place = place[section]
             if not isinstance(place, dict):
                 raise UnveilError(f"--set {text}: {'.'.join(sections[:depth])} has a value, not keys; leave one out")
+        if sections == ["noise"] and name != "kind" and place.get("kind") == "auto":
+            del place["kind"]  # a parameter that is stated is not looked for
         place[name] = read_yaml(value, f"--set {text}", "quote it, or write it in the configuration")
     return values
 

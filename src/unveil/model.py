@@ -30,7 +30,8 @@ from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
 from unveil.random import make_generator
-from unveil.runs.create import find_noise, recorded, save_run
+from unveil.runs.create import save_run
+from unveil.runs.noise import find_noise, recorded
 from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
@@ -142,8 +143,8 @@ def learn(
     """Learn to image from the measurements y alone.
 
     y: at least some, of one instrument. operator: A; None: y are images with noise. A deepinv `LinearPhysics` will do,
-    with `image_shape` (C, H, W). noise: its family and parameters (`unveil.noise`), or estimate: white and Gaussian, of
-    a level that is found in y where A is the identity.
+    with `image_shape` (C, H, W). noise: its family and parameters (`unveil.noise`), or estimate: both are found in y
+    where A is the identity, else the level.
     steps: of the training. backbone: a network of your own in place of the UNet, g(u, c) -> (B, C, H, W) from u
     (B, k C, H, W) and c (B,), the log noise-to-signal ratio; k is `unveil.estimators.inputs`. settings: of a
     configuration, by section, e.g. {"training": {"batch": 16}, "loss": {"symmetry": ["rotate"]}}.

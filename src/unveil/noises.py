@@ -12,16 +12,25 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from unveil.sections import Section
 
 __all__ = [
-    "LEAST_SIGMA", "MOST_SIGMA", "GammaNoise", "GaussianNoise", "NoiseFamily", "NoiseSection", "PoissonGaussianNoise",
-    "PoissonNoise", "families",
+    "LEAST_SIGMA", "MOST_SIGMA", "AutoNoise", "GammaNoise", "GaussianNoise", "NoiseFamily", "NoiseSection",
+    "PoissonGaussianNoise", "PoissonNoise", "families", "sections",
 ]  # fmt: skip
 
-FAMILY = "family: gaussian, poisson, poisson-gaussian or gamma; another has other keys"
+FAMILY = "gaussian, poisson, poisson-gaussian or gamma, each with keys of its own; or auto, found in the data"
 
 LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
 """So that its square is a number in single precision."""
 LEAST_LOOKS, MOST_LOOKS = 0.1, 1e6
 """Below it hardly an entry tells anything; above it noise is less than rounding."""
+
+
+class AutoNoise(Section):
+    """Noise whose family and parameters are found in the data when the run is made."""
+
+    stored: ClassVar[bool] = False
+    from_zero: ClassVar[bool] = False
+
+    kind: Literal["auto"] = Field("auto", description=FAMILY)
 
 
 class NoiseFamily(Section):
@@ -106,12 +115,15 @@ class GammaNoise(NoiseFamily):
 
 
 def _kind(values: Any) -> str:
-    kind = values.get("kind", "gaussian") if isinstance(values, Mapping) else getattr(values, "kind", "gaussian")
-    return str(kind)
+    """Return the kind: where it is not stated gaussian, as of {sigma: 0.1}, and of a section without keys auto."""
+    if not isinstance(values, Mapping):
+        return str(getattr(values, "kind", "gaussian"))
+    return str(values.get("kind", "gaussian" if values else "auto"))
 
 
 NoiseSection = Annotated[
-    Annotated[GaussianNoise, Tag("gaussian")]
+    Annotated[AutoNoise, Tag("auto")]
+    | Annotated[GaussianNoise, Tag("gaussian")]
     | Annotated[PoissonNoise, Tag("poisson")]
     | Annotated[PoissonGaussianNoise, Tag("poisson-gaussian")]
     | Annotated[GammaNoise, Tag("gamma")],
@@ -119,9 +131,14 @@ NoiseSection = Annotated[
 ]
 
 
-def families() -> dict[str, type[NoiseFamily]]:
-    """Return the sections of all noise families, by kind."""
+def sections() -> dict[str, type[Section]]:
+    """Return all sections that may describe noise, by kind."""
     return {
         kind.model_fields["kind"].default: kind
         for kind in (get_args(part)[0] for part in get_args(get_args(NoiseSection)[0]))
     }
+
+
+def families() -> dict[str, type[NoiseFamily]]:
+    """Return the sections of all noise families, by kind."""
+    return {kind: section for kind, section in sections().items() if issubclass(section, NoiseFamily)}

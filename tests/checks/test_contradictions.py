@@ -10,12 +10,12 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from unveil.checks import constant_images, contradictions, mixed_types, outliers
-from unveil.checks.blocks import HIGH, MID, coefficients, median_variance
 from unveil.checks.brightness import noise_growth
-from unveil.checks.channels import dependent_channels
 from unveil.checks.look import look
 from unveil.data import open_images
 from unveil.noise import Gamma, Gaussian, Poisson
+from unveil.noise.estimate.blocks import HIGH, MID, coefficients, median_variance
+from unveil.noise.estimate.channels import dependent_channels
 from unveil.random import make_generator, normal
 
 NAMES = ("camera", "coins", "moon", "grass")

@@ -6,12 +6,12 @@ import skimage.data
 import torch
 
 from noisy import STEP, blurred, chi_square, drifting, hot, measured, photographs, sharpened, with_noise
-from unveil.checks.blocks import HIGH, MID
 from unveil.checks.fit import noise_fit
 from unveil.checks.measurements import image_lines
 from unveil.checks.quiet import ACROSS, DOWN, bands_apart, block_basis, local_mean, ratio, take_blocks
 from unveil.data import MemorySource
 from unveil.noise import Gaussian, Poisson
+from unveil.noise.estimate.blocks import HIGH, MID
 from unveil.random import make_generator, normal
 
 

@@ -108,7 +108,7 @@ def test_the_library_but_for_operators_and_as_deepinv_does_not_import_deepinv():
 
 def test_init_writes_a_commented_configuration_that_runs(workspace):
     text = (workspace / "unveil.yaml").read_text()
-    assert "# found 0.1" in text or "# found 0.09" in text
+    assert "kind: auto  # found in the data: gaussian, level 0.1" in text or "level 0.09" in text
     assert yaml.safe_load(text)["training"]["steps"] == 6
     assert "exists" in refused("init", workspace / "data", "--out", workspace / "unveil.yaml")
 

@@ -120,3 +120,21 @@ def test_a_network_for_noise_of_one_level_is_refused(workspace, tmp_path):
     line = refused("train", workspace / "unveil.yaml", "--set", "estimator.form=equivariant", "--out", tmp_path / "run")
     assert "estimator.form = equivariant is for complete images in noise that their brightness does not change" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_the_family_that_auto_finds_is_recorded_and_used(tmp_path):
+    """Poisson of the files' step; other parameters of INPUT are of the family found, and a level is of another."""
+    write(tmp_path / "data", count=4, side=96)
+    assert call("init", tmp_path / "data", "--out", tmp_path / "c.yaml", *SETS) == (0, "")
+    config = yaml.safe_load((tmp_path / "c.yaml").read_text())
+    assert config["noise"] == {"kind": "auto"}
+    assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run") == (0, "")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["noise"]["kind"] == "poisson"
+    assert float(open_run(tmp_path / "run").noise.gain) == pytest.approx(GAIN / config["data"]["value_range"][1])
+    words = ("denoise", tmp_path / "run", tmp_path / "data", "--out", tmp_path / "out", "--dry-run")
+    assert call(*words, "--set", f"noise.gain={GAIN}")[0] == 0
+    assert "unknown key noise.read" in refused(*words, "--set", "noise.read=3")
+    assert "the run's noise is poisson" in refused(*words, "--sigma", "0.1")
+    code, text = call("train", tmp_path / "c.yaml", "--set", "noise.sigma=0.1", "--out", tmp_path / "other")
+    assert code == 0, text
+    assert open_run(tmp_path / "other").noise.fixed_level == pytest.approx(0.1)

@@ -326,7 +326,7 @@ def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
     assert call("init", kind, data, "--out", tmp_path / "c.yaml", *sets(*keys)) == 0
     config = load_config(tmp_path / "c.yaml")
     assert config.operator == known.operator
-    assert config.noise.sigma == "estimate"
+    assert config.noise.kind == "auto"
     assert "# found 0.0" in (tmp_path / "c.yaml").read_text()
 
 

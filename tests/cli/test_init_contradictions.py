@@ -1,5 +1,6 @@
 """unveil init on data that are not what they are taken for: one line, or a refusal that names the image."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def init(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["unveil", "init", *map(str, words), "--out", str(out), "--force"])
         with pytest.raises(SystemExit) as caught:
             main()
-        return caught.value.code, yaml.safe_load(out.read_text()) if out.exists() else None, capsys.readouterr().err
+        run.said = capsys.readouterr()
+        return caught.value.code, yaml.safe_load(out.read_text()) if out.exists() else None, run.said.err
 
     return run
 
@@ -77,13 +79,45 @@ def test_types_that_are_mixed(init, tmp_path):
     assert "uint8 (y0) and uint16 (y1)" in err
 
 
-def test_counts(init, tmp_path):
+def camera(count: int = 4, gain: float = 2.0, offset: float = 100.0, read: float = 4.0) -> list[np.ndarray]:
+    """Squares of 60 to 240 photons, as a camera saves them."""
     r = np.random.default_rng(0)
-    images = [(2 * r.poisson(300 * scene(96, i)) + r.normal(100, 4, (96, 96))).round().astype("u2") for i in range(4)]
-    code, _, err = init(folder(tmp_path / "d", *images))
+    photons = [r.poisson(300 * scene(96, i)) for i in range(count)]
+    return [(gain * k + r.normal(offset, read, k.shape)).round().clip(0).astype("u2") for k in photons]
+
+
+def test_a_camera(init, tmp_path):
+    """Its gain is found within 10% and its offset within the bounds said; stated white noise is contradicted."""
+    data = folder(tmp_path / "d", *camera())
+    code, config, err = init(data)
     assert code in (0, None)
-    (line,) = err.splitlines()
+    assert err == ""
+    assert config["noise"] == {"kind": "auto"}
+    line = next(line for line in init.said.out.splitlines() if line.startswith("noise:"))
+    said = dict(re.findall(r"(gain|read noise|offset) ([\d.]+)", line))
+    assert line.startswith("noise: poisson-gaussian, ")
+    assert "variance grows with the mean" in line
+    assert float(said["gain"]) == pytest.approx(2, rel=0.1)
+    assert float(said["offset"]) == pytest.approx(100, abs=15)
+    (line,) = init(data, "--set", "noise.sigma=estimate")[2].splitlines()
     assert "grows with brightness" in line
+    assert "noise.kind=auto" in line
+
+
+def test_photon_counts(init, tmp_path):
+    """The range begins at no photons, and the gain is the step of the values."""
+    code, config, err = init(folder(tmp_path / "d", *camera(gain=3, offset=0, read=0)))
+    assert code in (0, None), err
+    assert config["data"]["value_range"][0] == 0
+    assert "noise: poisson, gain 3 (variance grows with the mean, in whole photons)" in init.said.out
+
+
+def test_noise_that_no_family_fits(init, tmp_path):
+    """Neighbours that share their noise: the line says so, beside the warning."""
+    sharp = [noisy(seed=i, side=128) for i in range(3)]
+    images = [(y[1:, 1:] + y[:-1, 1:] + y[1:, :-1] + y[:-1, :-1]) / 4 for y in sharp]
+    assert "not white" in init(folder(tmp_path / "d", *images))[2]
+    assert "noise: no family fits (it is not white" in init.said.out
 
 
 def test_a_level_that_is_stated_and_not_there(init, tmp_path):

@@ -106,7 +106,7 @@ def test_pooling_beats_the_mean_of_the_levels():
 
 def test_common_level_reads_an_iterator_once_and_thins_many_images(monkeypatch):
     x = torch.zeros(3, 64, 64)
-    monkeypatch.setattr("unveil.noise.estimate._POOL", 20_000)
+    monkeypatch.setattr("unveil.noise.estimate.level._POOL", 20_000)
     images = (0.1 * normal(x, make_generator("cpu", i)) for i in range(12))
     assert estimate_common_sigma(images) == pytest.approx(0.1, rel=0.02)
 

@@ -14,7 +14,7 @@ from unveil.errors import UnveilError
 from unveil.instruments.interferometry import InterferometrySection
 from unveil.instruments.interferometry.operator import MICROARCSECOND
 from unveil.operators import build_operator, interferometry, read_uvfits, whiten
-from unveil.runs.create import find_noise
+from unveil.runs.noise import find_noise
 from unveil.training.setup import open_operator
 
 FREQUENCY, WIDTH = 227e9, 2e9

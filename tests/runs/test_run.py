@@ -26,7 +26,7 @@ from unveil.records import sealed
 from unveil.runs import contents, create_run, open_run, train_run
 from unveil.runs import create as create_module
 from unveil.runs.contents import open_contents
-from unveil.runs.create import recorded
+from unveil.runs.noise import recorded
 from unveil.training import Interrupted, build_estimator
 from unveil.training.setup import open_measurements, possible_scales, split
 
@@ -135,7 +135,7 @@ def test_same_configuration_opens_and_another_is_refused_by_its_key(data, tmp_pa
     for other, key in [
         ({"training": {"steps": 7}}, "training.steps is 6 there and 7 here"),
         ({"seed": 1}, "(seed is 0 there and 1 here)"),
-        ({"noise": {"sigma": 0.3}}, "noise.sigma is estimate there and 0.3 here"),
+        ({"noise": {"sigma": 0.3}}, "noise.kind is auto there and gaussian here"),
         ({"loss": {"scales": [1]}}, "loss.scales is (1, 2, 4) there and (1,) here"),
     ]:
         assert key in refused(create_run, folder, configure(data, **other))

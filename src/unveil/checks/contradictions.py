@@ -10,17 +10,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unveil.checks.blocks import SIDE
 from unveil.checks.brightness import noise_growth
-from unveil.checks.channels import dependent_channels
 from unveil.checks.counts import count_lines
+from unveil.checks.gains import gain_line
 from unveil.checks.outliers import outliers
 from unveil.checks.quiet import local_mean
 from unveil.checks.uneven import CHANNELS_APART, IMAGES_APART, channel_levels, differ, image_levels
-from unveil.checks.white import LARGEST_TILT, noise_tilt
 from unveil.data import ImageSource
 from unveil.errors import UnveilError
 from unveil.noise import Noise, Poisson, estimate_common_sigma
+from unveil.noise.estimate.blocks import SIDE
+from unveil.noise.estimate.channels import dependent_channels
+from unveil.noise.estimate.whiteness import is_white, noise_tilt
 from unveil.random import make_generator
 
 __all__ = ["common_level", "constant_images", "contradictions", "copied_channels", "mixed_types", "other_level"]
@@ -43,9 +44,10 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
         return []
     several = list(images.values())
     if noise is not None and not noise.additive:
-        lines = [copied_channels(several), own_outlier_line(several, noise)]
+        lines = [copied_channels(several), own_outlier_line(several, noise), tilt_line(several)]
         if isinstance(noise, Poisson):
             lines += count_lines(several, float(torch.as_tensor(noise.gain)))
+        lines.append(gain_line(images, noise))
         return [line for line in lines if line is not None]
     found = common_level(several)
     lines = [copied_channels(several), *noise_lines(images), outlier_line(several), tilt_line(several)]
@@ -105,8 +107,8 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
             f"the noise grows with brightness, from a level of {growth.level_dark:.2g} at {growth.dark:.2g} to "
             f"{growth.level_bright:.2g} at {growth.bright:.2g} on the data's [0, 1] scale, as that of counted photons "
             f"does: white "
-            "Gaussian noise of one level is the wrong model, and estimated errors do not hold; make it even first by a "
-            "variance-stabilising transform (Anscombe's, with the camera's gain and offset)"
+            "Gaussian noise of one level is the wrong model, and estimated errors do not hold; noise.kind=auto finds "
+            "gain, offset and read noise"
         ]
     lines = []
     levels = image_levels(images)
@@ -168,7 +170,7 @@ def own_outlier_line(images: list[Tensor], noise: Noise) -> str | None:
 
 def tilt_line(images: list[Tensor]) -> str | None:
     tilt = noise_tilt(images)
-    if tilt is None or 1 / LARGEST_TILT < tilt < LARGEST_TILT:
+    if tilt is None or is_white(images):
         return None
     times = f"{tilt:.2g} times stronger" if tilt > 1 else f"{1 / tilt:.2g} times weaker"
     return (

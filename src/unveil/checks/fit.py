@@ -19,11 +19,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from unveil.checks.blocks import SIDE
 from unveil.checks.misfits import FEWEST_IMAGES, STRONG, WEAK, misfits
 from unveil.checks.quiet import Ratio, local_mean, take_blocks
 from unveil.checks.values import Values, odd_values
 from unveil.noise import Noise
+from unveil.noise.estimate.blocks import SIDE
 from unveil.random import make_generator
 
 __all__ = ["Fit", "noise_fit", "plain_figures", "verdict_of"]

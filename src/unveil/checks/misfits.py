@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from unveil.checks.blocks import HIGH, MID
 from unveil.checks.quiet import ACROSS, DOWN, Blocks, Ratio, bands_apart, block_basis, ratio
 from unveil.noise import Noise
+from unveil.noise.estimate.blocks import HIGH, MID
 
 __all__ = ["FEWEST", "FEWEST_IMAGES", "QUIET", "STRONG", "WEAK", "misfits", "too_weak"]
 

@@ -1,7 +1,7 @@
 """The noise in the quietest parts of images, over the noise that is stated.
 
-White noise is alike in all coefficients of a block's DCT, and structure is not (`unveil.checks.blocks`). Blocks in
-which LOW frequencies are weakest against the stated noise hold little but noise in HIGH ones, whatever the noise is:
+White noise is alike in all coefficients of a block's DCT, and structure is not (`unveil.noise.estimate.blocks`). Blocks
+in which LOW frequencies are weakest against the stated noise hold little but noise in HIGH ones, whatever the noise is:
 given x the two are independent for Gaussian noise, and nearly so for counts. Of a block of mean m let v(m) be the
 variance that is stated for it. Over quiet blocks
 
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from unveil.checks.blocks import LOW, SIDE, coefficients
 from unveil.noise import Noise
 from unveil.noise.estimate import dct
+from unveil.noise.estimate.blocks import LOW, SIDE, coefficients
 
 __all__ = [
     "ACROSS",

@@ -15,7 +15,7 @@ from unveil.data import ImageSource, atomic_write
 from unveil.identifiability import Verdict, check_operator
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
-from unveil.runs.create import stated_noise
+from unveil.runs.noise import recorded, stated_noise
 from unveil.symmetry import make_symmetry
 from unveil.training.setup import open_measurements
 
@@ -61,7 +61,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             image_shape=tuple(y.shape[1:]),
             sigma=level,
             y=y,
-            noise=config.noise.kind,
+            noise="gaussian" if noise is None else recorded(noise)["kind"],
         )
     verdict.contradictions = contradicted(system, source, operator, noise)
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from unveil.checks import constant_images, copied_channels, look
-from unveil.checks.channels import dependent_channels
 from unveil.checks.measurements import contradicted
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
@@ -30,9 +29,10 @@ from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
 from unveil.instruments.instrument import load
 from unveil.instruments.registry import INSTRUMENTS
-from unveil.noise import Noise
+from unveil.noise import Found, Noise
+from unveil.noise.estimate.channels import dependent_channels
 from unveil.operators.base import Operator
-from unveil.runs.create import find_noise
+from unveil.runs.noise import estimated, find_noise, found_noise, recorded, stored_ranges
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_measurements
 
@@ -69,9 +69,9 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     keep_inputs(source_files(source, config), [out])
     if known.sees_all:  # the images themselves: other measurements need not look like images, and are not rescaled
         check_sizes(source)
-        if config.data.value_range is None and (found := unusual_range(config)) is not None:
-            values = override(values, [f"data.value_range=[{found[0]}, {found[1]}]"])
-            say(f"values lie between {found[0]} and {found[1]}: data.value_range maps these to [0, 1]")
+        if config.data.value_range is None and (width := width_of(config, source)) is not None:
+            values = override(values, [f"data.value_range=[{width[0]}, {width[1]}]"])
+            say(f"values lie between {width[0]} and {width[1]}: data.value_range maps these to [0, 1]")
             source, operator = open_measurements(parse_config(values, data))
         config = with_crop(values, source, data)
         check_images(look(source), data)
@@ -83,7 +83,9 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
         scale = find_scale(config, source)
     if not known.sees_all:
         config = with_batch(values, operator, PIXELS_A_STEP, data)
-    noise = find_noise(config, source, operator)
+    automatic = config.noise.kind == "auto" and known.sees_all
+    found = found_noise(config, source) if automatic else None
+    noise = find_noise(config, source, operator) if found is None else found.noise
     for line in contradicted(config.operator.kind, source, operator, noise):
         warn(line)
     warning = None if "scales" in values.get("loss", {}) else of_own_scale(config, source, noise)
@@ -93,10 +95,16 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     if scale is not None:
         meaning = type(config.operator).model_fields[scale.key].description or ""
         text = text.replace(f"  # {meaning}", f"  # {scale.comment} {meaning}")
-    if "estimate" in config.noise.model_dump().values():
-        text = text.replace("  sigma: estimate  #", f"  sigma: estimate  # found {noise.fixed_level:.4g} in the data;")
+    if found is not None:
+        told = in_file_units(found, source)
+        text = text.replace("  kind: auto  #", f"  kind: auto  # found in the data: {told};")
+    elif estimated(config):
+        for key in ("sigma: estimate", "kind: auto"):
+            text = text.replace(f"  {key}  #", f"  {key}  # found {noise.fixed_level:.4g} in the data;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     say(summary(config, source, operator, noise))
+    if found is not None and (found.doubt is not None or found.kind != "gaussian"):
+        say(f"noise: {told}")
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):
         warn(
             "JPEG compression removes noise unevenly: the model of white noise does not hold, and the level is "
@@ -107,6 +115,27 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     if warning is not None:
         say(f"{warning}, so loss.scales is [1]; --set loss.scales=[1,2,4] overrides")
     say(f"wrote {out}; next: " + ("" if known.sees_all else f"unveil check {out}, ") + f"unveil train {out}")
+
+
+def width_of(config: Config, source: ImageSource) -> tuple[float, float] | None:
+    """Return the range of the data's values where it is unusual; from 0 where they seem to be photon counts."""
+    width = unusual_range(config, config.noise.from_zero)
+    if width is None or config.noise.kind != "auto":
+        return width
+    try:
+        counts = found_noise(config, source).kind == "poisson"
+    except UnveilError:  # values that the range of their type does not resolve
+        return width
+    return unusual_range(config, from_zero=True) if counts else width
+
+
+def in_file_units(found: Found, source: ImageSource) -> str:
+    """Return a line on what was found; parameters that configurations give in the numbers of the files are in these."""
+    ranges = stored_ranges(source)
+    if found.kind == "gaussian" or len(ranges) > 1:
+        return f"{found} on the data's [0, 1] scale"
+    low, high = ranges.pop()
+    return f"{found.scaled(high - low, low)} in the numbers of the files"
 
 
 def described(kind: str | None, data: str, sets: Sequence[str]) -> tuple[dict[str, Any], Config]:
@@ -153,7 +182,9 @@ def of_own_scale(config: Config, source: ImageSource, noise: Noise) -> str | Non
 def summary(config: Config, source: ImageSource, operator: Operator, noise: Noise) -> str:
     """Return a line that says what was found."""
     level = noise.fixed_level
-    words = f"{config.noise.kind} noise, {noise}" if level is None else f"noise level about {level:.4g}"
+    words = (
+        f"{recorded(noise)['kind']} noise" if level is None else f"noise level about {level:.4g} on the [0, 1] scale"
+    )
     if not instrument(config).sees_all:
         return (
             f"{len(source)} measurements by {config.operator.kind}, of shape {source.shape(0)}; images of shape "
@@ -161,6 +192,5 @@ def summary(config: Config, source: ImageSource, operator: Operator, noise: Nois
         )
     sides = [side for i in range(len(source)) for side in source.shape(i)[1:]]
     return (
-        f"{len(source)} images, {source.channels} channel(s), sides from {min(sides)} to {max(sides)} pixels; {words} "
-        f"on the [0, 1] scale"
+        f"{len(source)} images, {source.channels} channel(s), sides from {min(sides)} to {max(sides)} pixels; {words}"
     )

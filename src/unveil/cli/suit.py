@@ -102,7 +102,7 @@ def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
     return which, torch.stack([source.read(int(i)) for i in which])
 
 
-def unusual_range(config: Config) -> tuple[float, float] | None:
+def unusual_range(config: Config, from_zero: bool) -> tuple[float, float] | None:
     """Return the range of the data's values, in their own units, where the usual one would not show them.
 
     The usual one is [0, 1] or the range of their type. To three digits of the range's width, however far from 0 it
@@ -111,7 +111,7 @@ def unusual_range(config: Config) -> tuple[float, float] | None:
     low, high = quantiles(open_source(config))
     if low > -0.5 and high < 1.5 and high - low > 0.25:
         return None
-    if config.noise.from_zero:
+    if from_zero:
         _, high = quantiles(in_units(config, 0.0))
         return (0.0, round(high, 3 - math.floor(math.log10(high)))) if high > 0 else None
     offset, _ = quantiles(in_units(config, 0.0))

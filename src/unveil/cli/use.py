@@ -21,7 +21,7 @@ from unveil.noise.gaussian import Gaussian
 from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
 from unveil.runs import Run, open_run
-from unveil.runs.create import find_noise, recorded
+from unveil.runs.noise import find_noise, recorded
 from unveil.training.setup import instrument, open_measurements
 
 __all__ = [
@@ -59,7 +59,7 @@ def open_input(
     if sigma is not None:
         if not isinstance(noise, Gaussian):
             raise UnveilError(
-                f"--sigma {sigma:g}: the run's noise is {run.config.noise.kind}, {noise}, and has no one level"
+                f"--sigma {sigma:g}: the run's noise is {recorded(noise)['kind']}, {noise}, and has no one level"
             )
         noise = Gaussian(sigma)
     if path is None:
@@ -123,7 +123,10 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
                 f"and noise.* for "
                 "INPUT"
             )
-    config = parse_config(override(run.config.model_dump(mode="json"), sets), "--set")
+    values = run.config.model_dump(mode="json")
+    if run.config.noise.kind == "auto" and any(text.startswith("noise.") for text in sets):
+        values["noise"] = {"kind": recorded(run.noise)["kind"]}  # as it was found; the keys are those of its family
+    config = parse_config(override(values, sets), "--set")
     if isinstance(config.sampling.inflation, str):
         return config.model_copy(update={"sampling": config.sampling.model_copy(update={"inflation": run.inflation})})
     return config

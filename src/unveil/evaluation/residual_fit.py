@@ -35,7 +35,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unveil.checks.blocks import HIGH, SIDE, coefficients
 from unveil.checks.fit import Fit, noise_fit, plain_figures, verdict_of
 from unveil.checks.look import middle, spread
 from unveil.checks.misfits import FEWEST, QUIET, STRONG, misfits, too_weak
@@ -43,6 +42,7 @@ from unveil.checks.quiet import Blocks, Ratio, local_mean, ratio, take_blocks
 from unveil.dataset import Dataset
 from unveil.measurement import Estimator, Measurement
 from unveil.noise import Noise
+from unveil.noise.estimate.blocks import HIGH, SIDE, coefficients
 from unveil.random import make_generator
 
 __all__ = ["model_fit", "residual_fit"]

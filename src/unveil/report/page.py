@@ -17,6 +17,7 @@ from unveil.records import read_json
 from unveil.report.pictures import INVALID, training_curves
 from unveil.report.record import Record, own_picture, read_evaluation
 from unveil.runs import Run
+from unveil.runs.noise import recorded
 from unveil.training import read_metrics
 from unveil.training.setup import instrument
 
@@ -78,7 +79,7 @@ def write_report(run: Run) -> Path:
         f"<p class={'note' if evaluation.warnings else 'headline'}>{_headline(evaluation, incomplete)}</p>",
         _fit_line(evaluation),
         f"<p class=note>Learned by unveil {_text(record, 'unveil')} from {_text(record, 'images')} noisy images alone "
-        f"({run.config.noise.kind} noise, {run.noise} on the data's [0, 1] scale). No clean image was used in "
+        f"({recorded(run.noise)['kind']} noise, {run.noise} on the data's [0, 1] scale). No clean image was used in "
         f"training.</p>",
         "<h2>Pictures</h2>",
         *(_pictures(run.folder, row.name, evaluation.valid) for row in evaluation.images),

@@ -4,7 +4,6 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,16 +16,17 @@ from unveil.checks import look, see
 from unveil.checks.measurements import contradicted
 from unveil.config import Config
 from unveil.config_file import located, to_yaml
-from unveil.data import ImageSource, atomic_write
+from unveil.data import atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
-from unveil.noise import NOISES, Gaussian, Noise, estimate_common_sigma
+from unveil.noise import Noise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.records import SEAL, read_json, sealed
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.folder import writing
+from unveil.runs.noise import find_noise, recorded
 from unveil.runs.record import FORMAT, difference
 from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
@@ -34,12 +34,11 @@ from unveil.training.checkpoint import save_weights
 from unveil.training.inflation import write_inflation
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss
-from unveil.training.setup import check_form, instrument, open_measurements, possible_scales
+from unveil.training.setup import check_form, open_measurements, possible_scales
 from unveil.training.stages import Stages, reading
 
-__all__ = ["create_run", "find_noise", "recorded", "save_run", "stated_noise"]
+__all__ = ["create_run", "save_run"]
 
-IMAGES_FOR_SIGMA = 64
 CHOOSE = "choose a new folder with --out"
 
 
@@ -146,60 +145,6 @@ def _open_same(folder: Path, config: Config) -> Run:
             "choose another folder with --out, or resume it with the configuration it has"
         )
     return run
-
-
-def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
-    """Return the noise on the [0, 1] scale.
-
-    It is as the configuration states it, else as the instrument's description tells it, else as found in the data.
-
-    Raises UnveilError where it cannot be found.
-    """
-    stated = config.noise
-    parameters = stated.model_dump(exclude={"kind"})
-    if "estimate" not in parameters.values():
-        noise = NOISES[stated.kind](**parameters)
-        if not stated.stored:
-            return noise
-        low, high = stored_range(source)
-        return noise.shifted(-low).scaled(1 / (high - low))
-    if operator.sigma is not None:
-        low, high = config.data.value_range or (0.0, 1.0)
-        return Gaussian(operator.sigma / (high - low))
-    if not instrument(config).level_shows:
-        raise UnveilError(
-            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set "
-            f"noise.sigma=..., on "
-            "the scale of the measurements"
-        )
-    chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
-    found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
-    if not found > 0:
-        raise UnveilError(f"{config.data.path}: no noise found in the images; state noise.sigma, the level you know")
-    return Gaussian(found)
-
-
-def stated_noise(config: Config, source: ImageSource) -> Noise | None:
-    """Return the noise as the configuration states it; None where it is to be estimated."""
-    estimated = "estimate" in config.noise.model_dump().values()
-    return None if estimated else find_noise(config, source, Identity())
-
-
-def recorded(noise: Noise) -> dict[str, Any]:
-    """Return the noise's kind and parameters, for JSON."""
-    kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
-    return {"kind": kind, **{field.name: float(getattr(noise, field.name)) for field in fields(noise)}}
-
-
-def stored_range(source: ImageSource) -> tuple[float, float]:
-    """Return the numbers in the files that are read as 0 and 1.
-
-    Raises UnveilError where they differ.
-    """
-    ranges = {(0.0, 1.0) if (origin := source.origin(i)) is None else origin.value_range for i in range(len(source))}
-    if len(ranges) > 1:
-        raise UnveilError("the images hold numbers of different types: convert them to one, or state data.value_range")
-    return ranges.pop()
 
 
 def _check_free(folder: Path, config: Config) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unveil.checks.blocks import HIGH, LOW, MID, SIDE, coefficients, median_variance
+from unveil.noise.estimate.blocks import HIGH, LOW, MID, SIDE, coefficients, median_variance
 
-__all__ = ["LARGEST_TILT", "noise_tilt"]
+__all__ = ["LARGEST_TILT", "is_white", "noise_tilt"]
 
 QUIET = 0.1
 LARGEST_TILT = 3.0
@@ -35,3 +35,9 @@ def noise_tilt(images: Sequence[Tensor]) -> float | None:
         return None
     mid, high = (median_variance(torch.cat(part, 1)) for part in zip(*parts))
     return mid / high if high > 0 else None
+
+
+def is_white(images: Sequence[Tensor]) -> bool:
+    """Return whether the noise of `images` (C, H, W) is as strong in MID as in HIGH frequencies, or none is seen."""
+    tilt = noise_tilt(images)
+    return tilt is None or 1 / LARGEST_TILT < tilt < LARGEST_TILT

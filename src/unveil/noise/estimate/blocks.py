@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from unveil.noise.estimate import dct
+from unveil.noise.estimate.level import dct
 
 __all__ = ["HIGH", "LOW", "MID", "SIDE", "coefficients", "median_variance"]
 

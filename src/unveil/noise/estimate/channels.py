@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unveil.checks.blocks import HIGH, LOW, SIDE, coefficients
+from unveil.noise.estimate.blocks import HIGH, LOW, SIDE, coefficients
 
 __all__ = ["ChannelPair", "dependent_channels"]
 

@@ -1,0 +1,114 @@
+"""A photon-transfer curve, and the line through it.
+
+    var(y | u) = gain (u - zero),     zero = offset - read^2 / gain
+
+for a detector that counts photons (gain: what one adds to y), and adds an offset and a read noise. The line is fitted
+by least squares, each bin weighted by its uncertainty. gain and zero are identified; how zero divides into offset and
+read noise is not, see `unveil.noise.estimate.background`. The standard errors are those of the fit, times the root of
+its misfit, and of the gain SYSTEMATIC of it, which structure that is taken for noise adds.
+"""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["TransferCurve", "TransferLine", "fit_line"]
+
+SYSTEMATIC = 0.025
+SLOPE, GROWTH = 3.0, 2.0
+"""From how many standard errors of the slope, and what ratio of bright to dark, variance is said to grow."""
+AGREE, CLOSE = 3.0, 0.05
+"""In how many standard errors two numbers agree, or two gains in what share of them."""
+
+
+class TransferCurve(NamedTuple):
+    """Hold brightness, variance of the noise and its standard error (K,), of K bins from dark to bright.
+
+    In the units of y, and their square.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    error: Tensor
+
+    def scaled(self, a: float, mu: float = 0.0) -> "TransferCurve":
+        """Return the curve of a y + mu, a > 0."""
+        return TransferCurve(a * self.mean + mu, a**2 * self.variance, a**2 * self.error)
+
+
+class TransferLine(NamedTuple):
+    """Hold variance = gain (mean - zero), with standard errors.
+
+    That of gain is independent of that of the variance at `centre`. misfit: chi^2 a degree of freedom, 1 where less.
+    significance: the slope in standard errors of the fit alone. level: the variance (K,) at the curve's means.
+    """
+
+    gain: float
+    gain_error: float
+    zero: float
+    centre: float
+    centre_error: float
+    misfit: float
+    significance: float
+    level: Tensor
+
+    def variance(self, mean: Tensor) -> Tensor:
+        """Return the variance at brightness `mean`, of any shape."""
+        return self.gain * (mean - self.zero)
+
+    def error(self, mean: float) -> float:
+        """Return the standard error of the variance at brightness `mean`."""
+        return math.hypot(self.centre_error, self.gain_error * (mean - self.centre))
+
+    @property
+    def zero_error(self) -> float:
+        """Return the standard error of zero."""
+        return self.error(self.zero) / self.gain
+
+    @property
+    def span(self) -> float:
+        """Return the width of the curve's brightness."""
+        return float(self.level[-1] - self.level[0]) / self.gain
+
+    @property
+    def grows(self) -> bool:
+        """Return whether the noise is seen to grow with brightness: beyond chance, and by a factor that matters."""
+        # a line may pass below 0 in the dark: read noise that is little
+        return self.significance > SLOPE and float(self.level[-1]) > GROWTH * max(float(self.level[0]), 0.0)
+
+    def crosses(self, brightness: float) -> bool:
+        """Return whether the line is zero there, within its errors, which leave no room for much else."""
+        return abs(brightness - self.zero) < AGREE * self.zero_error < self.span / 2
+
+    def has_step(self, step: float) -> bool:
+        """Return whether the gain is `step`, within its error or CLOSE of it."""
+        return abs(step - self.gain) < max(AGREE * self.gain_error, CLOSE * step)
+
+    def scaled(self, a: float, mu: float = 0.0) -> "TransferLine":
+        """Return the line of a y + mu, a > 0."""
+        return TransferLine(
+            a * self.gain, a * self.gain_error, a * self.zero + mu, a * self.centre + mu, a**2 * self.centre_error,
+            self.misfit, self.significance, a**2 * self.level,
+        )  # fmt: skip
+
+
+def fit_line(curve: TransferCurve) -> TransferLine | None:
+    """Return the line through the curve; None through fewer than 3 bins, and where it does not rise."""
+    m, v, error = curve
+    if len(m) < 3:
+        return None
+    w = 1 / error.clamp_min(1e-6 * float(v.abs().max()) + 1e-300).square()
+    centre = (w * m).sum() / w.sum()
+    spread = (w * (m - centre).square()).sum()
+    middle = (w * v).sum() / w.sum()
+    gain = float((w * (m - centre) * v).sum() / spread)
+    if not gain > 0:
+        return None
+    level = middle + gain * (m - centre)
+    misfit = max(1.0, float((w * (v - level).square()).sum()) / (len(m) - 2))
+    by_chance = float((misfit / spread).sqrt())
+    return TransferLine(
+        gain, math.hypot(by_chance, SYSTEMATIC * gain), float(centre - middle / gain), float(centre),
+        float((misfit / w.sum()).sqrt()), misfit, gain / by_chance, level,
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""The noise of a run: as its configuration states it, as the instrument tells it, or as found in the data."""
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from unveil.checks import look
+from unveil.config import Config
+from unveil.data import ImageSource
+from unveil.errors import UnveilError
+from unveil.noise import NOISES, Found, Gaussian, Noise, choose_noise, estimate_common_sigma
+from unveil.operators.base import Operator
+from unveil.operators.identity import Identity
+from unveil.training.setup import instrument
+
+__all__ = ["estimated", "find_noise", "found_noise", "recorded", "stated_noise", "stored_range", "stored_ranges"]
+
+IMAGES_FOR_SIGMA = 64
+
+
+def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
+    """Return the noise on the [0, 1] scale.
+
+    It is as the configuration states it, else as the instrument's description tells it, else as found in the data.
+
+    Raises UnveilError where it cannot be found.
+    """
+    stated = config.noise
+    if not estimated(config):
+        noise = NOISES[stated.kind](**stated.model_dump(exclude={"kind"}))
+        if not stated.stored:
+            return noise
+        low, high = stored_range(source)
+        return noise.shifted(-low).scaled(1 / (high - low))
+    if operator.sigma is not None:
+        low, high = config.data.value_range or (0.0, 1.0)
+        return Gaussian(operator.sigma / (high - low))
+    if not instrument(config).level_shows:
+        raise UnveilError(
+            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set "
+            f"noise.sigma=..., on "
+            "the scale of the measurements"
+        )
+    if config.noise.kind == "auto" and instrument(config).sees_all:
+        return found_noise(config, source).noise
+    return Gaussian(_level(config, source))
+
+
+def found_noise(config: Config, source: ImageSource) -> Found:
+    """Return the family that images are found to have, and its parameters, on the [0, 1] scale.
+
+    Raises UnveilError where no noise can be found.
+    """
+    zeros = {-low / (high - low) for low, high in stored_ranges(source)}
+    zero = zeros.pop() if len(zeros) == 1 else math.nan  # of several there is none
+    return choose_noise([*look(source).values()], zero, lambda: _level(config, source))
+
+
+def estimated(config: Config) -> bool:
+    """Return whether the noise is to be found in the data."""
+    return config.noise.kind == "auto" or "estimate" in config.noise.model_dump().values()
+
+
+def stated_noise(config: Config, source: ImageSource) -> Noise | None:
+    """Return the noise as the configuration states it, or has it found in images; None for a level to be estimated."""
+    unknown = estimated(config) and not (config.noise.kind == "auto" and instrument(config).sees_all)
+    return None if unknown else find_noise(config, source, Identity())
+
+
+def _level(config: Config, source: ImageSource) -> float:
+    """Return the level of white Gaussian noise in the images."""
+    chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
+    found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
+    if not found > 0:
+        raise UnveilError(
+            f"{config.data.path}: no noise found in the images, as where a camera or compression has removed it, and "
+            "no family fits what is left; use raw images, or state noise.sigma, the level you know"
+        )
+    return found
+
+
+def recorded(noise: Noise) -> dict[str, Any]:
+    """Return the noise's kind and parameters, for JSON."""
+    kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
+    return {"kind": kind, **{field.name: float(getattr(noise, field.name)) for field in fields(noise)}}
+
+
+def stored_range(source: ImageSource) -> tuple[float, float]:
+    """Return the numbers in the files that are read as 0 and 1.
+
+    Raises UnveilError where they differ.
+    """
+    ranges = stored_ranges(source)
+    if len(ranges) > 1:
+        raise UnveilError("the images hold numbers of different types: convert them to one, or state data.value_range")
+    return ranges.pop()
+
+
+def stored_ranges(source: ImageSource) -> set[tuple[float, float]]:
+    """Return the numbers in the files that are read as 0 and 1: several where files are of several types."""
+    return {(0.0, 1.0) if (origin := source.origin(i)) is None else origin.value_range for i in range(len(source))}
