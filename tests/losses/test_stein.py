@@ -7,7 +7,9 @@ import pytest
 import torch
 from loss_statistics import ESTIMATORS, FAMILIES, Biased, check_zero, draw, estimator, make_case, mean_over
 from scipy import stats
+from torch.nn.functional import avg_pool2d
 
+import unveil.noise.gamma
 from unveil.errors import UnveilError
 from unveil.losses import Stein
 from unveil.measurement import Measurement
@@ -204,7 +206,7 @@ def test_a_probe_of_no_length_is_refused(step):
         Stein(step)
 
 
-# --- speckle: exact for h cubic in each entry; quantiles of the law in place of draws
+# --- speckle: exact for h quadratic in each entry; quantiles of the law in place of draws
 
 LOOKS = [0.5, 1.0, 4.0, 30.0]
 
@@ -237,17 +239,38 @@ def posterior_mean(looks):
 
 
 @pytest.mark.parametrize("looks", LOOKS)
-def test_cubic_estimators_of_speckle_have_no_bias(looks):
-    for h in (lambda y: 0.6 * y + 0.1, lambda y: y**2, lambda y: 0.2 * y**3):
+def test_quadratic_estimators_of_speckle_have_no_bias(looks):
+    for h in (lambda y: 0.6 * y + 0.1, lambda y: y**2, lambda y: y + 0.4 * y**2):
         bias, error, exact = speckle_bias(h, looks)
-        assert error < 0.06 * exact
-        assert abs(bias) < 4 * error + 0.01 * exact, "beside it the error of the quantiles"
+        assert error < 0.08 * abs(exact)
+        assert abs(bias) < 4 * error + 0.01 * abs(exact), "beside it the error of the quantiles"
 
 
 @pytest.mark.parametrize("looks", LOOKS)
 def test_the_bias_of_curved_estimators_of_speckle(looks):
     """Near 2% of the variance for a posterior mean; a short probe, of the first order, errs by much more."""
     bias, error, _ = speckle_bias(posterior_mean(looks), looks)
-    assert abs(bias) + 4 * error < 0.04
+    assert abs(bias) + 4 * error < 0.05
     short, *_ = speckle_bias(lambda y: y**2, looks, Noise._probe)
     assert short == pytest.approx(2 / looks, rel=0.05), "E[y^3 h''] / ((L + 1) (L + 2)), over u^2 / L"
+
+
+def local(y):
+    """Trust y the more, the more its neighbourhood varies: as trained networks do, and the local Wiener filter."""
+    mean = avg_pool2d(y, 5, 1, 2, count_include_pad=False)
+    variance = avg_pool2d(y**2, 5, 1, 2, count_include_pad=False) - mean**2
+    return mean + torch.sigmoid(3 * (4 * variance / mean**2 - 1.5)) * (y - mean)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(unveil.noise.gamma.SHARE, -0.02, 0.02), (0.16, 0.04, 0.1)])
+def test_a_probe_must_not_look_like_noise_to_estimators_of_the_neighbourhood(share, least, most, monkeypatch):
+    """At r = .16, which is exact for cubics, all else is seen noisier than it is; 4 looks, in units of the variance."""
+    monkeypatch.setattr("unveil.noise.gamma.SHARE", share)
+    noise, rows = Gamma(torch.tensor(4.0, dtype=torch.float64)), []
+    for r in range(12):
+        y = noise.sample(torch.ones(16, 1, 40, 40, dtype=torch.float64), make_generator("cpu", r, 1))
+        h_y = local(y)
+        rows.append(noise.stein(local, y, h_y, whole, make_generator("cpu", r, 2)) - whole((y - 1) * h_y))
+    bias, error = 4 * torch.cat(rows).mean(), 4 * torch.cat(rows).std() / 192**0.5
+    assert error < 0.01
+    assert least - 2 * error < bias < most + 2 * error
