@@ -102,6 +102,32 @@ def init(
 
 
 @app.command()
+def estimate(
+    data: Input,
+    darks: Annotated[str | None, typer.Option(metavar="PATH", help="Frames without light, two or more.")] = None,
+    flats: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Repeats of one scene, an even field or any other.")
+    ] = None,
+    noise_scan: Annotated[
+        str | None, typer.Option("--noise-scan", metavar="PATH", help="Measurements without signal, of all channels.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for estimate.json and a photon-transfer plot.")
+    ] = None,
+    sets: Sets = None,
+    force: Force = False,
+) -> None:
+    """Find the noise of images: its family and parameters, with standard errors, and whether it fits.
+
+    In the numbers of the files; from the images alone, and from calibration frames where there are any. The last line
+    is what states it to init and train, which find it by themselves as well (noise.kind=auto).
+    """
+    from unveil.cli.estimate import run_estimate
+
+    run_estimate(data, darks, flats, noise_scan, out, sets or [], force)
+
+
+@app.command()
 def whiten(
     data: Input,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the whitened images.")] = Path("whitened"),

@@ -93,8 +93,11 @@ class TransferLine(NamedTuple):
         )  # fmt: skip
 
 
-def fit_line(curve: TransferCurve) -> TransferLine | None:
-    """Return the line through the curve; None through fewer than 3 bins, and where it does not rise."""
+def fit_line(curve: TransferCurve, systematic: float = SYSTEMATIC) -> TransferLine | None:
+    """Return the line through the curve; None through fewer than 3 bins, and where it does not rise.
+
+    systematic: the share of the gain that it may err by besides chance; 0 of repeats, in which structure cancels.
+    """
     m, v, error = curve
     if len(m) < 3:
         return None
@@ -109,6 +112,6 @@ def fit_line(curve: TransferCurve) -> TransferLine | None:
     misfit = max(1.0, float((w * (v - level).square()).sum()) / (len(m) - 2))
     by_chance = float((misfit / spread).sqrt())
     return TransferLine(
-        gain, math.hypot(by_chance, SYSTEMATIC * gain), float(centre - middle / gain), float(centre),
+        gain, math.hypot(by_chance, systematic * gain), float(centre - middle / gain), float(centre),
         float((misfit / w.sum()).sqrt()), misfit, gain / by_chance, level,
     )  # fmt: skip

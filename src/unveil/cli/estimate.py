@@ -1,0 +1,222 @@
+"""unveil estimate: the noise of images, its parameters with standard errors, and how each was found."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from unveil.checks import Fit, look, noise_fit, outliers
+from unveil.cli.outputs import check_free, keep_inputs
+from unveil.cli.screen import console, say
+from unveil.cli.suit import unusual_range
+from unveil.config import Config, parse_config
+from unveil.config_file import override
+from unveil.data import ImageSource, atomic_write, open_images
+from unveil.errors import UnveilError, warn
+from unveil.noise import Found
+from unveil.noise.estimate.calibrated import calibrated, camera
+from unveil.noise.estimate.frames import Darks, channel_covariance, dark_frames
+from unveil.report.transfer import draw_transfer
+from unveil.runs.noise import found_noise, stored_ranges
+from unveil.training.setup import open_source
+
+__all__ = ["run_estimate"]
+
+FRAMES = 64
+"""Of calibration, at most."""
+HOW = {
+    "background": "the darkest flat blocks, taken for a background without light",
+    "zero": "taken for 0, which the line allows",
+    "electron": "assumed: read noise of one photon",
+    "darks": "dark frames",
+}
+NAMES = {"sigma": "level", "gain": "gain", "read": "read noise", "offset": "offset", "looks": "looks"}
+
+Row = tuple[str, float | int | str, float | None, str]
+"""A quantity, its value, its standard error, and how it was found."""
+
+
+def run_estimate(
+    data: str,
+    darks: str | None,
+    flats: str | None,
+    scan: str | None,
+    out: Path | None,
+    sets: Sequence[str],
+    force: bool,
+) -> None:
+    """Print a table of what was found, in the units of the files; with `out`, write estimate.json and transfer.png."""
+    for text in sets:
+        if not text.startswith("data."):
+            raise UnveilError(f"--set {text}: only data.* can be set here, which says how DATA is read")
+    stated = override({"data": {"path": data}}, sets)
+    config = parse_config(override(stated, ["data.value_range=[0, 1]"]), "--set")
+    source = open_source(config)
+    inputs = source.files()
+    targets = [] if out is None else [out / "estimate.json", out / "transfer.png"]
+    keep_inputs(inputs, targets)
+    for target in targets:
+        check_free(target, force)
+    images = look(source)
+    dark = None if darks is None else dark_frames(frames(darks, "--darks"))
+    even = None if flats is None else frames(flats, "--flats")
+    try:
+        found = found_noise(config, source)
+    except UnveilError:  # of images too small or saturated; darks and flats tell all by themselves
+        if dark is None or even is None:
+            raise
+        found = camera(dark, even)
+    else:
+        found = found if dark is None and even is None else calibrated(found, dark, even)
+    by = "blocks of the images" if even is None else "repeated flats, pixel by pixel"
+    fit = noise_fit(list(images.values()), found.noise)
+    rows = [*parameter_rows(found, by), *fit_rows(fit, list(images.values())), *dark_rows(dark)]
+    if scan is not None:
+        rows += scan_rows(frames(scan, "--noise-scan"))
+    console.print(table(found, rows))
+    say(f"noise: {found}")
+    say(str(fit))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record(found, rows, fit), indent=1) + "\n"
+        picture = draw_transfer(found, "numbers in the files")
+        atomic_write(targets[0], lambda path: path.write_text(text, encoding="utf-8"))
+        atomic_write(targets[1], lambda path: path.write_bytes(picture))
+        say(f"wrote {out}; look at {targets[1]}")
+    say(options(found, stated, source))
+
+
+def frames(path: str, option: str) -> Tensor:
+    """Return the frames (n, C, H, W) at `path`, in the numbers of the files.
+
+    Raises UnveilError where they are not of one size.
+    """
+    source = open_images(path, value_range=(0.0, 1.0))
+    if len({source.shape(i) for i in range(len(source))}) > 1:
+        raise UnveilError(f"{option} {path}: the frames differ in size; give those of one detector")
+    if len(source) > FRAMES:
+        warn(f"{option} {path}: the first {FRAMES} of {len(source)} frames are used")
+    return torch.stack([source.read(i) for i in range(min(FRAMES, len(source)))])
+
+
+def parameter_rows(found: Found, by: str) -> list[Row]:
+    """Return a row for each parameter of the family."""
+    how = {"gain": by, "sigma": "flat blocks of the images"}
+    if found.kind == "poisson":
+        how["gain"] = "the step between values, with which the variance agrees"
+    if found.assumed is not None:
+        how["offset"] = HOW[found.assumed]
+        how["read"] = HOW["darks"] if found.assumed == "darks" else "the variance found at that offset"
+    rows: list[Row] = [
+        (NAMES[name], value, found.errors[name], how.get(name, by)) for name, value in found.parameters.items()
+    ]
+    if found.bounds is not None:
+        low, high = found.bounds
+        rows.append(("offset, bounds", f"{low:.4g} to {high:.4g}", None, "zero of the line; darkest flat blocks"))
+    return rows
+
+
+def fit_rows(fit: Fit, images: list[Tensor]) -> list[Row]:
+    """Return rows on correlation, hot and saturated pixels."""
+    rows: list[Row] = []
+    if "white" in fit.figures:
+        log, error = fit.figures["white"]
+        rows.append(("middle / high frequencies", math.exp(log), math.exp(log) * error, "quiet blocks; 1: white"))
+        blur = blur_of(log) if log > 2 * error else 0.0
+        rows.append(("correlation length", blur, None, "pixels: the Gaussian blur of white noise that does this"))
+    if "stripes" in fit.figures:
+        log, error = fit.figures["stripes"]
+        rows.append(("down / across", math.exp(log), math.exp(log) * error, "quiet blocks; 1: no stripes"))
+    hot, total = sum(int(outliers(image).sum()) for image in images), sum(image.numel() for image in images)
+    rows.append(("hot pixels", hot, None, f"of {total} values, far outside of all others"))
+    top = max(float(image.max()) for image in images)
+    piled = sum(int((image == top).sum()) for image in images)
+    rows.append(("saturated pixels", piled if piled > 1e-4 * total else 0, None, f"at the greatest value, {top:.5g}"))
+    return rows
+
+
+def blur_of(log: float) -> float:
+    """Return the deviation s, in pixels, of the blur that makes white noise exp(log) times weaker in HIGH than in MID.
+
+    Power falls as exp(-4 pi^2 s^2 k^2), and their mean k^2 is .156 and .263 squared cycles per pixel.
+    """
+    return math.sqrt(max(log, 0.0) / (4 * math.pi**2 * SQUARES_APART))
+
+
+SQUARES_APART = 0.263 - 0.156
+
+
+def dark_rows(dark: Darks | None) -> list[Row]:
+    """Return rows on what dark frames tell of single pixels."""
+    if dark is None:
+        return []
+    reads, offsets = dark.reads[~dark.hot], dark.offsets[~dark.hot]
+    return [
+        ("hot pixels, darks", int(dark.hot.sum()), None, f"of {dark.hot.numel()}, offset or read noise far off"),
+        ("read noise of pixels", f"{float(reads.quantile(0.05)):.3g} to {float(reads.quantile(0.95)):.3g}", None,
+         "dark frames, 5% to 95%"),
+        ("offset of pixels", f"{float(offsets.quantile(0.05)):.4g} to {float(offsets.quantile(0.95)):.4g}", None,
+         "dark frames, 5% to 95%"),
+    ]  # fmt: skip
+
+
+def scan_rows(scan: Tensor) -> list[Row]:
+    """Return rows on the noise of channels, and on what two of them share."""
+    covariance = channel_covariance(scan)
+    level = covariance.diagonal().sqrt()
+    rows: list[Row] = [
+        ("level of channels", f"{float(level.min()):.4g} to {float(level.max()):.4g}", None, "noise scan"),
+    ]
+    if len(level) > 1:
+        correlation = (covariance / level / level[:, None]).fill_diagonal_(0)
+        worst = int(correlation.abs().argmax())
+        i, j = divmod(worst, len(level))
+        error = 1 / math.sqrt(scan[:, 0].numel())
+        rows.append((f"correlation of {i} and {j}", float(correlation[i, j]), error, "noise scan, the largest"))
+    return rows
+
+
+def table(found: Found, rows: Sequence[Row]) -> Table:
+    """Make a table of what was found."""
+    shown = Table(title=f"noise: {found.kind}, in the numbers of the files", title_justify="left")
+    for heading in ("", "value", "standard error", "found from"):
+        shown.add_column(heading, justify="right" if "a" in heading[:5] else "left")
+    for name, value, error, how in rows:
+        text = value if isinstance(value, str) else str(value) if isinstance(value, int) else f"{value:.4g}"
+        shown.add_row(name, text, "" if error is None else f"{error:.2g}", how)
+    return shown
+
+
+def record(found: Found, rows: Sequence[Row], fit: Fit) -> dict[str, Any]:
+    """Return all that was found, for JSON."""
+    return {
+        "kind": found.kind,
+        "parameters": found.parameters,
+        "errors": found.errors,
+        "why": found.why,
+        "doubt": found.doubt,
+        "offset_bounds": found.bounds,
+        "offset_assumed": found.assumed,
+        "verdict": fit.verdict,
+        "reason": fit.reason,
+        "rows": [{"name": name, "value": value, "error": error, "found_from": how} for name, value, error, how in rows],
+        "curve": {name: part.tolist() for name, part in zip(("mean", "variance", "error"), found.curve)},
+    }
+
+
+def options(found: Found, stated: dict[str, Any], source: ImageSource) -> str:
+    """Return the line of options that states what was found, to init and train."""
+    if found.kind != "gaussian":
+        keys = " ".join(f"--set noise.{name}={value:.6g}" for name, value in found.parameters.items())
+        return f"--set noise.kind={found.kind} {keys}"
+    stated["data"].pop("value_range")
+    config: Config = parse_config(stated, "--set")
+    width = unusual_range(config, from_zero=False)
+    ((low, high),) = [width] if width is not None else stored_ranges(open_source(config))
+    ranged = "" if width is None else f"--set data.value_range=[{low},{high}] "
+    return f"{ranged}--set noise.kind=gaussian --set noise.sigma={found.parameters['sigma'] / (high - low):.4g}"
