@@ -17,6 +17,9 @@ camera's, else Gaussian for the most part. The gain errs by 4% in the median of 
 single ones), that of counts not at all, and is within two stated errors in 98% (84% of single ones); levels err by 1%
 and are within in 99% (91%); offset and read noise are within in 98% or more, and are known as said in
 `unveil.noise.estimate.background`.
+
+Texture without flat parts (grass, gravel) is taken for noise where photons are many: their gain is found 2.2 times too
+large at 300 of them, and 4 times at 1000, three of the stated errors.
 """
 
 import math
