@@ -109,7 +109,7 @@ def shape_of(operator):
 
 def around(operator, g=None, **options):
     """f of the networks that are given, of as many views as it takes."""
-    views = inputs(operator)
+    views = inputs(operator, iterations=options.get("iterations", 1))
     g = g or Fixed()
     if isinstance(g, Fixed):
         g.views = views
@@ -330,7 +330,11 @@ def network(operator, iterations=1):
     channels = shape_of(operator)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        f = around(operator, UNet(inputs(operator) * channels, (4,), out_channels=channels), iterations=iterations)
+        f = around(
+            operator,
+            UNet(inputs(operator, iterations=iterations) * channels, (4,), out_channels=channels),
+            iterations=iterations,
+        )
     f = f.double()
     for i, weight in enumerate(f.backbone.parameters()):  # its last layer starts at zero
         weight.data += 0.1 * torch.randn(weight.shape, generator=make_generator("cpu", 40, i), dtype=DOUBLE)
@@ -389,7 +393,8 @@ def test_an_untrained_network_has_finite_gradients(device, dtype):
     for name in ("mask", "coils"):
         operator = make(name, device)
         channels = shape_of(operator)[0]
-        f = around(operator, UNet(inputs(operator) * channels, (4,), out_channels=channels), iterations=2)
+        views = inputs(operator, iterations=2)
+        f = around(operator, UNet(views * channels, (4,), out_channels=channels), iterations=2)
         f = f.to(device, dtype)
         x, m = measure(operator, device)
         m = Measurement(m.y.to(dtype), operator, Gaussian(m.level.to(dtype)))
@@ -423,6 +428,7 @@ def test_noise_that_depends_on_the_signal_is_shown_as_a_map(device):
         ((Identity(), False), 2),
         ((blur(gaussian_kernel(0.7), 8, 8),), 2),
         ((Identity(), True, True), 2),
+        ((Identity(), True, False, 2), 2),
         ((blur(gaussian_kernel(0.7), 8, 8), False, True), 3),
     ],
 )

@@ -43,12 +43,13 @@ LOWEST_RATIO = 1e-4
 """sigma / v is bounded below by it: less noise than a 12-bit sensor's rounding."""
 
 
-def inputs(operator: Operator, additive: bool = True, prior: bool = False) -> int:
+def inputs(operator: Operator, additive: bool = True, prior: bool = False, iterations: int = 1) -> int:
     """Return how many images (C, H, W) the network of such measurements is shown.
 
-    W y; A^T y, where it is not W y up to a factor; a map of the noise's deviation, where that depends on the signal.
+    W y; A^T y, where that is not W y up to a factor, and where g is applied again, to an estimate that is no W y; a map
+    of the noise's deviation, where that depends on the signal.
     """
-    return 1 + (prior or not operator.projects) + (not additive)
+    return 1 + (prior or iterations > 1 or not operator.projects) + (not additive)
 
 
 class Preconditioned(nn.Module):
@@ -121,7 +122,7 @@ class Preconditioned(nn.Module):
     def _beside(self, m: Measurement, centre: Tensor, ratio: Tensor) -> list[Tensor]:
         """Return what g is shown besides the present estimate."""
         A, beside = m.operator, []
-        if self.prior is not None or not A.projects:
+        if self.prior is not None or len(self.log_weights) or not A.projects:
             back = A.A_adjoint(m.y - A.A(centre))
             beside.append(back / expand(self.scale**2 * self.std * (1 + ratio**2).sqrt(), back))
         if not m.noise.additive:

@@ -41,7 +41,7 @@ def build_estimator(
     mean = signal_mean(config)
     chosen = form.prior or instrument(config).prior
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.std)
-    views = inputs(operator, noise.additive, prior is not None)
+    views = inputs(operator, noise.additive, prior is not None, form.iterations)
     with _seeded(config):
         if backbone is None:
             backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
