@@ -473,7 +473,7 @@ def test_the_result_has_the_dtype_of_the_input_whatever_the_networks(other, devi
 
     for operator in (Identity(), make("mask", device)):
         y = torch.rand(2, 2, SIDE, SIDE, generator=make_generator(device, 4), device=device)
-        f = Preconditioned(Other(0.5), MEAN, V, iterations=2)
+        f = Preconditioned(Other(0.5, views=2), MEAN, V, views=2, iterations=2)
         assert f(Measurement(y, operator, Gaussian(0.1))).dtype == y.dtype
 
 
