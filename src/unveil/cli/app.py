@@ -63,6 +63,9 @@ def _root(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")] = Path("unveil-demo"),
+    microscope: Annotated[
+        bool, typer.Option("--microscope", help="Cells in few photons, by a camera that is not known, instead.")
+    ] = False,
     sets: Sets = None,
     seed: Seed = 0,
     force: Force = False,
@@ -72,7 +75,7 @@ def demo(
     """Do the main job on real photographs: train on noisy ones alone, denoise, sample, report. Minutes on two cores."""
     from unveil.cli.demo import run_demo
 
-    run_demo(out, sets or [], seed or 0, device, dry_run, force)
+    run_demo(out, sets or [], seed or 0, device, dry_run, force, microscope)
 
 
 @app.command()

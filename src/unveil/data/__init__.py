@@ -6,6 +6,7 @@ is opened.
 """
 
 from unveil.data.atomic import atomic_write
+from unveil.data.cells import heldout_cells, training_cells
 from unveil.data.crops import crops
 from unveil.data.draws import DrawStore
 from unveil.data.measured import Measured
@@ -25,8 +26,10 @@ __all__ = [
     "Window",
     "atomic_write",
     "crops",
+    "heldout_cells",
     "heldout_photographs",
     "open_images",
     "save_image",
+    "training_cells",
     "training_photographs",
 ]

@@ -9,7 +9,6 @@ No scene is on both sides: `motorcycle_left` and `motorcycle_right` are two view
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 
-__all__ = ["heldout_photographs", "training_photographs"]
+__all__ = ["heldout_photographs", "skimage_image", "training_photographs"]
 
 SIDE = 256
 """Height and width of the held-out photographs, pixels: small enough to draw many samples of in a demo."""
@@ -30,13 +29,13 @@ def training_photographs() -> dict[str, Tensor]:
     The retina is cut to the square inside its disc: the black surround is no photograph.
     Raises UnveilError if this scikit-image does not carry one of them.
     """
-    data = _skimage_data()
+    left, right, _ = skimage_image("stereo_motorcycle")
     return {
-        "motorcycle_left": _load("motorcycle_left", lambda: data.stereo_motorcycle()[0]),
-        "motorcycle_right": _load("motorcycle_right", lambda: data.stereo_motorcycle()[1]),
-        "retina": _halve(_window(_load("retina", data.retina), 225, 225, 960)),
-        "rocket": _load("rocket", data.rocket),
-        "tissue": _halve(_load("tissue", data.immunohistochemistry)),
+        "motorcycle_left": _unit(left),
+        "motorcycle_right": _unit(right),
+        "retina": _halve(_window(_load("retina"), 225, 225, 960)),
+        "rocket": _load("rocket"),
+        "tissue": _halve(_load("immunohistochemistry")),
     }
 
 
@@ -47,28 +46,35 @@ def heldout_photographs() -> dict[str, Tensor]:
 
     Raises UnveilError if this scikit-image does not carry one of them.
     """
-    data = _skimage_data()
     return {
-        "astronaut": _window(_load("astronaut", data.astronaut), 0, 96, SIDE),
-        "chelsea": _window(_load("chelsea", data.chelsea), 22, 90, SIDE),
-        "coffee": _window(_load("coffee", data.coffee), 60, 150, SIDE),
+        "astronaut": _window(_load("astronaut"), 0, 96, SIDE),
+        "chelsea": _window(_load("chelsea"), 22, 90, SIDE),
+        "coffee": _window(_load("coffee"), 60, 150, SIDE),
     }
 
 
-def _skimage_data() -> Any:
+def skimage_image(name: str) -> Any:
+    """Return the image `name` that comes with scikit-image, as that gives it.
+
+    Raises UnveilError if the installed release does not carry it.
+    """
     import skimage.data
 
-    return skimage.data
-
-
-def _load(name: str, read: Callable[[], np.ndarray]) -> Tensor:
     try:
-        v = read()
+        return getattr(skimage.data, name)()
     except Exception as error:  # another release may not carry the file and fail to download it
         raise UnveilError(
             f"the photograph {name} is not in the installed scikit-image ({type(error).__name__}): "
             "pip install --upgrade scikit-image"
         ) from error
+
+
+def _load(name: str) -> Tensor:
+    return _unit(skimage_image(name))
+
+
+def _unit(v: np.ndarray) -> Tensor:
+    """Return the photograph v (H, W, 3), of bytes, as x (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(v)).permute(2, 0, 1).contiguous() / 255.0
 
 
