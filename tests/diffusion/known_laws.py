@@ -280,3 +280,42 @@ def check_law(x, law, allowance):
     assert float(white.mean(0).abs().max()) < 4 / size**0.5
     error = torch.cov(white.T) - torch.eye(white.shape[1]).to(white)
     assert float(error.abs().max()) < 4 * (2 / size) ** 0.5 + allowance
+
+
+@dataclass
+class ReadOut:
+    """Entries that take the values x (G,) with these weights (G,), seen as photons that a camera reads out.
+
+    p(y | x) is a sum over the counts, and E[x | y] is taken from a table of y, between whose lines it is linear.
+    """
+
+    x: torch.Tensor
+    weights: torch.Tensor
+    counts: int = 64
+
+    def to(self, device):
+        return ReadOut(self.x.to(device), self.weights.to(device), self.counts)
+
+    def log_likelihood(self, y, noise):
+        """log p(y | x) (Y, G) of the values y (Y,)."""
+        gain, read, offset = (float(value.flatten()[0]) for value in (noise.gain, noise.read, noise.offset))
+        k = torch.arange(self.counts).to(y)
+        mean = ((self.x - offset) / gain).clamp_min(1e-9)[:, None]
+        log_count = k * mean.log() - mean - (k + 1).lgamma()
+        z = (y[:, None] - offset - gain * k) / read
+        return torch.logsumexp(log_count - z[:, None].square() / 2, -1)
+
+    def estimate(self, m):
+        y = m.y.double()
+        gain, read = (float(value.flatten()[0]) for value in (m.noise.gain, m.noise.read))
+        table = torch.linspace(float(y.min()), float(y.max()), 801, dtype=torch.float64, device=y.device)
+        enough = int(float(y.max() - m.noise.offset) / gain + 8 * read / gain + 20)
+        law = ReadOut(self.x, self.weights, max(enough, 20))
+        means = torch.softmax(law.log_likelihood(table, m.noise) + self.weights.log(), 1) @ self.x
+        place = (y - table[0]) / (table[1] - table[0]).clamp_min(1e-12)
+        low = place.floor().long().clamp(0, 799)
+        return torch.lerp(means[low], means[low + 1], place - low).to(m.y)
+
+    def posterior(self, m):
+        """The weights (G,) given the one measurement m."""
+        return torch.softmax(self.log_likelihood(m.y.flatten().double(), m.noise)[0] + self.weights.log(), 0)
