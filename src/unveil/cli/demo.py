@@ -18,9 +18,9 @@ from torch import Tensor
 import unveil
 from unveil.cli.device import torch_device
 from unveil.cli.evaluate import evaluate_and_report
+from unveil.cli.init import width_of
 from unveil.cli.outputs import Results, check_free, open_results
 from unveil.cli.screen import say
-from unveil.cli.suit import unusual_range
 from unveil.cli.train import train_with_bar
 from unveil.cli.use import with_sets
 from unveil.config import Config, parse_config
@@ -40,6 +40,7 @@ from unveil.noise import Gaussian, PoissonGaussian
 from unveil.operators.identity import Identity
 from unveil.random import make_generator
 from unveil.runs import create_run
+from unveil.training.setup import open_source
 
 __all__ = ["run_demo"]
 
@@ -142,7 +143,7 @@ def write(path: Path, y: Tensor) -> None:
 
 def with_range(config: Config, values: dict[str, Any]) -> Config:
     """Return the configuration with the range of the measurements' values, as `unveil init` finds it."""
-    found = None if config.data.value_range is not None else unusual_range(config)
+    found = None if config.data.value_range is not None else width_of(config, open_source(config))
     if found is None:
         return config
     return parse_config(override(values, [f"data.value_range=[{found[0]}, {found[1]}]"]), "--set")
