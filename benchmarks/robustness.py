@@ -31,7 +31,7 @@ from unveil.data import MemorySource, open_images
 from unveil.dataset import Dataset
 from unveil.evaluation import estimate_error, mean_square_error, psnr, residual_fit
 from unveil.measurement import Measurement
-from unveil.noise import NOISES, Gaussian, Noise, Poisson, PoissonGaussian
+from unveil.noise import NOISES, Gamma, Gaussian, Noise, Poisson, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator, normal
 
@@ -40,6 +40,7 @@ Measure = Callable[[Tensor, float, int], Tensor]
 
 SET = 10
 """Photographs in a set."""
+SETS = {"right": 20, "wrong": 10}
 TRAINING, TESTED = 48, 10
 MEAN = 0.44
 """Of the photographs."""
@@ -119,6 +120,7 @@ def level(gain: float) -> float:
 def right() -> dict[str, Case]:
     models: list[Noise] = [Gaussian(s) for s in (0.03, 0.05, 0.1, 0.2)] + [Poisson(1 / p) for p in (4, 10, 50, 200)]
     models += [PoissonGaussian(1 / 20, 0.05, 0.1), PoissonGaussian(1 / 200, 0.02, 0.0)]
+    models += [Gamma(1), Gamma(4), Gamma(30)]
     names = {family: name for name, family in NOISES.items()}
     return {f"{names[type(noise)]}, {noise}": Case(by(noise), noise) for noise in models}
 
@@ -138,6 +140,8 @@ def wrong() -> dict[str, Case]:
         of = f"poisson, gain {1 / p:.4g}"
         cases[f"Poisson of {p} photons taken for Gaussian"] = Case(by(Poisson(1 / p)), Gaussian(level(1 / p)), of)
         cases[f"drift of the gain at {p} photons"] = Case(drifting(lambda a, p=p: Poisson(a / p)), Poisson(1 / p))
+    cases["speckle of 4 looks taken for Gaussian"] = Case(by(Gamma(4)), Gaussian(MEAN / 2), "gamma, looks 4")
+    cases["read noise of Poisson-Gaussian left out"] = Case(by(PoissonGaussian(1 / 20, 0.1, 0)), Poisson(1 / 20))
     for s in (0.03, 0.1):
         cases[f"hot pixels, sigma {s:g}"] = Case(hot(s), Gaussian(s))
         cases[f"clipped, sigma {s:g}"] = Case(clipped(s), Gaussian(s))
@@ -154,11 +158,11 @@ TRAINED = (
 RIGHT_TRAINED = ("gaussian, sigma 0.1", "poisson, gain 0.05")
 
 
-def verdicts(case: Case, images: list[Tensor], seed: int) -> dict[str, object]:
-    """How often each verdict was given on sets of the images, and the commonest reasons."""
+def verdicts(case: Case, images: list[Tensor], seed: int, most: int) -> dict[str, object]:
+    """How often each verdict was given on `most` sets of the images, and the commonest reason."""
     counts: dict[str, int] = {"fits": 0, "does not fit": 0, "cannot be told": 0}
     reasons: list[str] = []
-    for first in range(0, len(images) - SET + 1, SET):
+    for first in range(0, len(images) - SET + 1, SET)[:most]:
         part = images[first : first + SET]
         y = [case.measure(x, k / (SET - 1), seed + first + k) for k, x in enumerate(part)]
         fit = noise_fit(y, case.stated)
@@ -210,7 +214,7 @@ def main() -> None:
     for kind, some in cases.items():
         before[kind] = {}
         for name, case in some.items():
-            before[kind][name] = verdicts(case, images, options.seed)
+            before[kind][name] = verdicts(case, images, options.seed, SETS[kind])
             print(kind, name, before[kind][name], flush=True)
     afterwards: dict[str, dict[str, object]] = {}
     learned_from, tested = images[:TRAINING], images[-TESTED:]

@@ -4,19 +4,23 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from torch.nn.functional import avg_pool2d
 
 from noisy import STEP, blurred, chi_square, drifting, hot, measured, photographs, sharpened, with_noise
 from unveil.checks.fit import noise_fit
 from unveil.checks.measurements import image_lines
 from unveil.checks.quiet import ACROSS, DOWN, bands_apart, block_basis, local_mean, ratio, take_blocks
 from unveil.data import MemorySource
-from unveil.noise import Gaussian, Poisson
+from unveil.noise import Gamma, Gaussian, Poisson, PoissonGaussian
 from unveil.noise.estimate.blocks import HIGH, MID
 from unveil.random import make_generator, normal
 
+OTHERS = [PoissonGaussian(1 / 20, 0.05, 0.1), Gamma(4)]
+"""Families that no check knows by name."""
+
 
 @pytest.mark.parametrize(
-    "noise", [*map(Gaussian, (0.03, 0.05, 0.1, 0.2)), *(Poisson(1 / p) for p in (4, 20, 200))], ids=str
+    "noise", [*map(Gaussian, (0.03, 0.05, 0.1, 0.2)), *(Poisson(1 / p) for p in (4, 20, 200)), *OTHERS], ids=str
 )
 def test_the_right_noise_fits(noise):
     for seed in range(3):
@@ -32,6 +36,8 @@ WRONG = {
     "gain too low": (lambda: measured(Poisson(1 / 40)), Poisson(1 / 64), "that is stated"),
     "photons taken for Gaussian": (lambda: measured(Poisson(1 / 60)), Gaussian(0.085), ("piled up at 0", "brightness")),
     "Gaussian taken for photons": (lambda: measured(Gaussian(0.1)), Poisson(1 / 45), "brightness"),
+    "read noise left out": (lambda: measured(PoissonGaussian(1 / 20, 0.1, 0)), Poisson(1 / 20), "that is stated"),
+    "speckle taken for Gaussian": (lambda: measured(Gamma(4)), Gaussian(0.2), "brightness"),
     "blurred": (lambda: with_noise(0.1, blurred), Gaussian(0.1), "not white"),
     "blurred, of the level found": (lambda: with_noise(0.1, blurred), Gaussian(0.017), "not white"),
     "sharpened": (lambda: with_noise(0.1, sharpened), Gaussian(0.1), "not white"),
@@ -75,6 +81,8 @@ def test_zeros_of_counts_are_not_clipping():
     images = measured(Poisson(1 / 2))
     assert (torch.cat([y.flatten() for y in images]) == 0).double().mean() > 0.3
     assert noise_fit(images, Poisson(1 / 2)).figures["clipped"] < 1e-3
+    assert noise_fit(images, Poisson(1 / 2)).figures["step"] is None, "they are the model's own"
+    assert noise_fit(images, Gaussian(0.2)).figures["step"] > 1
     assert noise_fit([y.clamp(max=1.5) for y in images], Poisson(1 / 2)).figures["clipped"] > 0.01
 
 
@@ -88,6 +96,22 @@ def test_what_cannot_be_told():
     fit = noise_fit([grass + 0.01 * normal(grass, make_generator("cpu", 1))], Gaussian(0.01))
     assert fit.verdict == "cannot be told"
     assert "structure everywhere" in fit.reason
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.05, 0.08])
+@pytest.mark.parametrize("reduced", [1, 2])
+def test_grass_is_not_taken_for_noise(sigma, reduced):
+    x = avg_pool2d(torch.tensor(skimage.data.grass(), dtype=torch.float32)[None] / 255, reduced)
+    y = x + sigma * normal(x, make_generator("cpu", 1))
+    assert noise_fit([y], Gaussian(sigma)).verdict != "does not fit"
+    assert noise_fit([y], Gaussian(4 * sigma)).verdict == "does not fit", "what is too weak is seen in any image"
+
+
+def test_quiet_blocks_are_not_the_dark_ones():
+    u = torch.linspace(0.05, 1, 256).expand(1, 1, 256, 256)
+    y = Poisson(1 / 50).sample(u, make_generator("cpu", 6))[0]
+    quiet = take_blocks([y], [Poisson(1 / 50)]).quietest(0.1, 20)
+    assert abs(float(quiet.mean.mean()) - 0.525) < 0.15
 
 
 def test_each_image_has_its_own_noise():

@@ -100,3 +100,20 @@ def test_counted_photons_are_not_noise_of_one_level(tmp_path, capsys):
     verdict = run_check(config, [], None)
     assert "grows with brightness" in verdict.contradictions[0]
     assert "but they contradict it:" in capsys.readouterr().out
+
+
+def test_whether_the_noise_fits_is_said(tmp_path, capsys, monkeypatch):
+    """Stated, or found in the images."""
+    monkeypatch.setattr("unveil.cli.check.draw_spectrum", lambda found: b"")
+    for i in range(6):
+        y = torch.poisson(torch.linspace(2, 20, 96).expand(96, 96), make_generator("cpu", 6, i))
+        np.save(tmp_path / f"y{i}.npy", y.numpy())
+    config = tmp_path / "config.yaml"
+    said = []
+    for kind in ("poisson, gain: 1", "poisson, gain: 1.5", "gaussian"):
+        config.write_text(f"data: {{path: {tmp_path}, value_range: [0, 40]}}\nnoise: {{kind: {kind}}}\n")
+        verdict = run_check(config, [], tmp_path / "found", force=True)
+        record = json.loads((tmp_path / "found" / "check.json").read_text())
+        said.append((record["fit"]["verdict"], bool(verdict.contradictions)))
+    assert said == [("fits", False), ("does not fit", True), ("does not fit", True)]
+    assert "  the noise model fits" in capsys.readouterr().out.splitlines()

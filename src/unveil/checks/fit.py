@@ -46,9 +46,9 @@ class Fit:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return (
-            f"the noise model {self.verdict}" if not self.reason else f"the noise model {self.verdict}: {self.reason}"
-        )
+        told = self.verdict != "cannot be told"
+        verdict = f"the noise model {self.verdict}" if told else f"whether the noise model fits {self.verdict}"
+        return f"{verdict}: {self.reason}" if self.reason else verdict
 
 
 def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:

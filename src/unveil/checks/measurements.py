@@ -6,7 +6,7 @@ Instruments that have checks of their own name them in their folder. A line says
 import torch
 
 from unveil.checks.contradictions import contradictions, mixed_types
-from unveil.checks.fit import noise_fit
+from unveil.checks.fit import Fit, noise_fit
 from unveil.checks.look import look, spread
 from unveil.checks.masks import mask_line
 from unveil.data import ImageSource
@@ -15,7 +15,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Noise
 from unveil.operators.base import Operator
 
-__all__ = ["contradicted", "image_lines"]
+__all__ = ["contradicted", "fit_of_images", "image_lines"]
 
 MEASUREMENTS = 8
 """How many are looked at, spread over all."""
@@ -46,9 +46,13 @@ def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:
     Where none of the checks that look for one thing each has anything to say, whether the noise fits is asked in
     general (`unveil.checks.fit`). Raises what `source.read` raises.
     """
-    images = look(source)
-    lines = contradictions(images, noise)
+    lines = contradictions(look(source), noise)
     if noise is None or lines:
         return lines
-    fit = noise_fit(list(images.values()), noise.select(torch.tensor(spread(len(source)))))
+    fit = fit_of_images(source, noise)
     return [str(fit)] if fit.verdict == "does not fit" else []
+
+
+def fit_of_images(source: ImageSource, noise: Noise) -> Fit:
+    """Return whether `noise`, of all or of each of the images, fits those of them that are looked at."""
+    return noise_fit(list(look(source).values()), noise.select(torch.tensor(spread(len(source)))))

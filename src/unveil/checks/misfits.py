@@ -13,7 +13,8 @@ figure with its standard error s:
 A figure contradicts the model where it is more than Z of its errors AND more than an effect that matters from its
 value: a variance 20% off, which is sigma 10% off. Z keeps some 20 figures together far below 5% where errors are
 Gaussian; the rest is for images, which are not. Structure makes r too large and never too small, and is stronger in MID
-than in HIGH: r's excess e = r_mid - r_high - s is taken off, and counts as an error, before r passes for too large.
+than in HIGH, by e = r_mid - r_high - s: FINE e, what grass has of it in HIGH, is taken off r, and counts as an error,
+before r passes for too large.
 """
 
 import math
@@ -32,6 +33,8 @@ Z = 4.5
 QUIET, QUIET_IN_BIN, QUIET_IN_IMAGE, FEWEST = 0.1, 0.15, 0.15, 20
 """The share of the blocks that is looked at, of all, of a bin and of an image, and their least number."""
 BINS = 6
+FINE = 3.0
+"""The structure in HIGH, over how much stronger it is in MID."""
 WEAK, STRONG, STRONG_IN_BIN = 0.83, 1.2, 1.35
 """r below which noise is weaker than stated, and above which it is stronger."""
 ALIKE = 1.35
@@ -169,6 +172,7 @@ def too_weak(r: Ratio) -> bool:
 
 
 def too_strong(r: Ratio, structure: float, most: float) -> bool:
+    structure *= FINE
     rest = r.value - structure
     return rest > most and rest - 1 > Z * math.hypot(r.error, structure)
 

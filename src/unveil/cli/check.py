@@ -2,20 +2,27 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from unveil.checks.measurements import contradicted
+from unveil.checks import Fit
+from unveil.checks.measurements import contradicted, fit_of_images
 from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, say
+from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
+from unveil.errors import UnveilError
 from unveil.identifiability import Verdict, check_operator
+from unveil.instruments.registry import INSTRUMENTS
+from unveil.noise import Noise
+from unveil.operators.base import Operator
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
-from unveil.runs.noise import recorded, stated_noise
+from unveil.runs.noise import find_noise, recorded, stated_noise
 from unveil.symmetry import make_symmetry
 from unveil.training.setup import open_measurements
 
@@ -64,12 +71,19 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             noise="gaussian" if noise is None else recorded(noise)["kind"],
         )
     verdict.contradictions = contradicted(system, source, operator, noise)
+    fit = noise_verdict(config, source, operator, noise)
+    if fit is not None and fit.verdict == "does not fit" and not verdict.contradictions:
+        verdict.contradictions = [str(fit)]
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
     for line in verdict_lines(verdict):
         say(line)
+    if fit is not None and fit.verdict != "does not fit":
+        say(f"  {fit}")
     if out is None:
         return verdict
-    text = json.dumps({"operator": system, "symmetry": list(names), **verdict.figures()}, indent=1) + "\n"
+    record = {"operator": system, "symmetry": list(names), **verdict.figures()}
+    record["fit"] = None if fit is None else asdict(fit)
+    text = json.dumps(record, indent=1) + "\n"
     atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config, out), encoding="utf-8"))
     if verdict.seen is not None:
@@ -77,6 +91,16 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
         atomic_write(out / "check.png", lambda path: path.write_bytes(picture))
     say(f"open {out / 'check.png'}")
     return verdict
+
+
+def noise_verdict(config: Config, source: ImageSource, operator: Operator, noise: Noise | None) -> Fit | None:
+    """Return whether the noise fits images, as stated or else as it is found in them; None of other measurements."""
+    if not INSTRUMENTS[config.operator.kind].sees_all:
+        return None
+    try:
+        return fit_of_images(source, noise or find_noise(config, source, operator))
+    except UnveilError as error:  # no noise is found
+        return Fit("cannot be told", str(error))
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

@@ -111,7 +111,7 @@ def _see(f: Estimator, m: Measurement, generator: torch.Generator) -> _Seen:
     view, rest = m.recorrupt(torch.full((1,), SHARE, device=m.y.device), generator)
     predicted = m.predict(f(view))
     measured = None if m.operator.measured is None else m.operator.measured.expand_as(m.y).cpu()
-    stated = float(m.operator.mean(m.noise.variance(m.y)))
+    stated = float(m.operator.mean(m.noise.estimated_variance(m.y)))
     return _Seen(view.y.cpu(), rest.y.cpu(), rest.noise.to("cpu"), predicted.cpu(), measured, stated)
 
 
@@ -147,7 +147,7 @@ def _of_entries(seen: Sequence[_Seen], found: dict[str, Any], noise: Noise) -> F
     rows = []
     for one in seen:
         entries = torch.ones_like(one.rest).bool() if one.measured is None else one.measured
-        stated = one.noise.variance(one.rest)
+        stated = one.noise.estimated_variance(one.rest)
         rows.append([part[entries].double() for part in (one.predicted.abs(), _residual(one).square(), stated)])
     edge = torch.cat([row[0] for row in rows]).median()
     parts: dict[str, Ratio] = {}
