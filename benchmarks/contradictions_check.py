@@ -18,6 +18,7 @@ from torch import Tensor
 from common import parser, write
 from unveil.checks import contradictions
 from unveil.data import open_images
+from unveil.noise import Gaussian
 from unveil.random import make_generator, normal
 
 SIZES = (1, 4)
@@ -62,7 +63,8 @@ def said(sets: list[list[Tensor]], measure: Noise, sigma: float | None, seed: in
     """In how many sets there was a line of each kind, and a line at all."""
     found: Counter[str] = Counter(sets=len(sets), any=0)
     for i, images in enumerate(sets):
-        lines = contradictions({str(j): measure(x, seed + 1000 * i + j) for j, x in enumerate(images)}, sigma)
+        noisy = {str(j): measure(x, seed + 1000 * i + j) for j, x in enumerate(images)}
+        lines = contradictions(noisy, None if sigma is None else Gaussian(sigma))
         found.update(kind for kind, words in KINDS.items() if any(words in line for line in lines))
         found["any"] += bool(lines)
     return dict(found)

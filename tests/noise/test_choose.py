@@ -8,7 +8,7 @@ import skimage.data
 import torch
 from torch.nn.functional import avg_pool2d, pad
 
-from unveil.noise import Gaussian, Poisson, PoissonGaussian, choose_noise, estimate_common_sigma
+from unveil.noise import Gamma, Gaussian, Poisson, PoissonGaussian, choose_noise, estimate_common_sigma
 from unveil.noise.estimate import fit_line, transfer_curve
 
 NAMES = ("camera", "coins", "moon", "brick", "cell", "clock")
@@ -146,3 +146,18 @@ def test_texture_is_taken_off_the_noise():
     line = fit_line(transfer_curve([torch.from_numpy(1.0 * r.poisson(300 * x.numpy())) for x in textures]))
     assert line.gain < 2.7
     assert line.gain - 1 < 4 * line.gain_error
+
+
+@pytest.mark.parametrize("looks", [1, 4, 16])
+def test_speckle_of_intensities(looks):
+    """Its variance is the square of the mean over the looks; on another scale the looks stay."""
+    r = np.random.default_rng(7)
+    images = [x * torch.from_numpy(r.gamma(looks, 1 / looks, x.shape)) for x in photographs()]
+    found = choose_noise(images)
+    assert found.kind == "gamma"
+    assert isinstance(found.noise, Gamma)
+    assert found.parameters["looks"] == pytest.approx(looks, rel=0.08)
+    assert found.scaled(3.0).parameters == found.parameters
+    assert "square of the mean" in str(found)
+    # of a range of values that begins elsewhere there are no looks
+    assert choose_noise([y - 0.1 for y in images], zero=-0.1).kind != "gamma"

@@ -123,7 +123,7 @@ def width_of(config: Config, source: ImageSource) -> tuple[float, float] | None:
     if width is None or config.noise.kind != "auto":
         return width
     try:
-        counts = found_noise(config, source).kind == "poisson"
+        counts = found_noise(config, source).kind in ("poisson", "gamma")
     except UnveilError:  # values that the range of their type does not resolve
         return width
     return unusual_range(config, from_zero=True) if counts else width

@@ -5,6 +5,7 @@ The variance of the noise is measured against brightness (`unveil.noise.estimate
 - it does not grow, or less than twofold: Gaussian, of the level that `estimate_common_sigma` finds;
 - it grows, all values are whole multiples of a step that the gain agrees with, and 0 is where the line is zero:
   Poisson, whose gain is that step;
+- it grows as the square of the mean, which fits TIMES better than a line: speckle, Gamma noise;
 - it grows: Poisson-Gaussian, offset and read noise divided as `unveil.noise.estimate.background` says.
 
 None of them fits noise that is not white, or that channels share: the nearest one is returned, with what is in doubt.
@@ -33,15 +34,17 @@ from unveil.noise.base import Noise
 from unveil.noise.estimate.background import divide
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.noise.estimate.level import estimate_common_sigma
-from unveil.noise.estimate.line import TransferCurve, TransferLine, fit_line
+from unveil.noise.estimate.line import TransferCurve, TransferLine, fit_line, fit_speckle
 from unveil.noise.estimate.transfer import blocks_of, curve_of
 from unveil.noise.estimate.whiteness import is_white
+from unveil.noise.gamma import Gamma
 from unveil.noise.gaussian import Gaussian
 from unveil.noise.poisson import Poisson
 from unveil.noise.poisson_gaussian import PoissonGaussian
 
 __all__ = ["Found", "choose_noise"]
 
+TIMES = 3.0
 BETWEEN, SHARE = 0.05, 0.01
 """The distance from a whole number of steps above which a value is between two, and the share that may be."""
 LEVEL_ERROR, UNSEEN = 0.015, 0.05
@@ -74,7 +77,7 @@ class Found:
     def noise(self) -> Noise:
         """Return the noise of images in these units."""
         families: dict[str, type[Noise]] = {
-            "gaussian": Gaussian, "poisson": Poisson, "poisson-gaussian": PoissonGaussian
+            "gaussian": Gaussian, "poisson": Poisson, "poisson-gaussian": PoissonGaussian, "gamma": Gamma
         }  # fmt: skip
         return families[self.kind](**self.parameters)
 
@@ -83,8 +86,11 @@ class Found:
         line, bounds = self.line, self.bounds
         return replace(
             self,
-            parameters={name: a * value + mu * (name == "offset") for name, value in self.parameters.items()},
-            errors={name: a * value for name, value in self.errors.items()},
+            parameters={
+                name: value if name == "looks" else a * value + mu * (name == "offset")
+                for name, value in self.parameters.items()
+            },
+            errors={name: value if name == "looks" else a * value for name, value in self.errors.items()},
             curve=self.curve.scaled(a, mu),
             line=None if line is None else line.scaled(a, mu),
             bounds=None if bounds is None else (a * bounds[0] + mu, a * bounds[1] + mu),
@@ -97,7 +103,7 @@ class Found:
         return found if self.doubt is None else f"no family fits ({self.doubt}); the nearest is {found}"
 
 
-WORDS = {"sigma": "level", "gain": "gain", "read": "read noise", "offset": "offset"}
+WORDS = {"sigma": "level", "gain": "gain", "read": "read noise", "offset": "offset", "looks": "looks"}
 
 
 def measured(value: float, error: float) -> str:
@@ -133,6 +139,9 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
     if line is None or not line.grows:
         sigma = level() if level is not None else estimate_common_sigma(images)
         return Found("gaussian", {"sigma": sigma}, {"sigma": _sigma_error(sigma, curve)}, EVEN, curve, line)
+    speckle = fit_speckle(curve) if zero == 0 else None
+    if speckle is not None and TIMES * speckle.misfit < line.misfit:
+        return Found("gamma", {"looks": speckle.looks}, {"looks": speckle.looks_error}, SQUARE, curve, line)
     # of a range of values that begins elsewhere 0 is not the dark, which is what counts begin at
     step = _step(images) if zero == 0 and line.crosses(0.0) else None
     if step is not None and line.has_step(step):
@@ -147,6 +156,7 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
 
 
 EVEN, GROWS = "variance does not grow with the mean", "variance grows with the mean"
+SQUARE = "variance grows as the square of the mean"
 
 
 def _sigma_error(sigma: float, curve: TransferCurve) -> float:

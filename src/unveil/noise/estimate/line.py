@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["TransferCurve", "TransferLine", "fit_line"]
+__all__ = ["Speckle", "TransferCurve", "TransferLine", "fit_line", "fit_speckle"]
 
 SYSTEMATIC = 0.025
 SLOPE, GROWTH = 3.0, 2.0
@@ -91,6 +91,29 @@ class TransferLine(NamedTuple):
             a * self.gain, a * self.gain_error, a * self.zero + mu, a * self.centre + mu, a**2 * self.centre_error,
             self.misfit, self.significance, a**2 * self.level,
         )  # fmt: skip
+
+
+class Speckle(NamedTuple):
+    """Hold variance = mean^2 / looks, of noise that multiplies an intensity; misfit: chi^2 a degree of freedom."""
+
+    looks: float
+    looks_error: float
+    misfit: float
+
+
+def fit_speckle(curve: TransferCurve, systematic: float = SYSTEMATIC) -> Speckle | None:
+    """Return the parabola from 0 through the curve; None through fewer than 3 bins, or bins at 0 or below."""
+    m, v, error = curve
+    if len(m) < 3 or not bool((m > 0).all()):
+        return None
+    w = 1 / error.clamp_min(1e-6 * float(v.abs().max()) + 1e-300).square()
+    spread = (w * m**4).sum()
+    share = float((w * m**2 * v).sum() / spread)
+    if not share > 0:
+        return None
+    misfit = float((w * (v - share * m**2).square()).sum()) / (len(m) - 1)
+    error_of_share = math.hypot(float((max(1.0, misfit) / spread).sqrt()), systematic * share)
+    return Speckle(1 / share, error_of_share / share**2, misfit)
 
 
 def fit_line(curve: TransferCurve, systematic: float = SYSTEMATIC) -> TransferLine | None:
