@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+import unveil
+
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Options that all benchmarks share."""
@@ -33,7 +35,8 @@ def write(path: Path, options: argparse.Namespace, result: dict[str, Any]) -> No
         "seed": options.seed,
         "threads": options.threads,
         "machine": f"{platform.machine()}, {platform.system()}",
-        "versions": {name: version(name) for name in ("unveil", "torch", "deepinv", "numpy")}
+        "versions": {"unveil": unveil.__version__}
+        | {name: version(name) for name in ("torch", "deepinv", "numpy")}
         | {"python": platform.python_version()},
         **result,
     }
