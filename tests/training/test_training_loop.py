@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -322,6 +323,10 @@ def test_ctrl_c_handler_is_restored_and_a_second_one_stops_at_once(tmp_path):
     def twice(done, total, metrics):
         if done == 2:
             signal.raise_signal(signal.SIGINT)
+            for _ in range(1000):  # two signals before Python looks are one
+                if signal.getsignal(signal.SIGINT) is handler:
+                    break
+                time.sleep(0.001)
             signal.raise_signal(signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
