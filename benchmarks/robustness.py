@@ -118,7 +118,7 @@ def level(gain: float) -> float:
 
 
 def right() -> dict[str, Case]:
-    models: list[Noise] = [Gaussian(s) for s in (0.03, 0.05, 0.1, 0.2)] + [Poisson(1 / p) for p in (4, 10, 50, 200)]
+    models: list[Noise] = [Gaussian(s) for s in (0.03, 0.05, 0.1, 0.2)] + [Poisson(1 / p) for p in (4, 10, 20, 200)]
     models += [PoissonGaussian(1 / 20, 0.05, 0.1), PoissonGaussian(1 / 200, 0.02, 0.0)]
     models += [Gamma(1), Gamma(4), Gamma(30)]
     names = {family: name for name, family in NOISES.items()}
