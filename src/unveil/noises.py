@@ -88,7 +88,6 @@ class PoissonGaussianNoise(NoiseFamily):
 
     family: ClassVar[str] = "unveil.noise.poisson_gaussian:PoissonGaussian"
     stored: ClassVar[bool] = True
-    from_zero: ClassVar[bool] = False
 
     kind: Literal["poisson-gaussian"] = Field("poisson-gaussian", description=FAMILY)
     gain: float = Field(ge=LEAST_SIGMA, le=MOST_SIGMA, description="what one photon adds to the numbers in the files")

@@ -20,6 +20,7 @@ from unveil.data import ImageSource, atomic_write, open_images
 from unveil.errors import UnveilError, warn
 from unveil.noise import Found
 from unveil.noise.estimate.calibrated import calibrated, camera
+from unveil.noise.estimate.choose import WORDS
 from unveil.noise.estimate.frames import Darks, channel_covariance, dark_frames
 from unveil.report.transfer import draw_transfer
 from unveil.runs.noise import found_noise, stored_ranges
@@ -35,7 +36,6 @@ HOW = {
     "electron": "assumed: read noise of one photon",
     "darks": "dark frames",
 }
-NAMES = {"sigma": "level", "gain": "gain", "read": "read noise", "offset": "offset", "looks": "looks"}
 
 Row = tuple[str, float | int | str, float | None, str]
 """A quantity, its value, its standard error, and how it was found."""
@@ -113,7 +113,7 @@ def parameter_rows(found: Found, by: str) -> list[Row]:
         how["offset"] = HOW[found.assumed]
         how["read"] = HOW["darks"] if found.assumed == "darks" else "the variance found at that offset"
     rows: list[Row] = [
-        (NAMES[name], value, found.errors[name], how.get(name, by)) for name, value in found.parameters.items()
+        (WORDS[name], value, found.errors[name], how.get(name, by)) for name, value in found.parameters.items()
     ]
     if found.bounds is not None:
         low, high = found.bounds

@@ -182,9 +182,7 @@ def of_own_scale(config: Config, source: ImageSource, noise: Noise) -> str | Non
 def summary(config: Config, source: ImageSource, operator: Operator, noise: Noise) -> str:
     """Return a line that says what was found."""
     level = noise.fixed_level
-    words = (
-        f"{recorded(noise)['kind']} noise" if level is None else f"noise level about {level:.4g} on the [0, 1] scale"
-    )
+    words = f"{recorded(noise)['kind']} noise" if level is None else f"noise level about {level:.4g}"
     if not instrument(config).sees_all:
         return (
             f"{len(source)} measurements by {config.operator.kind}, of shape {source.shape(0)}; images of shape "
@@ -193,4 +191,5 @@ def summary(config: Config, source: ImageSource, operator: Operator, noise: Nois
     sides = [side for i in range(len(source)) for side in source.shape(i)[1:]]
     return (
         f"{len(source)} images, {source.channels} channel(s), sides from {min(sides)} to {max(sides)} pixels; {words}"
+        + ("" if level is None else " on the [0, 1] scale")
     )

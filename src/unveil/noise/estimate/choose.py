@@ -42,7 +42,7 @@ from unveil.noise.gaussian import Gaussian
 from unveil.noise.poisson import Poisson
 from unveil.noise.poisson_gaussian import PoissonGaussian
 
-__all__ = ["Found", "choose_noise"]
+__all__ = ["WORDS", "Found", "choose_noise"]
 
 TIMES = 3.0
 BETWEEN, SHARE = 0.05, 0.01
@@ -104,6 +104,7 @@ class Found:
 
 
 WORDS = {"sigma": "level", "gain": "gain", "read": "read noise", "offset": "offset", "looks": "looks"}
+"""What parameters are called in a sentence."""
 
 
 def measured(value: float, error: float) -> str:
