@@ -308,12 +308,12 @@ class ReadOut:
     def estimate(self, m):
         y = m.y.double()
         gain, read = (float(value.flatten()[0]) for value in (m.noise.gain, m.noise.read))
-        table = torch.linspace(float(y.min()), float(y.max()), 801, dtype=torch.float64, device=y.device)
+        table = torch.linspace(float(y.min()), float(y.max()), 201, dtype=torch.float64, device=y.device)
         enough = int(float(y.max() - m.noise.offset) / gain + 8 * read / gain + 20)
         law = ReadOut(self.x, self.weights, max(enough, 20))
         means = torch.softmax(law.log_likelihood(table, m.noise) + self.weights.log(), 1) @ self.x
         place = (y - table[0]) / (table[1] - table[0]).clamp_min(1e-12)
-        low = place.floor().long().clamp(0, 799)
+        low = place.floor().long().clamp(0, 199)
         return torch.lerp(means[low], means[low + 1], place - low).to(m.y)
 
     def posterior(self, m):
