@@ -235,7 +235,7 @@ def _configuration(
     training = values.setdefault("training", {})
     training.setdefault("steps", steps)
     training.setdefault("warmup", min(100, training["steps"] // 10))
-    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    smallest, _ = source.smallest()
     if smallest < 32:
         training.setdefault("crop", max(4, smallest // 4 * 4))
     if isinstance(noise, Noise):

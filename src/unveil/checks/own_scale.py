@@ -17,7 +17,7 @@ def own_scale(source: ImageSource, noise: Noise, scales: Sequence[int], crop: in
 
     noise: of the images, at exposure 1. crop: side of the crops, pixels.
     """
-    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    smallest, _ = source.smallest()
     if not any(1 < k <= smallest / crop for k in scales):
         return None
     parts = [source.read(i, middle(source.shape(i))) for i in spread(len(source))]

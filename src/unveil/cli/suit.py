@@ -35,11 +35,10 @@ def settings(kind: str) -> dict[str, Any]:
 
 def check_sizes(source: ImageSource) -> None:
     """Raise UnveilError for images that are too small to be trained on."""
-    sides = [min(source.shape(i)[1:]) for i in range(len(source))]
-    smallest = min(sides)
+    smallest, which = source.smallest()
     if smallest < SMALLEST:
         raise UnveilError(
-            f"{source.where(sides.index(smallest))} has {smallest} pixels across, and {SMALLEST} are needed: leave "
+            f"{source.where(which)} has {smallest} pixels across, and {SMALLEST} are needed: leave "
             f"such images out, or, if these are channels, state --set data.axes=..., one letter of N, C, H, W for each "
             f"axis of the array"
         )
@@ -48,7 +47,7 @@ def check_sizes(source: ImageSource) -> None:
 def with_crop(values: dict[str, Any], source: ImageSource, where: str) -> Config:
     """Return the configuration, its crop no larger than the smallest image unless `values` state it."""
     config = parse_config(values, where)
-    smallest = min(min(source.shape(i)[1:]) for i in range(len(source)))
+    smallest, _ = source.smallest()
     if "crop" in values.get("training", {}) or smallest >= config.training.crop:
         return config
     return parse_config(override(values, [f"training.crop={smallest // 4 * 4}"]), where)

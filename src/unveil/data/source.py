@@ -85,6 +85,10 @@ class ImageSource(ABC):
         """Return the files of all images, each once."""
         return list(dict.fromkeys(path for i in range(len(self)) if (path := self.file(i)) is not None))
 
+    def smallest(self) -> tuple[int, int]:
+        """Return the smallest side of all images, pixels, and the number of the first image that has it."""
+        return min((min(self.shape(i)[1:]), i) for i in range(len(self)))
+
     def where(self, i: int) -> str:
         """Return where image i comes from, for the messages of errors."""
         return f"{self.name(i)} (image {i})"

@@ -118,12 +118,10 @@ def possible_scales(config: Config, source: ImageSource, operator: Operator) -> 
     crop = config.training.crop
     first = operator.select(torch.zeros(1, dtype=torch.long))
     if operator.window((0, 0, crop, crop)) is not None:
-        sides = [min(source.shape(i)[1:]) for i in range(len(source))]
-        smallest = min(sides)
+        smallest, which = source.smallest()
         if smallest < crop:
             raise UnveilError(
-                f"{source.where(sides.index(smallest))}, the smallest image, has {smallest} pixels across, less than "
-                f"the crop of "
+                f"{source.where(which)}, the smallest image, has {smallest} pixels across, less than the crop of "
                 f"{crop}; lower training.crop, or leave it out"
             )
         fit = [k for k in config.loss.scales if k * crop <= smallest]
