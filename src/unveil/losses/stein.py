@@ -21,13 +21,13 @@ __all__ = ["Stein"]
 class Stein(Loss):
     """Stein's estimate of |A (f(y) - x)|^2 / m, with a divergence by Monte Carlo: two passes.
 
-    step: of the probe, in levels of the noise (see `Noise.stein`).
+    step: of a probe of first order, in levels of the noise; None: the family's own (see `Noise.stein`).
     """
 
     passes = 2.0
 
-    def __init__(self, step: float = 0.01) -> None:
-        if not step > 0:
+    def __init__(self, step: float | None = None) -> None:
+        if step is not None and not step > 0:
             raise UnveilError(f"step must be > 0, not {step}: the length of the probe, in levels of the noise")
         self.step = step
 

@@ -28,6 +28,9 @@ __all__ = ["Mean", "Noise"]
 Mean = Callable[[Tensor], Tensor]
 """y (B, *measurement) -> its mean (B,) over the entries that are measured."""
 
+SHORT = 0.01
+"""Of a probe, in levels of the noise: short against the scale on which estimators bend, long against rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Noise(ABC):
@@ -88,7 +91,7 @@ class Noise(ABC):
         return mean(self.estimated_variance(y)).clamp_min(torch.finfo(y.dtype).tiny).sqrt()
 
     def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
-              step: float = 0.01) -> Tensor:  # fmt: skip
+              step: float | None = None) -> Tensor:  # fmt: skip
         """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by one more pass of a differentiable h with h_y = h(y).
 
             E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = estimated_variance(y)
@@ -98,14 +101,18 @@ class Noise(ABC):
         https://doi.org/10.1109/TIP.2008.2001404): (v w)^T (h(y + s w) - h(y)) / s, w_i = +-1, has this mean up to
         O(s^2).
 
-        step: s as a multiple of the level; small against the scale on which h bends, which is the noise's own. Nothing
-            to a family whose law sets the length of its probe.
+        step: s as a multiple of the level, to take the first order alone; small against the scale on which h bends,
+            which is the noise's own. None: what the family knows best, which may scatter more.
         """
-        moved, weight = self._probe(y, mean, step, generator)
+        moved, weight = self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
         return mean(weight * (h(y + moved) - h_y))
 
-    def _probe(self, y: Tensor, mean: Mean, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw e and weights w, each like y, of which E[w (h(y + e) - h(y))] estimates E[(y - u) h(y)], by entry."""
+        return self._straight(y, mean, SHORT, generator)
+
+    def _straight(self, y: Tensor, mean: Mean, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw the probe of Stein's identity, +-step in levels."""
         s = expand(step * self.level(y, mean), y)
         w = signs(y, generator)
         return s * w, self.estimated_variance(y) * w / s
