@@ -84,7 +84,7 @@ def denoised_by_bm3d(y: np.ndarray, noise: Noise) -> np.ndarray:
 
 
 def stabilised(counts: np.ndarray, sigma: float) -> np.ndarray:
-    """The generalised Anscombe transform of counts with read noise sigma, in photons (Starck, Murtagh, Bijaoui 1998)."""
+    """The generalised Anscombe transform of counts, read noise sigma in photons (Starck, Murtagh and Bijaoui 1998)."""
     return 2 * np.sqrt(np.maximum(counts + 3 / 8 + sigma**2, 0))
 
 
