@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.config_file import override
 from unveil.data import open_images
 from unveil.instruments.interferometry.example import sources
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators import (
     Operator,
     Optics,
@@ -45,6 +47,14 @@ class Task:
     settings: dict = field(default_factory=dict)
 
 
+def settings_of(kind: str, *changed: str) -> dict:
+    """What `init` writes for an instrument of this kind, and what a small benchmark changes, key.subkey=value."""
+    instrument = INSTRUMENTS[kind]
+    values = {section: dict(keys) for section, keys in instrument.settings.items()}
+    values["estimator"] = {"mean": instrument.mean, "prior": instrument.prior, **values.get("estimator", {})}
+    return override(values, changed)
+
+
 def windows(path: str, side: int, per_image: int, seed: int) -> Tensor:
     """Random windows (N, C, side, side) of the images at `path`."""
     source, generator = open_images(path), make_generator("cpu", seed)
@@ -61,15 +71,14 @@ def missing_pixels(options) -> Task:
     """Photographs of which one mask misses 30% of the pixels."""
     train, test = windows(options.train, 64, 4, 1), windows(options.test, 64, 8, 2)
     operator = inpainting(random_mask(64, 64, 0.7, make_generator("cpu", 5)), train.shape[1])
-    return Task(train, test, operator, operator, 0.1, {"loss": {"symmetry": ["shift"]}})
+    return Task(train, test, operator, operator, 0.1, settings_of("inpainting"))
 
 
 def colour_mosaic(options) -> Task:
     """Colour photographs through a Bayer filter."""
     train, test = windows(options.train, 64, 60, 1), windows(options.test, 64, 12, 2)
     operator = demosaicing(64, 64)
-    settings = {"loss": {"symmetry": ["shift"], "equivariance": 3.0, "seen": True}}
-    return Task(train, test, operator, operator, 0.1, settings)
+    return Task(train, test, operator, operator, 0.1, settings_of("demosaicing"))
 
 
 def slices(path: str, side: int) -> Tensor:
@@ -98,11 +107,7 @@ def undersampled(acceleration: int, several: bool) -> Callable:
             return cartesian_mask(128, 128, acceleration, center, make_generator("cpu", 5, number))
 
         operator = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
-        settings = {
-            "loss": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0},
-            "estimator": {"iterations": 2, "mean": 0.0, "std": 0.2, "prior": "white"},
-            "training": {"batch": 2},
-        }
+        settings = settings_of("mri", "estimator.iterations=2", "estimator.std=0.2", "training.batch=2")
         return Task(train, test, operator, mri(mask(0)), 0.03, settings)
 
     return task
@@ -126,11 +131,7 @@ def horizon(options) -> Task:
     hole = torch.nn.functional.interpolate(torch.from_numpy(flux)[None, None].float(), size=side, mode="area")
     test = torch.cat([hole / hole.amax(), test])
     operator = interferometry(coverage, side, 130.0, 0.02)
-    settings = {
-        "loss": {"symmetry": ["rotate"]},
-        "estimator": {"mean": 0.0, "std": 0.3, "prior": "white"},
-        "training": {"batch": 16},
-    }
+    settings = settings_of("interferometry", "training.batch=16")
     return Task(train, test, operator, operator, operator.sigma, settings)
 
 
@@ -150,14 +151,7 @@ def molecules(snr: float) -> Callable:
         optics = Optics(4.4, 300.0, 2.7, 0.1, 1e4 + 1.5e4 * torch.rand(count + 32, generator=generator))
         operator = particles((side, side), optics)
         sigma = float((operator.select(torch.arange(100)).A(x[:100]).var() / snr).sqrt())
-        settings = {
-            "loss": {
-                "symmetry": ["rotate", "flip"],
-                "normalized": 0.0,  # a molecule's contrast is fixed
-            },
-            "estimator": {"mean": 0.0},
-            "training": {"batch": 8},
-        }
+        settings = settings_of("cryoem", "estimator.iterations=1", "training.batch=8")
         train, test = torch.arange(count), torch.arange(count, count + 32)
         return Task(x[:count], x[count:], operator.select(train), operator.select(test), sigma, settings)
 

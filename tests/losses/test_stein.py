@@ -102,7 +102,7 @@ def test_the_probe_moves_measured_entries_alone(family, device, dtype):
         return m.y
 
     Stein()(f, m, make_generator(device, 1))
-    assert len(inputs) == 2
+    assert len(inputs) == 1 + m.noise.probes
     moves = case.operator.measured & (m.y != 0) if family == "poisson" else case.operator.measured.expand_as(m.y)
     assert torch.equal(inputs[1] != inputs[0], moves), "an entry without a photon has none to lose"
     assert torch.equal(inputs[0], m.y)
@@ -218,10 +218,10 @@ def speckle(looks):
 
 def counted(photons, read=0.0, gain=0.5, offset=3.0):
     """Read noise in photons; y (1, N): each count that is likely, with each deviation that is."""
-    k = torch.from_numpy(stats.poisson.ppf(quantiles(20_000 if not read else 1000).numpy(), photons)) * gain
+    k = torch.from_numpy(stats.poisson.ppf(quantiles(20_000 if not read else 400).numpy(), photons)) * gain
     if not read:
         return Poisson(torch.tensor(gain, **DOUBLE)), gain * photons, k[None]
-    n = gain * read * torch.from_numpy(stats.norm.ppf(quantiles(100).numpy()))
+    n = gain * read * torch.from_numpy(stats.norm.ppf(quantiles(60).numpy()))
     noise = PoissonGaussian(*(torch.tensor(value, **DOUBLE) for value in (gain, gain * read, offset)))
     return noise, gain * photons + offset, (offset + k[:, None] + n).reshape(1, -1)
 
@@ -242,7 +242,7 @@ def identity_bias(h, law, step=None):
     make, arguments = LAWS[law]
     noise, u, y = make(*arguments)
     variance = float((y - u).square().mean())
-    found = torch.stack([noise.stein(h, y, h(y), whole, make_generator("cpu", 1, i), step) for i in range(40)])
+    found = torch.stack([noise.stein(h, y, h(y), whole, make_generator("cpu", 1, i), step) for i in range(20)])
     exact = float(((y - u) * h(y)).mean())
     found = (found.mean(1) - exact) / variance
     return float(found.mean()), float(found.std() / len(found) ** 0.5), exact / variance
@@ -256,7 +256,7 @@ def test_quadratic_estimators_have_no_bias(law):
     lost = 0.2 if law == "0.5 photons, read noise 0.5" else 0.01  # below the offset, where v < read^2
     for h in (lambda y: 0.6 * y + 0.1, lambda y: (y - u) ** 2 / s, lambda y: 0.8 * (y - u) + 0.3 * (y - u) ** 2 / s):
         bias, error, _ = identity_bias(h, law)
-        assert error < 0.12
+        assert error < 0.15
         assert abs(bias) < 4 * error + lost, "beside it the error of the quantiles"
 
 
@@ -295,7 +295,7 @@ def test_the_bias_of_curved_estimators(law):
     for h in bends(u, s):
         bias, error, _ = identity_bias(h, law)
         assert abs(bias) < 0.03 + 3 * error
-        assert error < 0.12
+        assert error < 0.15
 
 
 def local(y):

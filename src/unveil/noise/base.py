@@ -37,9 +37,11 @@ class Noise(ABC):
     """One family, its parameters known. All draws come from the generator that is passed.
 
     additive: whether the noise does not depend on the signal, so that y + mu 1 has the same.
+    probes: how many of its own the family takes the mean of, in `stein`.
     """
 
     additive: ClassVar[bool] = False
+    probes: ClassVar[int] = 1
 
     def __str__(self) -> str:
         """Return the parameters, as "sigma 0.1"; of the first sample."""
@@ -92,7 +94,7 @@ class Noise(ABC):
 
     def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
               step: float | None = None) -> Tensor:  # fmt: skip
-        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by one more pass of a differentiable h with h_y = h(y).
+        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by more passes of a differentiable h with h_y = h(y).
 
             E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = estimated_variance(y)
 
@@ -102,10 +104,14 @@ class Noise(ABC):
         O(s^2).
 
         step: s as a multiple of the level, to take the first order alone; small against the scale on which h bends,
-            which is the noise's own. None: what the family knows best, which may scatter more.
+            which is the noise's own; one pass. None: what the family knows best, in `probes` passes.
         """
-        moved, weight = self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
-        return mean(weight * (h(y + moved) - h_y))
+        found = torch.zeros_like(y)
+        probes = self.probes if step is None else 1
+        for _ in range(probes):
+            e, weight = self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
+            found = found + weight * (h(y + e) - h_y) / probes
+        return mean(found)
 
     def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw e and weights w, each like y, of which E[w (h(y + e) - h(y))] estimates E[(y - u) h(y)], by entry."""

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from unveil.noise.base import Mean, Noise
-from unveil.noise.skewed import skewed_probe
+from unveil.noise.skewed import PROBES, skewed_probe
 from unveil.random import normal
 from unveil.shapes import expand, per_sample
 
@@ -52,6 +52,7 @@ class PoissonGaussian(Noise):
     gain: float | Tensor
     read: float | Tensor
     offset: float | Tensor = 0.0
+    probes = PROBES
 
     def __post_init__(self) -> None:
         self._positive("gain", "what one photon adds to a measurement")
