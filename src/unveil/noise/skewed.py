@@ -7,9 +7,9 @@ own). All entries are moved at once by independent e_i of mean 0 and two values,
     e_i = p or -q,    P(p) = q / (p + q),    p q = r s_i^2,    p - q = d_i,    r = .005
 
 for which E[e_i^2] = r s_i^2 and E[e_i^3] = r s_i^2 d_i, so that with weights v_i e_i / (r s_i^2) both terms are exact,
-whatever s is. s^2 = v where v > 0: the others' entries are then seen noisier by the share r of their variance, which is
-what is left of bias. It grows with r, scatter falls as (r probes)^(-1/2). Of a network at 2 photons the error's estimate
-is 19, 10 and 4 +- 3% too large at r = .05, .02 and .005, and 5% too small by the first order alone. (ours)
+whatever s is. s^2 = v where v > 0: the others' entries are then seen noisier by the share r of their variance, which
+is what is left of bias. It grows with r; scatter falls as (r probes)^(-1/2). Of a network at 2 photons the error's
+estimate is 19, 10 and 4 +- 3% too large at r = .05, .02 and .005, and 5% too small by the first order alone. (ours)
 """
 
 import torch
