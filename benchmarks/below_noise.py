@@ -36,6 +36,7 @@ from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.training import build_estimator, learn, train
 from unveil.training.batches import make_batches
+from unveil.training.recipes import suited
 
 TIMED_STEPS = 9
 
@@ -223,7 +224,7 @@ def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
         held_out,
         config,
         folder,
-        loss=method.loss(config.loss),
+        loss=method.loss(suited(config.loss, data.operator, data.noise)),
         scales=scales,
         device="cpu",
         stages=stage,
@@ -258,7 +259,8 @@ def step_times(names: list[str], clean: MemorySource, options) -> dict[str, floa
 def timed_step(method: Method, clean: MemorySource, options):
     """A function that takes one gradient step, batch included, and returns its seconds."""
     config = configuration(method, 0, options)
-    loss = oracle(options) if method.loss is None else method.loss(config.loss)
+    suiting = suited(config.loss, Identity(), noise_of(options))
+    loss = oracle(options) if method.loss is None else method.loss(suiting)
     batches = batches_of(method, clean, config, options)
     f = build_estimator(config, clean.channels, Identity(), NOISES[options.noise])
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)

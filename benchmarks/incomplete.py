@@ -42,7 +42,7 @@ from unveil.training import build_estimator, learn, make_loss, train
 from unveil.training.batches import make_batches
 from unveil.training.checkpoint import latest_checkpoint
 from unveil.training.learn import open_prior
-from unveil.training.recipes import RECIPES
+from unveil.training.recipes import RECIPES, suited
 from unveil.training.setup import possible_scales, signal_mean
 from unveil.training.spectrum import learn_spectrum
 
@@ -161,7 +161,7 @@ def supervised(task: Task, config: Config, lowest: float) -> tuple[Callable, Cal
 def unsupervised(task: Task, config: Config, data: Dataset) -> tuple[Callable, Callable]:
     """The loss of a recipe, and its batches."""
     batches = make_batches(data, config.training.batch, config.training.crop, scales_of(config, data), False)
-    return make_loss(config.loss, signal_mean(config)), batches
+    return make_loss(suited(config.loss, data.operator, data.noise), signal_mean(config)), batches
 
 
 def scales_of(config: Config, data: Dataset) -> tuple[int, ...]:

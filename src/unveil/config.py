@@ -124,9 +124,8 @@ class LossConfig(Section):
         0.2,
         ge=0,
         lt=1,
-        description="share of the batch that learns just above the measured level, by Stein's estimate, in the default "
-        "recipe; it takes "
-        "a second pass",
+        description="of complete images in Gaussian noise: share of the batch that learns just above the measured "
+        "level, by Stein's estimate, in the default recipe; it takes a second pass",
     )
     hidden: float = Field(
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"

@@ -39,6 +39,10 @@ def _loss(key: str) -> Rule:
         if config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
             readers = ", ".join(USED_BY[key]) + (" does" if len(USED_BY[key]) == 1 else " do")
             return f"loss.recipe = {config.loss.recipe} does not read it; {readers}"
+        if key == "near" and not instrument.sees_all:
+            return f"{instrument.kind} leaves something out, and Stein's estimate is for complete images"
+        if key == "near" and not config.noise.additive:
+            return f"Stein's estimate is exact for Gaussian noise alone, not for noise.kind = {config.noise.kind}"
         if key == "scales" and not instrument.scales:
             return f"measurements by {instrument.kind} have no coarser ones in them"
         if key == "seen" and not config.loss.equivariance:

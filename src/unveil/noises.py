@@ -29,6 +29,7 @@ class AutoNoise(Section):
 
     stored: ClassVar[bool] = False
     from_zero: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
 
     kind: Literal["auto"] = Field("auto", description=FAMILY)
 
@@ -43,12 +44,15 @@ class NoiseFamily(Section):
     data."""
     from_zero: ClassVar[bool] = False
     """Whether 0 is the dark, so that the range of the data must begin there."""
+    additive: ClassVar[bool] = False
+    """Whether the noise does not depend on the signal; of auto it is not known yet."""
 
 
 class GaussianNoise(NoiseFamily):
     """Noise of one level, that of the signal or its brightness does not change."""
 
     family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
+    additive: ClassVar[bool] = True
 
     kind: Literal["gaussian"] = Field("gaussian", description=FAMILY)
     sigma: float | Literal["estimate"] = Field(

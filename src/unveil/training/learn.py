@@ -24,7 +24,7 @@ from unveil.training.em import Draws, WithDraws, chosen, draw_images_of, draw_tr
 from unveil.training.inflation import fit_to_images
 from unveil.training.loop import Batches, Objective, Validation, train
 from unveil.training.ranks import from_first
-from unveil.training.recipes import make_loss
+from unveil.training.recipes import make_loss, suited
 from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
@@ -71,7 +71,8 @@ class _Learning:
         self.data, self.held_out, self.config, self.folder = data, held_out, config, folder
         self.scales, self.device, self.stages = scales, device, stages
         self.mean = signal_mean(config)
-        self.loss = loss or make_loss(config.loss, self.mean)
+        self.losses = suited(config.loss, data.operator, data.noise)
+        self.loss = loss or make_loss(self.losses, self.mean)
         self.windows = data.operator.window((0, 0, config.training.crop, config.training.crop)) is not None
         self.validation = make_validation(held_out, config.seed)
 
@@ -92,7 +93,7 @@ class _Learning:
             else:
                 on = Dataset(draws, self.data.operator, self.data.noise.exposed(t))
                 low, top = config.loss.levels
-                objective = make_loss(config.loss.model_copy(update={"levels": (low, top * math.sqrt(t))}), self.mean)
+                objective = make_loss(self.losses.model_copy(update={"levels": (low, top * math.sqrt(t))}), self.mean)
                 batches = self.batches(on, self.scales)
             f = self.fit(f, objective, batches, stage, self.validation)
         return f

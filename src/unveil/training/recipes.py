@@ -32,9 +32,11 @@ from unveil.losses import (
     Weighted,
     inverse_gradient_variance,
 )
+from unveil.noise.base import Noise
+from unveil.operators.base import Operator
 from unveil.symmetry import make_symmetry
 
-__all__ = ["RECIPES", "Recipe", "make_loss", "partly_normalized", "trainable_stein"]
+__all__ = ["RECIPES", "Recipe", "make_loss", "partly_normalized", "suited", "trainable_stein"]
 
 PROBE_STEP = 0.1
 """Of the divergence in training, in units of sigma: through ReLUs a short finite difference has a noisy gradient, and a
@@ -67,6 +69,15 @@ def trainable_stein() -> Loss:
     Evaluation keeps the shorter one, for its smaller bias.
     """
     return Weighted(Stein(step=PROBE_STEP))
+
+
+def suited(config: LossConfig, operator: Operator, noise: Noise) -> LossConfig:
+    """Return the configuration, without Stein's share near the level where that does not teach what it should.
+
+    Its probe is of the first order, exact for Gaussian noise alone: of 2 photons networks lost 3.7 dB to it, and are as
+    good as the supervised one without. Where A leaves something out it cost .14 dB (MRI x4), in noisier gradients.
+    """
+    return config if noise.additive and not operator.unseen else config.model_copy(update={"near": 0.0})
 
 
 def partly_normalized(share: float, mean: float) -> PairLaw:
