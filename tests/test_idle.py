@@ -17,6 +17,8 @@ SYSTEMS = {
 
 def config(kind="identity", *sets, noise=None):
     values = {"data": {"path": "y"}, "operator": {"kind": kind, **SYSTEMS[kind]}, "noise": noise or {"sigma": 0.1}}
+    if any(text.startswith("noise.") for text in sets):
+        del values["noise"]
     return parse_config(override(values, sets), "test")
 
 
@@ -26,6 +28,8 @@ IDLE = [
     ("identity", ("loss.seen=true",), "identity leaves nothing out"),
     ("identity", ("loss.hidden=0.4",), "identity leaves nothing out"),
     ("identity", ("loss.recipe=sure", "loss.near=0.1"), "loss.recipe = sure does not read it; default does"),
+    ("inpainting", ("loss.near=0.1",), "inpainting leaves something out, and Stein's estimate is for complete images"),
+    ("identity", ("noise.kind=poisson", "noise.gain=1", "loss.near=0.1"), "not for noise.kind = poisson"),
     ("identity", ("loss.recipe=sure", "loss.normalized=0.1"), "loss.recipe = sure does not read it; default does"),
     ("identity", ("loss.recipe=sure", "loss.scales=[1,2]"), "default, ambient do"),
     ("identity", ("loss.recipe=consistency", "loss.levels=[1,2]"), "loss.recipe = consistency does not read it"),

@@ -10,18 +10,20 @@ import torch
 
 import masked
 from small import configure, losses, measure, refused, same
-from unveil.config import LossConfig
+from unveil.config import LossConfig, parse_config
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.idle import USED_BY
 from unveil.measurement import Measurement
-from unveil.noise import Gaussian
+from unveil.noise import Gaussian, Poisson
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator
 from unveil.runs import Run, create_run, train_run
 from unveil.training import RECIPES, build_estimator, make_loss
 from unveil.training.batches import make_batches
+from unveil.training.learn import _Learning
+from unveil.training.recipes import suited
 
 SIGMA = 0.1
 
@@ -210,6 +212,17 @@ def test_a_recipe_reads_the_keys_that_it_is_said_to_read(recipe, key):
     assert torch.equal(loss(), loss(**{key: CHOSEN[key]})) == (recipe not in USED_BY[key])
     assert set(CHOSEN) | {"scales"} == set(USED_BY)
     assert (recipe in USED_BY["scales"]) == RECIPES[recipe].scales
+
+
+@pytest.mark.parametrize(
+    ("noise", "holes", "share"), [(Gaussian(0.1), False, 0.2), (Poisson(0.1), False, 0.0), (Gaussian(0.1), True, 0.0)]
+)
+def test_steins_share_is_for_complete_images_in_gaussian_noise(noise, holes, share, tmp_path):
+    m = with_holes(8)
+    data = Dataset(MemorySource({str(i): y for i, y in enumerate(m.y)}), m.operator if holes else Identity(), noise)
+    assert suited(LossConfig(), data.operator, noise).near == share
+    config = parse_config({"data": {"path": "y"}}, "test")
+    assert _Learning(data, data, config, tmp_path, None, (1,), "cpu", None).losses.near == share
 
 
 def test_the_recipes_of_the_configuration_are_those_there_are():
