@@ -1,0 +1,83 @@
+"""Images of noise alone, of each family: is nothing found in them?
+
+    python benchmarks/pure_noise.py --steps 300 --work DIR --json benchmarks/results/pure_noise.json
+
+There is one brightness and nothing to see. Per family a network is trained on such images by the default recipe, with
+the noise found in them (noise.kind auto), and applied to others:
+
+estimates     deviation of f(y) over that of the noise; the bound of a right answer is 3%
+samples       the same of samples of the posterior in 25 evaluations
+neighbours    correlation of neighbouring pixels in the samples, less that in the estimates; structure would show here
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common import parser, write
+from noise import CASES, MEAN, configuration, trained
+from unveil.data import MemorySource
+from unveil.diffusion import posterior_samples
+from unveil.measurement import Measurement
+from unveil.noise import choose_noise
+from unveil.operators import Identity
+from unveil.random import make_generator
+
+IMAGES, TESTED, SIDE = 64, 12, 64
+
+
+def main() -> None:
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--cases", default="gaussian:0.1,poisson:2,poisson-gaussian:2,gamma:4")
+    options.add_argument("--steps", type=int, default=300, help="gradient steps")
+    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
+    options.add_argument("--batch", type=int, default=32, help="crops a step")
+    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
+    options = options.parse_args()
+    options.near = None
+    torch.set_num_threads(options.threads)
+    print("| noise | found | estimates | samples | neighbours |")
+    print("|---" * 5 + "|")
+    table = {case: row(case, options) for case in options.cases.split(",")}
+    write(options.json, options, {"steps": configuration(options).training.steps, "cases": table})
+
+
+def row(case: str, options) -> dict:
+    noise = CASES[case]
+    flat = torch.full((1, 1, SIDE, SIDE), MEAN + float(getattr(noise, "offset", 0.0)))
+
+    def images(count: int, key: int) -> list[Tensor]:
+        return [noise.sample(flat, make_generator("cpu", options.seed, key, i))[0] for i in range(count)]
+
+    noisy = MemorySource({str(i): y for i, y in enumerate(images(IMAGES, 1))})
+    found = choose_noise(list(noisy.read(i) for i in range(IMAGES)))
+    f, _ = trained(f"{case}/pure", "estimated", found.noise, noise, noisy, noisy, options)
+    m = Measurement(torch.stack(images(TESTED, 2)), Identity(), found.noise)
+    with torch.no_grad():
+        x_hat = f(m)
+    samples = posterior_samples(f, m, make_generator("cpu", options.seed, 3), samples=2, batch=2 * TESTED)
+    level = float(noise.variance(flat).mean().sqrt())
+    result = {
+        "noise": str(noise),
+        "found": str(found),
+        "estimates": float((x_hat - flat).square().mean().sqrt()) / level,
+        "samples": float((samples.flatten(0, 1) - flat).square().mean().sqrt()) / level,
+        "neighbours": neighbours(samples.flatten(0, 1)) - neighbours(x_hat),
+    }
+    print(
+        f"| {case} | {found} | {result['estimates']:.3f} | {result['samples']:.3f} | {result['neighbours']:.3f} |",
+        flush=True,
+    )
+    return result
+
+
+def neighbours(x: Tensor) -> float:
+    """The covariance of neighbours, over the variance, of images (B, C, H, W)."""
+    x = x - x.mean((-2, -1), keepdim=True)
+    return float((x[..., 1:] * x[..., :-1]).mean() / x.square().mean().clamp_min(sys.float_info.min))
+
+
+if __name__ == "__main__":
+    main()
