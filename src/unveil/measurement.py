@@ -118,7 +118,8 @@ class Measurement:
         if found is None:
             return None
         operator, take = found
-        return replace(self, y=take(self.y), operator=operator, noise=self.noise.exposed(k**2))
+        noise = self.noise.coarser(k) if self.operator.averages else self.noise.exposed(k**2)
+        return replace(self, y=take(self.y), operator=operator, noise=noise)
 
     def window(self, box: tuple[int, int, int, int]) -> Self | None:
         """Return the measurement of a window (top, left, height, width) of the image; None where y has no windows."""

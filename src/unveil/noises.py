@@ -5,18 +5,21 @@ Kept apart from `unveil.noise`, which computes with what is described here and l
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from unveil.paths import FilePath
 from unveil.sections import Section
 
 __all__ = [
-    "LEAST_SIGMA", "MOST_SIGMA", "AutoNoise", "GammaNoise", "GaussianNoise", "NoiseFamily", "NoiseSection",
-    "PoissonGaussianNoise", "PoissonNoise", "families", "sections",
+    "LEAST_SIGMA", "MOST_SIGMA", "AutoNoise", "CorrelatedNoise", "GammaNoise", "GaussianNoise", "NoiseFamily",
+    "NoiseSection", "PoissonGaussianNoise", "PoissonNoise", "families", "sections",
 ]  # fmt: skip
 
-FAMILY = "gaussian, poisson, poisson-gaussian or gamma, each with keys of its own; or auto, found in the data"
+FAMILY = (
+    "gaussian, poisson, poisson-gaussian, gamma or correlated, each with keys of its own; or auto, found in the data"
+)
 
 LEAST_SIGMA, MOST_SIGMA = 1e-9, 1e9
 """So that its square is a number in single precision."""
@@ -69,6 +72,44 @@ class GaussianNoise(NoiseFamily):
                 f"must be between {LEAST_SIGMA:g} and {MOST_SIGMA:g}: set data.value_range to rescale the data"
             )
         return sigma
+
+
+Matrix = list[list[float]]
+"""A small one, by rows."""
+
+
+class CorrelatedNoise(NoiseFamily):
+    """Gaussian noise of one level that neighbouring pixels, rows, columns or channels share."""
+
+    family: ClassVar[str] = "unveil.noise.correlated:Correlated"
+
+    kind: Literal["correlated"] = Field("correlated", description=FAMILY)
+    sigma: Annotated[float, Field(ge=LEAST_SIGMA, le=MOST_SIGMA)] | Literal["estimate"] = Field(
+        "estimate",
+        description="root of the mean variance on the [0, 1] scale of the data, or estimate (from the covariance in "
+        "the units of the files, else from the data)",
+    )
+    kernel: FilePath | Matrix | Literal["estimate"] | None = Field(
+        None,
+        description="what makes the noise of white one, in any units: .npy (h, w), or estimate, from images, with rows "
+        "and columns; null: neighbours share nothing",
+    )
+    rows: float = Field(0.0, ge=0, lt=1, description="share of the variance that all pixels of a row have in common")
+    columns: float = Field(0.0, ge=0, lt=1, description="share of the variance that a column has in common")
+    covariance: FilePath | Matrix | None = Field(
+        None,
+        description=".npy of the channels' noise (C, C), or complex, of coils; null: they share nothing and are alike",
+    )
+
+    @model_validator(mode="after")
+    def _found_or_stated(self) -> Self:
+        if self.kernel == "estimate" and (self.rows or self.columns):
+            raise ValueError("rows and columns are found with kernel: estimate; leave them out")
+        if self.kernel is None and self.covariance is None and not (self.rows or self.columns):
+            raise ValueError("nothing is correlated: give kernel, rows, columns or covariance, e.g. kernel: estimate")
+        if self.rows + self.columns >= 1:
+            raise ValueError("rows and columns are all of the variance: leave a share to single pixels")
+        return self
 
 
 class PoissonNoise(NoiseFamily):
@@ -129,7 +170,8 @@ NoiseSection = Annotated[
     | Annotated[GaussianNoise, Tag("gaussian")]
     | Annotated[PoissonNoise, Tag("poisson")]
     | Annotated[PoissonGaussianNoise, Tag("poisson-gaussian")]
-    | Annotated[GammaNoise, Tag("gamma")],
+    | Annotated[GammaNoise, Tag("gamma")]
+    | Annotated[CorrelatedNoise, Tag("correlated")],
     Discriminator(_kind),
 ]
 

@@ -18,7 +18,7 @@ import torch
 from unveil.instruments.inpainting.operator import Inpainting
 from unveil.losses import LogUniform, Loss, Recorruption, Stein, Supervised
 from unveil.measurement import Measurement
-from unveil.noise import Gamma, Gaussian, Noise, Poisson, PoissonGaussian
+from unveil.noise import Correlated, Gamma, Gaussian, Noise, Poisson, PoissonGaussian
 from unveil.operators import Operator, birdcage_coils, blur, demosaicing, mri
 from unveil.operators.identity import Identity
 from unveil.random import make_generator, normal
@@ -140,6 +140,7 @@ def spread(device, dtype, batch=B):
     return 4 ** torch.linspace(0, 1, batch, device=device, dtype=dtype)
 
 
+KERNEL = torch.tensor([[0.0, 0.3, 0.6], [0.2, 1.0, 0.4]])
 FAMILIES = {
     "gaussian": lambda factor: Gaussian(0.05 * factor),
     "poisson": lambda factor: Poisson(0.005 * factor**2),  # 100 to 6 photons where u = 0.5
@@ -147,6 +148,9 @@ FAMILIES = {
     "poisson-gaussian": lambda factor: PoissonGaussian(0.005 * factor**2, 0.005 * factor, 0.01 * factor),
     "poisson-gaussian, many": lambda factor: PoissonGaussian(2e-5 * factor**2, 0.01 * factor, 0.01 * factor),
     "gamma": lambda factor: Gamma(40 / factor**2),  # 40 to 2.5 looks
+    "correlated": lambda factor: Correlated(0.05 * factor, KERNEL, 0.1, 0.1),
+    "channels": lambda factor: Correlated(0.05 * factor, KERNEL, covariance=torch.tensor([[1.0, 0.6], [0.6, 0.7]])),
+    "coils": lambda factor: Correlated(0.05 * factor, covariance=torch.eye(6) + 0.5),
     "gamma, many": lambda factor: Gamma(1000 / factor**2),
 }
 MANY = {name: f"{name}, many" for name in ("poisson", "poisson-gaussian", "gamma")}
@@ -156,6 +160,8 @@ COMPLEX = ("complex", "coils")
 CASES = [("gaussian", name) for name in ALIKE + COMPLEX]
 CASES += [(kind, name) for kind in ("poisson", "gamma") for name in ALIKE]
 CASES += [("poisson-gaussian", name) for name in ("identity", "masks per sample", "mosaic", "masked binning", "blur")]
+CASES += [("correlated", name) for name in ("identity", "mask", "masks per sample", "binning", "blur")]
+CASES += [("channels", "identity"), ("channels", "columns"), ("coils", "coils")]
 
 
 def make_operator(name, like, keep):

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 import unveil.noise.skewed
 from unveil.losses import Stein
 from unveil.measurement import Measurement
-from unveil.noise import NOISES, Gamma, Gaussian, Poisson, PoissonGaussian
+from unveil.noise import NOISES, Correlated, Gamma, Gaussian, Poisson, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator
 
@@ -318,3 +318,26 @@ def test_a_probe_must_not_look_like_noise_to_estimators_of_the_neighbourhood(sha
     bias, error = 4 * torch.cat(rows).mean(), 4 * torch.cat(rows).std() / 192**0.5
     assert error < 0.01
     assert least - 2 * error < bias < most + 2 * error
+
+
+# --- correlated noise: the trace of its covariance with the derivative
+
+
+@pytest.mark.parametrize("rows", [0.0, 0.3])
+def test_the_trace_of_correlated_noise(rows):
+    """E (y - u)^T J y = tr(C J), of a matrix J that mixes all entries of both channels."""
+    kernel, shared = torch.tensor([[0.3, 1.0, 0.5]], **DOUBLE), torch.tensor([[1.0, 0.7], [0.7, 2.0]], **DOUBLE)
+    noise = Correlated(torch.tensor(0.2, **DOUBLE), kernel, rows, 0.0, shared)
+    lag = torch.tensor([0.0, 0.15 / 1.34, 0.8 / 1.34, 1.0, 0.8 / 1.34, 0.15 / 1.34, 0.0], **DOUBLE)
+    along = torch.stack([lag[[max(0, min(6, i - j + 3)) for j in range(5)]] for i in range(5)])
+    line = (1 - rows) * along + rows
+    C = 0.04 * torch.kron(shared / 1.5, torch.kron(torch.eye(3, **DOUBLE), line))
+    J = torch.randn(30, 30, generator=make_generator("cpu", 6), **DOUBLE)
+
+    def h(y):
+        return (y.flatten(1) @ J.T).reshape(y.shape)
+
+    y = torch.zeros(20_000, 2, 3, 5, **DOUBLE)
+    found = noise.stein(h, y, h(y), whole, make_generator("cpu", 7)) * 30
+    assert abs(found.mean() - (C @ J).trace()) < 4 * found.std() / len(found) ** 0.5
+    assert found.std() / len(found) ** 0.5 < 0.1 * (C @ J).trace().abs()

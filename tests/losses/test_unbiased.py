@@ -18,7 +18,7 @@ from loss_statistics import (
 )
 
 from unveil.losses import LogUniform, Loss, Recorruption, Stein
-from unveil.noise import Gamma, Gaussian, Poisson
+from unveil.noise import Correlated, Gamma, Gaussian, Noise, Poisson
 from unveil.random import make_generator, normal, signs
 from unveil.shapes import expand
 
@@ -187,6 +187,30 @@ def test_the_check_sees_what_cancels_over_the_batch(device, dtype):
 
     with pytest.raises(Biased, match="scatter"):
         check_unbiased(Cancelling(), case, nonlinear, repeats=40)
+
+
+class WhiteProbe(Correlated):
+    """Probes with white noise of the right variance."""
+
+    def _straight(self, y, mean, step, generator):
+        return Noise._straight(self, y, mean, step, generator)
+
+
+class WhiteViews(Correlated):
+    """Takes exposure away by white noise of the right variance."""
+
+    def noisier(self, y, t, generator):
+        return y + ((1 / expand(t, y) - 1) * self.variance(y)).sqrt() * normal(y, generator)
+
+
+@pytest.mark.parametrize(("wrong", "name"), [(WhiteProbe, "stein"), (WhiteViews, "recorruption")])
+@pytest.mark.parametrize(("family", "operator"), [("correlated", "mask"), ("channels", "identity")])
+def test_white_draws_of_correlated_noise_are_rejected(wrong, name, family, operator, device, dtype):
+    case = make_case(operator, device, dtype, family)
+    own = case.noise
+    case.noise = wrong(own.sigma, own.kernel, own.rows, own.columns, own.covariance)
+    with pytest.raises(Biased):
+        check_unbiased(BASE[name](case.x), case, nonlinear, repeats=16, sensitivity=1e9)
 
 
 # --- gradients

@@ -4,11 +4,11 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from noise_statistics import FAR, MAKE, SCATTER, SHARES, B, check_noise, every_family, low, of_family
+from noise_statistics import CHANNELS, FAR, KERNEL, MAKE, SCATTER, SHARES, B, check_noise, every_family, low, of_family
 
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
-from unveil.noise import NOISES
+from unveil.noise import NOISES, Correlated
 from unveil.operators import Identity
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
@@ -73,8 +73,9 @@ def test_a_mean_over_pixels_is_a_longer_exposure(name, u, parameter, generator):
     for k in (2, 3):
         fine = u.repeat_interleave(k, -1).repeat_interleave(k, -2)
         coarse = Measurement(noise.sample(fine, generator), Identity(), noise).coarser(k)
-        check_noise(coarse.y, u, noise.exposed(k**2))
-        torch.testing.assert_close(coarse.noise.variance(u), noise.exposed(k**2).variance(u))
+        check_noise(coarse.y, u, coarse.noise)
+        if not isinstance(noise, Correlated):
+            torch.testing.assert_close(coarse.noise.variance(u), noise.exposed(k**2).variance(u))
     t, more = 0.4, 2.1
     both = (t * noise.exposed(t).sample(u, generator) + more * noise.exposed(more).sample(u, generator)) / (t + more)
     check_noise(both, u, noise.exposed(t + more))
@@ -165,7 +166,7 @@ def test_select_and_to(name, u, parameter, device):
 @every_family
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
 def test_the_precision_is_that_of_the_data(name, precision, device):
-    u = torch.rand(3, 2, 4, device=device, dtype=precision)
+    u = torch.rand(3, 2, 4, 5, device=device, dtype=precision)
     for other in (torch.float32, torch.float64):
         for parameter in (torch.tensor(1.0, dtype=other), torch.linspace(1, 2, 3, dtype=other)):
             noise, generator = MAKE[name](parameter.to(device)), make_generator(device, 1)
@@ -238,3 +239,56 @@ def test_one_parameter_for_each_sample(name, parameter, u, generator):
     for call in (lambda y: MAKE[name](parameter).sample(y, generator), lambda y: MAKE[name](parameter).variance(y)):
         with pytest.raises(UnveilError, match="for a batch of 7"):
             call(u[:7])
+
+
+# --- correlated noise alone
+
+
+def test_a_window_of_correlated_noise_is_noise_of_a_window(u, parameter, generator):
+    """Drawn larger and cut: the covariance is that of the definition, next to the edges too."""
+    noise = MAKE["correlated"](parameter)
+    wide = u.repeat(1, 1, 1, 2)
+    check_noise(noise.sample(wide, generator)[..., B - 9 : -9], wide[..., B - 9 : -9], noise)
+
+
+def test_correlated_noise_that_is_coarser_by_sample(u, generator):
+    noise = Correlated(torch.tensor(0.1), KERNEL, 0.2, 0.1, CHANNELS)
+    k = torch.tensor([1, 2, 3], device=u.device).repeat(B // 3)
+    coarse = noise.coarser(k)
+    y = coarse.sample(u, generator)
+    for scale in (1, 2, 3):
+        which = (k == scale).nonzero()[:, 0]
+        check_noise(y[which], u[which], noise.coarser(scale))
+
+
+def test_what_flips_and_turns_leave_alone():
+    cross = torch.tensor([[0.0, 1.0, 0.0], [1.0, 4.0, 1.0], [0.0, 1.0, 0.0]])
+    assert Correlated(1.0, cross, 0.1, 0.1).turns
+    assert not Correlated(1.0, cross, 0.1, 0.0).turns
+    assert not Correlated(1.0, cross[1:2]).turns
+    assert not Correlated(1.0, cross + torch.eye(3)).turns
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"rows": 1.0}, "rows is 1"),
+        ({"columns": -0.1}, "columns is -0.1"),
+        ({"rows": 0.5, "columns": 0.5}, "leave a share"),
+        ({"kernel": torch.zeros(3, 3)}, "kernel must hold finite numbers"),
+        ({"kernel": torch.ones(3)}, "kernel has shape"),
+        ({"covariance": torch.ones(2, 3)}, "covariance has shape"),
+        ({"covariance": torch.tensor([[1.0, 0.0], [0.0, float("nan")]])}, "must be finite and symmetric"),
+        ({"covariance": torch.tensor([[1.0, 0.2], [0.5, 1.0]])}, "must be finite and symmetric"),
+        ({"covariance": torch.tensor([[1.0, 2.0], [2.0, 1.0]])}, "an eigenvalue below 0"),
+    ],
+)
+def test_refusals_of_correlated_noise(wrong, words):
+    with pytest.raises(UnveilError, match=words):
+        Correlated(1.0, **wrong)
+
+
+def test_correlated_noise_is_of_images_of_its_channels(generator):
+    for y, words in ((torch.zeros(2, 6), "neighbours"), (torch.zeros(2, 3, 4, 4), "data have 3")):
+        with pytest.raises(UnveilError, match=words):
+            Correlated(1.0, covariance=CHANNELS).sample(y, generator)

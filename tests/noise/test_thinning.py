@@ -5,11 +5,11 @@ Wrong views must fail.
 
 import pytest
 import torch
-from noise_statistics import FAR, MAKE, SHARES, B, check_noise, every_family
+from noise_statistics import FAR, KERNEL, MAKE, SHARES, B, check_noise, every_family, whitened
 from scipy import stats
 
 from unveil.measurement import Measurement
-from unveil.noise import Gamma, Gaussian, Poisson, PoissonGaussian
+from unveil.noise import Correlated, Gamma, Gaussian, Poisson, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator, normal
 from unveil.shapes import expand
@@ -32,13 +32,13 @@ def test_recorruption_gives_independent_views(t, name, u, parameter, generator):
     torch.testing.assert_close(expand(share, u) * view.y + (1 - expand(share, u)) * rest.y, m.y)
     for part, exposure in ((view, share), (rest, 1 - share)):
         torch.testing.assert_close(part.noise.variance(u), noise.exposed(exposure).variance(u))
-    a, b = ((part.y - u).double() / part.noise.variance(u).double().sqrt() for part in (view, rest))
-    n = u[0].numel()
+    a, b = (whitened(part.y, u, part.noise) for part in (view, rest))
+    n = a[0].numel()
     correlation = (a * b).flatten(1).mean(1)
     assert (correlation.abs() < FAR / n**0.5).all()
-    assert abs(correlation.mean()) < 4 / u.numel() ** 0.5
+    assert abs(correlation.mean()) < 4 / a.numel() ** 0.5
     squares = (a.square() - 1) * (b.square() - 1)
-    assert abs(squares.mean()) < 4 * squares.std() / u.numel() ** 0.5 + DEPENDENT.get(name, 0.0)
+    assert abs(squares.mean()) < 4 * squares.std() / a.numel() ** 0.5 + DEPENDENT.get(name, 0.0)
 
 
 class Deterministic(Poisson):
@@ -65,6 +65,13 @@ class Doubled(Gaussian):
         return self.exposed(t).sample(y, generator)
 
 
+class Fresh(Correlated):
+    """Adds white noise of the variance that is missing."""
+
+    def noisier(self, y, t, generator):
+        return y + ((1 / expand(t, y) - 1) * self.variance(y)).sqrt() * normal(y, generator)
+
+
 class BetaOfAll(Gamma):
     """Takes the share Beta(L t, L) for Beta(L t, L (1 - t)), divided by its own mean."""
 
@@ -75,7 +82,9 @@ class BetaOfAll(Gamma):
 
 
 @pytest.mark.parametrize(
-    "wrong", [Deterministic(0.05), Doubled(0.1), BetaOfAll(4.0)], ids=["deterministic", "doubled", "beta of all"]
+    "wrong",
+    [Deterministic(0.05), Doubled(0.1), BetaOfAll(4.0), Fresh(0.1, KERNEL)],
+    ids=["deterministic", "doubled", "beta of all", "fresh"],
 )
 def test_wrong_views_are_rejected(wrong, u, generator):
     y = wrong.sample(u, generator)

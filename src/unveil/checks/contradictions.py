@@ -43,6 +43,8 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
     if not images:
         return []
     several = list(images.values())
+    if noise is not None and not noise.white:
+        return [line for line in (own_outlier_line(several, noise),) if line is not None]
     if noise is not None and not noise.additive:
         lines = [copied_channels(several), own_outlier_line(several, noise), tilt_line(several)]
         if isinstance(noise, Poisson):

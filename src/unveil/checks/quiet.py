@@ -2,8 +2,9 @@
 
 White noise is alike in all coefficients of a block's DCT, and structure is not (`unveil.noise.estimate.blocks`). Blocks
 in which LOW frequencies are weakest against the stated noise hold little but noise in HIGH ones, whatever the noise is:
-given x the two are independent for Gaussian noise, and nearly so for counts. Of a block of mean m let v(m) be the
-variance that is stated for it. Over quiet blocks
+given x the two are independent for Gaussian noise, and nearly so for counts. Coefficients of noise that is stated to be
+correlated are divided by the deviations that it says they have, and are as those of white noise then. Of a block of
+mean m let v(m) be the variance that is stated for it. Over quiet blocks
 
     r = sum of z^2 / sum of v(m),       z the coefficients of a band,
 
@@ -24,6 +25,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from unveil.noise import Noise
 from unveil.noise.estimate import dct
 from unveil.noise.estimate.blocks import LOW, SIDE, coefficients
+from unveil.random import make_generator, normal
 
 __all__ = [
     "ACROSS",
@@ -33,6 +35,7 @@ __all__ = [
     "bands_apart",
     "block_basis",
     "local_mean",
+    "made_white",
     "not_nothing",
     "ratio",
     "take_blocks",
@@ -41,6 +44,8 @@ __all__ = [
 _ROW, _COLUMN = torch.arange(SIDE).repeat_interleave(SIDE), torch.arange(SIDE).repeat(SIDE)
 DOWN, ACROSS = (_ROW >= 5) & (_COLUMN < 2), (_COLUMN >= 5) & (_ROW < 2)
 """6 coefficients each that change from row to row, or from column to column, alone."""
+FAINT = 0.1
+_KEY = 1019  # of draws that are those of nothing else
 TINY = 1e-3
 """The share of the mean variance under which a stated variance counts as this: nothing is seen without any noise."""
 
@@ -87,14 +92,31 @@ def take_blocks(images: list[Tensor], noises: list[Noise]) -> Blocks:
         if min(y.shape[1:]) < SIDE:
             continue
         z = coefficients(y)
+        level = z[0].flatten() / SIDE
         stated = avg_pool2d(noise.variance(local_mean(y)[None]).double(), SIDE)[0].flatten(1)
-        parts.append((z[0].flatten() / SIDE, stated.flatten(), z.flatten(1), torch.full((stated.numel(),), i)))
+        z = made_white(z.flatten(1), stated.flatten(), noise)
+        parts.append((level, stated.flatten(), z, torch.full((stated.numel(),), i)))
     if not parts:
         nothing = torch.zeros(0, dtype=torch.double)
         return Blocks(nothing, nothing, torch.zeros(SIDE**2, 0), torch.zeros(0, dtype=torch.long), nothing)
     mean, stated, z, image = (torch.cat(part, -1) for part in zip(*parts))
     stated = not_nothing(stated)
     return Blocks(mean, stated, z, image, z[LOW].square().mean(0) / stated)
+
+
+def made_white(z: Tensor, stated: Tensor, noise: Noise) -> Tensor:
+    """Return coefficients z (64, N) in noise of variance `stated` (N,), as if it were white, not correlated as stated.
+
+    Where it should have less than FAINT of the variance the rest is drawn: there structure and rounding are stronger.
+    """
+    correlation = noise.correlation(SIDE, SIDE)
+    if correlation is None:
+        return z
+    basis = block_basis()
+    power = ((basis @ correlation) * basis).sum(1)[:, None].clamp_min(0)
+    share = power / power.clamp_min(FAINT)
+    drawn = normal(z, make_generator("cpu", _KEY)) * ((1 - share) * stated).sqrt()
+    return z / power.clamp_min(FAINT).sqrt() + drawn
 
 
 def not_nothing(stated: Tensor) -> Tensor:

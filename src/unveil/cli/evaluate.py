@@ -92,7 +92,11 @@ def evaluate_and_report(
     """
     failures = failures or Failures()
     incomplete, source = data.operator.unseen > 0, data.source
-    said = [] if incomplete else contradictions(look(source), None if data.noise.additive else data.noise)
+    said = (
+        []
+        if incomplete
+        else contradictions(look(source), None if data.noise.additive and data.noise.white else data.noise)
+    )
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"

@@ -38,7 +38,7 @@ from torch import Tensor
 from unveil.checks.fit import Fit, noise_fit, plain_figures, verdict_of
 from unveil.checks.look import middle, spread
 from unveil.checks.misfits import FEWEST, QUIET, STRONG, misfits, too_weak
-from unveil.checks.quiet import Blocks, Ratio, local_mean, ratio, take_blocks
+from unveil.checks.quiet import Blocks, Ratio, local_mean, made_white, ratio, take_blocks
 from unveil.dataset import Dataset
 from unveil.measurement import Estimator, Measurement
 from unveil.noise import Noise
@@ -127,6 +127,7 @@ def _blocks(seen: Sequence[_Seen], targets: list[Tensor]) -> Blocks:
         take_blocks([one.rest[0] for one in seen], noises),
         take_blocks([one.predicted[0] for one in seen], noises),
     )
+    z = made_white(z, rest.stated, noises[0])
     return Blocks(guide.mean, rest.stated, z, rest.image, guide.z[1:].square().mean(0) / guide.stated, SHARE)
 
 

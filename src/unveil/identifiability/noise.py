@@ -90,6 +90,11 @@ FAMILIES: dict[str, Family] = {
         True,
         "the Gaussian part has a characteristic function without zeros, and Poisson counts determine the signals' law",
     ),
+    "correlated": Family(
+        lambda t: _complex(torch.exp(-t.square() / 2)),
+        True,
+        "exp(-t^T C t / 2) has no zero, whatever the covariance C",
+    ),
     "uniform": Family(
         lambda t: _complex(torch.sinc(math.sqrt(3) * t / math.pi)),
         False,

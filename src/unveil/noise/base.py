@@ -37,10 +37,12 @@ class Noise(ABC):
     """One family, its parameters known. All draws come from the generator that is passed.
 
     additive: whether the noise does not depend on the signal, so that y + mu 1 has the same.
+    white: whether that of entries is independent of one another, given the signal.
     probes: how many of its own the family takes the mean of, in `stein`.
     """
 
     additive: ClassVar[bool] = False
+    white: ClassVar[bool] = True
     probes: ClassVar[int] = 1
 
     def __str__(self) -> str:
@@ -63,6 +65,15 @@ class Noise(ABC):
     def scaled(self, a: float | Tensor) -> Self:
         """Return the noise of a y, for a > 0, a number or (B,)."""
 
+    def coarser(self, k: int | Tensor) -> Self:
+        """Return the noise of means over k x k pixels, one k or one per sample (B,): of k^2 times the exposure."""
+        return self.exposed(k**2)
+
+    @property
+    def turns(self) -> bool:
+        """Return whether the noise of a flipped or turned image is that of the image."""
+        return True
+
     def shifted(self, mu: float) -> Self:
         """Return the noise of y + mu. Raises UnveilError for mu other than 0 where 0 is the dark, and cannot move."""
         if mu and not self.additive:
@@ -75,6 +86,10 @@ class Noise(ABC):
     @abstractmethod
     def variance(self, u: Tensor) -> Tensor:
         """Return var(y | u) (B, ...)."""
+
+    def correlation(self, height: int, width: int) -> Tensor | None:
+        """Return the correlation (N, N) of the N = height width pixels of a window, in float64; None of white noise."""
+        return None
 
     def estimated_variance(self, y: Tensor) -> Tensor:
         """Return an unbiased estimate (B, ...) of var(y | u) from y: variance(y) itself, where that is affine in u."""

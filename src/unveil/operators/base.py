@@ -36,6 +36,7 @@ class Operator(ABC):
     projects: whether A^T A is a projection, whichever entries are measured.
     unseen:   the error of images in [0, 1] that no noise level explains, because A leaves something of them out; 0
         where it does not.
+    averages: whether `coarser` takes means over blocks of pixels; else it keeps some entries, over k.
     rows:     the tensors that may have one row for each measurement; of one row they are common to all.
     """
 
@@ -45,6 +46,7 @@ class Operator(ABC):
     sigma: float | None = None
     projects: bool = False
     unseen: float = 0.05
+    averages: bool = False
     rows: ClassVar[tuple[str, ...]] = ("measured",)
     cache: dict[str, Any]
     """What was computed from A on all entries, for all copies that `hide` and `select` make of a common operator."""

@@ -17,6 +17,7 @@ class Identity(Operator):
     image_shape = None
     measurement_shape = None
     projects = True
+    averages = True
     unseen = 0.0
 
     def _apply(self, x: Tensor) -> Tensor:

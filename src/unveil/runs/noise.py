@@ -4,13 +4,18 @@ import math
 from dataclasses import fields
 from typing import Any
 
+import torch
+
 from unveil.checks import look
 from unveil.config import Config
 from unveil.data import ImageSource
 from unveil.errors import UnveilError
 from unveil.noise import NOISES, Found, Gaussian, Noise, choose_noise, estimate_common_sigma
+from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
+from unveil.noises import CorrelatedNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
+from unveil.runs.correlated import stated_correlation
 from unveil.training.setup import instrument
 
 __all__ = ["estimated", "find_noise", "found_noise", "recorded", "stated_noise", "stored_range", "stored_ranges"]
@@ -26,6 +31,9 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
     Raises UnveilError where it cannot be found.
     """
     stated = config.noise
+    if isinstance(stated, CorrelatedNoise):
+        low, high = stored_range(source)
+        return stated_correlation(stated, high - low, lambda: _spectrum(config, source))
     if not estimated(config):
         noise = NOISES[stated.kind](**stated.model_dump(exclude={"kind"}))
         if not stated.stored:
@@ -79,10 +87,28 @@ def _level(config: Config, source: ImageSource) -> float:
     return found
 
 
+def _spectrum(config: Config, source: ImageSource) -> NoiseFound:
+    """Return the noise of images by its spectrum."""
+    if not instrument(config).sees_all:
+        raise UnveilError(
+            f"noise.kernel: it is found in images alone, not in measurements by {config.operator.kind}; give it in a "
+            f"file, or noise.covariance"
+        )
+    found = find_spectrum([*look(source).values()])
+    if found is None:
+        raise UnveilError(f"{config.data.path}: the images are too small to find noise.kernel in; give it in a file")
+    return found
+
+
 def recorded(noise: Noise) -> dict[str, Any]:
     """Return the noise's kind and parameters, for JSON."""
     kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
-    return {"kind": kind, **{field.name: float(getattr(noise, field.name)) for field in fields(noise)}}
+    values = {field.name: _plain(getattr(noise, field.name)) for field in fields(noise)}
+    return {"kind": kind, **{name: value for name, value in values.items() if value is not None}}
+
+
+def _plain(value: Any) -> Any:
+    return torch.as_tensor(value).tolist() if value is not None else None
 
 
 def stored_range(source: ImageSource) -> tuple[float, float]:

@@ -24,7 +24,7 @@ class RecordedNoise(BaseModel):
     """The kind of the noise, and its parameters."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, Annotated[float, Field(gt=0)]]
+    __pydantic_extra__: dict[str, float | list[list[float]]]
 
     kind: str
 

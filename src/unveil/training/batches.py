@@ -24,7 +24,8 @@ def make_batches(
     """Return what draws a batch of B measurements from a CPU generator.
 
     Of an instrument whose measurements have windows these are crops of side `crop`, each at a scale of its own, turned
-    by flips and quarter turns if `augment`; of others whole measurements, all at one scale. Scales are drawn from
+    by flips and quarter turns if `augment` and the noise is the same then; of others whole measurements, all at one
+    scale. Scales are drawn from
     `scales` with equal odds.
     """
     if data.operator.window((0, 0, crop, crop)) is not None:
@@ -41,12 +42,12 @@ def _windows(
     y = torch.empty(batch, data.source.channels, crop, crop)
     for scale in sorted(set(k.tolist())):
         rows = k == scale
-        wide = crops(data.source, int(rows.sum()), scale * crop, generator, augment)
+        wide = crops(data.source, int(rows.sum()), scale * crop, generator, augment and data.noise.turns)
         found = Measurement(wide, data.operator, data.noise).coarser(scale)
         if found is None:
             raise UnveilError(f"measurements of this kind have no scale {scale}: use loss.scales=[1]")
         y[rows], operator = found.y, found.operator
-    return Measurement(y, operator, data.noise.exposed(k.to(y) ** 2))
+    return Measurement(y, operator, data.noise.coarser(k))
 
 
 def _whole(data: Dataset, batch: int, scales: Sequence[int], generator: torch.Generator) -> Measurement:

@@ -25,16 +25,21 @@ large at 300 of them, and 4 times at 1000, three of the stated errors.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unveil.noise.base import Noise
+from unveil.noise.correlated import Correlated
 from unveil.noise.estimate.background import divide
+from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.channels import dependent_channels
+from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.level import estimate_common_sigma
 from unveil.noise.estimate.line import TransferCurve, TransferLine, fit_line, fit_speckle
+from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
 from unveil.noise.estimate.transfer import blocks_of, curve_of
 from unveil.noise.estimate.whiteness import is_white
 from unveil.noise.gamma import Gamma
@@ -44,6 +49,10 @@ from unveil.noise.poisson_gaussian import PoissonGaussian
 
 __all__ = ["WORDS", "Found", "choose_noise"]
 
+STRIPED = 0.08
+"""Share of the variance that rows or columns have in common, from which they are said to."""
+CORRELATED_ERROR = 0.06
+"""Of the level of correlated noise, besides chance: structure is near to it."""
 TIMES = 3.0
 BETWEEN, SHARE = 0.05, 0.01
 """The distance from a whole number of steps above which a value is between two, and the share that may be."""
@@ -72,14 +81,16 @@ class Found:
     bounds: tuple[float, float] | None = None
     assumed: str | None = None
     doubt: str | None = None
+    shape: dict[str, Any] = field(default_factory=dict)
 
     @property
     def noise(self) -> Noise:
         """Return the noise of images in these units."""
         families: dict[str, type[Noise]] = {
-            "gaussian": Gaussian, "poisson": Poisson, "poisson-gaussian": PoissonGaussian, "gamma": Gamma
+            "gaussian": Gaussian, "poisson": Poisson, "poisson-gaussian": PoissonGaussian, "gamma": Gamma,
+            "correlated": Correlated,
         }  # fmt: skip
-        return families[self.kind](**self.parameters)
+        return families[self.kind](**self.parameters, **self.shape)
 
     def scaled(self, a: float, mu: float = 0.0) -> "Found":
         """Return what would be found in a y + mu, a > 0."""
@@ -124,12 +135,29 @@ def choose_noise(images: Sequence[Tensor], zero: float = 0.0, level: Callable[[]
     """
     images = [image for image in images if float(image.min()) < float(image.max())]
     found = _nearest(images, zero, level)
-    pair = dependent_channels(images)
-    if not is_white(images):
+    pair, white, spectrum = dependent_channels(images), is_white(images), find_spectrum(images)
+    striped = spectrum is not None and max(spectrum.rows, spectrum.columns) > STRIPED
+    if pair is None and found.kind == "gaussian" and spectrum is not None and (striped or not white):
+        return _correlated(spectrum, images)
+    if not white:
         return replace(found, doubt="it is not white: neighbouring pixels have part of it in common")
     if pair is not None:
         return replace(found, doubt=f"channels {pair.channels[0]} and {pair.channels[1]} have part of it in common")
+    if striped:
+        return replace(found, doubt="pixels of a row or column have part of it in common")
     return found
+
+
+def _correlated(spectrum: NoiseFound, images: Sequence[Tensor]) -> Found:
+    shape: dict[str, Any] = {"kernel": spectrum.kernel, "rows": spectrum.rows, "columns": spectrum.columns}
+    error = math.hypot(spectrum.sigma_error, CORRELATED_ERROR * spectrum.sigma)
+    why = f"{EVEN}; {spectrum.words}"
+    curve = coloured_curve(images, Correlated(1.0, **shape).correlation(SIDE, SIDE))
+    line = fit_line(curve)
+    grows = line is not None and line.grows
+    doubt = "it is not white, and grows with brightness" if grows else None
+    parameters, errors = {"sigma": spectrum.sigma}, {"sigma": error}
+    return Found("correlated", parameters, errors, why, curve, line, doubt=doubt, shape=shape)
 
 
 def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] | None) -> Found:
