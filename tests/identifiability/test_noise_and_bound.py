@@ -25,6 +25,7 @@ def samples(name):
     counts = torch.poisson(torch.ones_like(like), generator=generator)
     return {
         "gaussian": w,
+        "correlated": w,
         "laplace": (u.log() - v.log()) / math.sqrt(2),
         "poisson": counts,
         "poisson-gaussian": counts + w,

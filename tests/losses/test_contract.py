@@ -33,7 +33,7 @@ from unveil.losses import (
     paper_law,
 )
 from unveil.measurement import Measurement
-from unveil.noise import NOISES, Gamma, Gaussian, Poisson, PoissonGaussian
+from unveil.noise import NOISES, Correlated, Gamma, Gaussian, Poisson, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.symmetry import Flip
@@ -278,6 +278,7 @@ def white_signals(device, family):
         "gaussian": Gaussian(LEVEL),
         "poisson": Poisson(LEVEL**2 / MEAN),
         "poisson-gaussian": PoissonGaussian(LEVEL**2 / MEAN / 2, LEVEL / 2**0.5),
+        "correlated": Correlated(LEVEL, torch.tensor([[0.3, 1.0, 0.5], [0.0, 0.4, 0.2]])),
         "gamma": Gamma((MEAN**2 + SIGNAL**2) / LEVEL**2),
     }[family]
     return x, Measurement(noise.sample(x, generator), Identity(), noise)

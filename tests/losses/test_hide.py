@@ -174,13 +174,20 @@ class WrongHiddenEntries(Loss):
         return torch.where(hidden, (y - m.operator.A(x_hat)).square() - variance, 0).flatten(1).sum(1) / count
 
 
-@both_families
+@pytest.mark.parametrize("family", [name for name, family in NOISES.items() if family.white])
 def test_hidden_entries_rewritten_is_right_without_a_mistake(family, device, dtype):
     case = make_case("masks per sample", device, dtype, family)
     check_unbiased(WrongHiddenEntries(None), case, nonlinear, repeats=60, judged=judged(case), sensitivity=0.12)
     m, f = draw(case), estimator(nonlinear)
     value, same = (loss(f, m, make_generator(device, 1)) for loss in (WrongHiddenEntries(None), HiddenEntries(0.3)))
     torch.testing.assert_close(value, same, rtol=1e-4, atol=1e-6)
+
+
+def test_hidden_entries_whose_noise_is_seen_beside_them_are_told_apart(device, dtype):
+    """Without Stein's identity."""
+    case = make_case("masks per sample", device, dtype, "correlated")
+    with pytest.raises(Biased):
+        check_unbiased(WrongHiddenEntries(None), case, nonlinear, repeats=60, judged=judged(case), sensitivity=1e9)
 
 
 @both_families

@@ -60,7 +60,8 @@ class HiddenEntries(Loss):
     """|y_2 - A_2 f(y_1)|^2 / m_2 - var(y_2) (B,).
 
     An unbiased estimate of |A_2 (f(y_1) - x)|^2 / m_2 on the hidden entries. f saw neither y_2 nor its noise, so no
-    divergence is needed; and of all losses this alone tells of what A_1 leaves out.
+    divergence is needed, but where entries share their noise: Stein's identity then says what f saw of it, in a second
+    pass. Of all losses this alone tells of what A_1 leaves out.
 
     share: of the places hidden, the same in all channels and samples; if chance hides nothing that is measured, one
     place is hidden. axes: as `Hide`'s. One pass.
@@ -81,5 +82,12 @@ class HiddenEntries(Loss):
         least = torch.where(measured, u, 1.0).flatten(1).amin(1).amax()  # of every sample something is hidden
         shown = (u >= self.share) & (u > least)
         seen, hidden = m.hide(shown), m.hide(~shown)
-        residual = hidden.mean_square(hidden.y - hidden.predict(f(seen)))
-        return residual - hidden.operator.mean(hidden.noise.estimated_variance(hidden.y))
+        predicted = hidden.predict(f(seen))
+        loss = hidden.mean_square(hidden.y - predicted) - hidden.operator.mean(m.noise.estimated_variance(hidden.y))
+        if m.noise.white:
+            return loss
+
+        def h(y: Tensor) -> Tensor:
+            return hidden.predict(f(m.at(y).hide(shown)))
+
+        return loss + 2 * m.noise.stein(h, m.y, predicted, hidden.operator.mean, generator)
