@@ -25,13 +25,13 @@ from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.evaluation import Evaluation, draw_samples, evaluate
 from unveil.measurement import Measurement
-from unveil.noise import Noise
+from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
 from unveil.random import make_generator
 from unveil.runs.create import save_run
-from unveil.runs.noise import find_noise, recorded
+from unveil.runs.noise import family_of, find_noise, noise_of, recorded
 from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
@@ -49,11 +49,13 @@ images."""
 class Model:
     """A trained estimator of images, and the sampler of what the measurements leave open.
 
-    f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on. config: how. inflation: of its
-    sampler.
+    f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on; where each of them has parameters of
+    its own, what is common to all, and they are found in whatever it is given. config: how. inflation: of its sampler.
     """
 
-    def __init__(self, f: nn.Module, operator: Operator, noise: Noise, config: Config, inflation: float = 0.0) -> None:
+    def __init__(
+        self, f: nn.Module, operator: Operator, noise: Noise | OwnNoise, config: Config, inflation: float = 0.0
+    ) -> None:
         self.f = f.eval()
         self.operator = operator
         self.noise = noise
@@ -63,13 +65,15 @@ class Model:
     def __repr__(self) -> str:
         kind = type(self.operator).__name__.lower()
         parameters = sum(p.numel() for p in self.f.parameters())
-        return f"Model({kind}, {type(self.noise).__name__.lower()} noise, {self.noise}; {parameters:,} parameters)"
+        family = family_of(self.noise).__name__.lower()
+        return f"Model({kind}, {family} noise, {self.noise}; {parameters:,} parameters)"
 
     @torch.no_grad()
     def __call__(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Tensor:
         """Return E[x | y] (B, *image) of measurements y (B, *measurement), on the device of the model.
 
-        noise: of these measurements; None: that of the training.
+        noise: of these measurements; None: that of the training, or, where each image has parameters of its own, found
+            in each.
         """
         x_hat: Tensor = self.f(self.measurement(y, noise))
         return x_hat
@@ -100,7 +104,8 @@ class Model:
 
         reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
         """
-        data = Dataset(_source(y), self.operator, self.noise)
+        source = _source(y)
+        data = Dataset(source, self.operator, noise_of(self.noise, source))
         clean = None if reference is None else _source(reference)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
@@ -111,7 +116,9 @@ class Model:
         device = next(self.f.parameters()).device
         if isinstance(y, Measurement):
             return y.to(device)
-        return Measurement(_tensor(y), self.operator, noise or self.noise).to(device)
+        values = _tensor(y)
+        own = noise or self.noise
+        return Measurement(values, self.operator, own if isinstance(own, Noise) else own.of(values)).to(device)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network to `device`, and return the model."""
@@ -155,8 +162,8 @@ def learn(
     source = _source(y)
     operator = _operator(operator, image_shape)
     config = _configuration(source, settings, noise, steps, seed)
-    if isinstance(noise, str):
-        noise = find_noise(config, source, operator)
+    known = find_noise(config, source, operator) if isinstance(noise, str) else noise
+    noise = noise_of(known, source)
     if not operator.unseen:
         for line in image_lines(source, noise):
             warn(line)
@@ -183,7 +190,7 @@ def learn(
                 f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,
             )  # fmt: skip
-    return Model(f, operator, noise, config, inflation)
+    return Model(f, operator, known, config, inflation)
 
 
 def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -> Model:

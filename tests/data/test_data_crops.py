@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from unveil.data import MemorySource, crops, open_images
+from unveil.data.crops import draw_boxes, read_boxes
 from unveil.errors import UnveilError
 
 
@@ -103,3 +104,14 @@ def test_fast_from_a_folder(tmp_path, extension):
         crops(source, 32, 128, generator(seed))
         times.append(time.perf_counter() - start)
     assert min(times) < 0.1
+
+
+def test_the_boxes_tell_where_windows_came_from_and_how_they_turned():
+    source = MemorySource({"a": coordinates(10, 12), "b": 100 + coordinates(9, 9)})
+    boxes = draw_boxes(source, 32, 5, generator(4))
+    x = read_boxes(source, boxes)
+    assert torch.equal(x, crops(source, 32, 5, generator(4)))
+    for one, i, top, left, turn in zip(x, *boxes[:4]):
+        part = source.read(int(i))[:, top : top + 5, left : left + 5].rot90(int(turn) % 4, (1, 2))
+        assert torch.equal(one, part.flip(2) if turn >= 4 else part)
+    assert len(boxes.turns.unique()) == 8

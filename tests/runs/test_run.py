@@ -19,7 +19,7 @@ from small import SIGMA, clean, configure, losses, measure, noisy, refused, same
 from unveil.data import MemorySource, save_image
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.estimators import AffineUNet, NormalizationEquivariant, Preconditioned
-from unveil.noise import Poisson
+from unveil.noise import OwnNoise, Poisson
 from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.records import sealed
@@ -27,6 +27,7 @@ from unveil.runs import contents, create_run, open_run, train_run
 from unveil.runs import create as create_module
 from unveil.runs.contents import open_contents
 from unveil.runs.noise import recorded
+from unveil.runs.record import RecordedNoise
 from unveil.training import Interrupted, build_estimator
 from unveil.training.setup import open_measurements, possible_scales, split
 
@@ -455,3 +456,14 @@ def test_what_a_kill_leaves_before_run_json_is_begun_again(data, tmp_path):
     (run.folder / "run.json").unlink()
     assert "would be written over" in refused(create_run, run.folder, configure(data, seed=1))
     assert alike(create_run(run.folder, configure(data)), run)
+
+
+def test_parameters_may_be_negative_or_found_in_each_image():
+    """An offset lies anywhere; what is not of the family is refused."""
+    noise = RecordedNoise(kind="poisson-gaussian", gain=0.1, read=0.2, offset=-0.3).noise()
+    assert float(noise.offset) == pytest.approx(-0.3)
+    own = OwnNoise("poisson-gaussian", 0.7, 1.5)
+    assert RecordedNoise(**recorded(own)).noise() == own
+    for wrong in ({"kind": "gamma"}, {"electrons": -1.0}, {"sigma": 1.0}):
+        with pytest.raises(ValueError, match=r"found image by image|of -1 photons|unknown"):
+            RecordedNoise(**{**recorded(own), **wrong})

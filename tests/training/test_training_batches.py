@@ -169,3 +169,14 @@ def test_images_are_drawn_as_crops_or_whole(windows):
             assert any(torch.equal(image, whole) for whole in images.values())
     counts = torch.bincount(which.long(), minlength=4)
     assert ((counts - 100).abs() < 4 * math.sqrt(400 * 0.25 * 0.75)).all()
+
+
+def test_a_crop_has_the_noise_of_the_image_that_it_came_from():
+    """Image i is i everywhere, and has the level i + 1."""
+    source = MemorySource({str(i): torch.full((1, 32, 32), float(i)) for i in range(5)})
+    data = Dataset(source, Identity(), Gaussian(torch.arange(1.0, 6.0)))
+    m = make_batches(data, 64, 8, (1, 2, 4), True)(make_generator("cpu", 3))
+    k = (m.y[:, 0, 0, 0] + 1) / m.noise.sigma
+    assert torch.equal(k, k.round())
+    assert set(k.tolist()) == {1, 2, 4}
+    assert len(m.y.unique()) == 5

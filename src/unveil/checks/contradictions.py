@@ -37,18 +37,20 @@ SMALLEST_STEP = 0.65
 def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> list[str]:
     """Return a line for each thing in which `images` (C, H, W), by name, are not what is supposed; none if all is well.
 
-    noise: as stated, on their scale; None: white and Gaussian, of a level that is not known.
+    noise: as stated, on their scale, of all or of each; None: white and Gaussian, of a level that is not known.
     """
-    images = {name: image for name, image in images.items() if float(image.min()) < float(image.max())}
+    uneven = [float(image.min()) < float(image.max()) for image in images.values()]
+    images = {name: image for (name, image), keep in zip(images.items(), uneven) if keep}
     if not images:
         return []
+    noise = None if noise is None else noise.select(torch.tensor(uneven).nonzero()[:, 0])
     several = list(images.values())
     if noise is not None and not noise.white:
         return [line for line in (own_outlier_line(several, noise),) if line is not None]
     if noise is not None and not noise.additive:
         lines = [copied_channels(several), own_outlier_line(several, noise), tilt_line(several)]
         if isinstance(noise, Poisson):
-            lines += count_lines(several, float(torch.as_tensor(noise.gain)))
+            lines += count_lines(several, noise)
         lines.append(gain_line(images, noise))
         return [line for line in lines if line is not None]
     found = common_level(several)
@@ -56,7 +58,7 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
     if found is not None:
         lines += [
             step_line(several, found),
-            None if noise is None else other_level(found, float(noise.level(several[0][None], mean_of))),
+            None if noise is None else other_level(found, lowest_level(several, noise)),
         ]
     return [line for line in lines if line is not None]
 
@@ -163,9 +165,9 @@ def outlier_line(images: list[Tensor]) -> str | None:
 def own_outlier_line(images: list[Tensor], noise: Noise) -> str | None:
     """Return the line on outliers; None where the noise itself, as speckle of one look, has such values."""
     line, generator = outlier_line(images), make_generator("cpu", 0)
-    one = noise.to("cpu").select(torch.tensor([0]))
-    big = [image.cpu() for image in images if min(image.shape[1:]) >= SIDE]
-    if line is None or outlier_line([one.sample(local_mean(y)[None], generator)[0] for y in big]) is not None:
+    ones = [noise.to("cpu").select(torch.tensor([i])) for i in range(len(images))]
+    big = [(image.cpu(), one) for image, one in zip(images, ones) if min(image.shape[1:]) >= SIDE]
+    if line is None or outlier_line([one.sample(local_mean(y)[None], generator)[0] for y, one in big]) is not None:
         return None
     return line
 
@@ -202,6 +204,12 @@ def common_level(images: list[Tensor]) -> float | None:
     except UnveilError:
         return None
     return found if found > 0 else None
+
+
+def lowest_level(images: list[Tensor], noise: Noise) -> float:
+    """Return the lowest level of the images (C, H, W), which `common_level` leans to; `noise` of all or of each."""
+    each = [noise.select(torch.tensor([i])).level(image[None], mean_of) for i, image in enumerate(images)]
+    return float(torch.cat(each).min())
 
 
 def mean_of(y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unveil.checks.brightness import noise_growth
+from unveil.noise import Poisson
 
 __all__ = ["count_lines"]
 
@@ -21,12 +22,15 @@ APART = 1.5
 """The ratio of the noise's level to that of the gain, or its inverse, from which they contradict."""
 
 
-def count_lines(images: Sequence[Tensor], gain: float) -> list[str]:
-    """Return a line for each thing in which images (C, H, W) are not counts times `gain`; none where they are.
+def count_lines(images: Sequence[Tensor], noise: Poisson) -> list[str]:
+    """Return a line for each thing in which images (C, H, W) are not counts times a gain; none where they are.
 
-    gain: on the images' scale.
+    noise: on the images' scale; its gain is that of all or of each.
     """
-    values = torch.cat([image.flatten()[:: max(1, image.numel() // 100_000)] for image in images]).double() / gain
+    gains = torch.as_tensor(noise.gain).flatten().double().expand(len(images))
+    values = torch.cat(
+        [image.flatten()[:: max(1, image.numel() // 100_000)].double() / gain for image, gain in zip(images, gains)]
+    )
     lines = []
     negative = float((values < -BETWEEN).double().mean())
     if negative > SHARE:
@@ -42,9 +46,9 @@ def count_lines(images: Sequence[Tensor], gain: float) -> list[str]:
             f"and no read "
             "noise are in the data; they are rounded at random, which adds noise"
         )
-    growth = noise_growth(images)
+    growth = noise_growth(images) if torch.as_tensor(noise.gain).numel() == 1 else None
     if growth is not None:
-        expected = (gain * max(growth.bright, 0.0)) ** 0.5
+        expected = (float(gains[0]) * max(growth.bright, 0.0)) ** 0.5
         if not 1 / APART < growth.level_bright / max(expected, 1e-12) < APART:
             lines.append(
                 f"the noise has level {growth.level_bright:.2g} at brightness {growth.bright:.2g} on the data's [0, 1] "

@@ -18,9 +18,10 @@ __all__ = ["gain_line"]
 def gain_line(images: Mapping[str, Tensor], noise: Noise) -> str | None:
     """Return a line where the noise of `images` (C, H, W) is not the stated one times a common factor, else None.
 
-    noise: on their scale; its variance depends on the signal.
+    noise: on their scale, of all or of each; its variance depends on the signal.
     """
-    by_image = {name: _ratio(image, noise) for name, image in images.items()}
+    one = [noise.select(torch.tensor([i])) for i in range(len(images))]
+    by_image = {name: _ratio(image, own) for (name, image), own in zip(images.items(), one)}
     known = {name: ratio for name, ratio in by_image.items() if ratio is not None and ratio > 0}
     pixels = min(image[0].numel() for image in images.values())
     if not differ(list(known.values()), IMAGES_APART, pixels):

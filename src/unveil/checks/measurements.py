@@ -15,7 +15,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Noise
 from unveil.operators.base import Operator
 
-__all__ = ["contradicted", "fit_of_images", "image_lines"]
+__all__ = ["contradicted", "fit_of_images", "image_lines", "looked_at"]
 
 MEASUREMENTS = 8
 """How many are looked at, spread over all."""
@@ -46,7 +46,7 @@ def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:
     Where none of the checks that look for one thing each has anything to say, whether the noise fits is asked in
     general (`unveil.checks.fit`). Raises what `source.read` raises.
     """
-    lines = contradictions(look(source), noise)
+    lines = contradictions(look(source), None if noise is None else looked_at(noise, source))
     if noise is None or lines:
         return lines
     fit = fit_of_images(source, noise)
@@ -55,4 +55,9 @@ def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:
 
 def fit_of_images(source: ImageSource, noise: Noise) -> Fit:
     """Return whether `noise`, of all or of each of the images, fits those of them that are looked at."""
-    return noise_fit(list(look(source).values()), noise.select(torch.tensor(spread(len(source)))))
+    return noise_fit(list(look(source).values()), looked_at(noise, source))
+
+
+def looked_at(noise: Noise, source: ImageSource) -> Noise:
+    """Return the noise, of all or of each of the images of `source`, of those that `look` takes."""
+    return noise.select(torch.tensor(spread(len(source))))

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
+
+from unveil.checks.contradictions import mean_of
 from unveil.checks.look import middle, spread
 from unveil.checks.scale import scale_invariance
 from unveil.data import ImageSource
@@ -20,8 +23,10 @@ def own_scale(source: ImageSource, noise: Noise, scales: Sequence[int], crop: in
     smallest, _ = source.smallest()
     if not any(1 < k <= smallest / crop for k in scales):
         return None
-    parts = [source.read(i, middle(source.shape(i))) for i in spread(len(source))]
+    which = spread(len(source))
+    parts = [source.read(i, middle(source.shape(i))) for i in which]
     # noise that depends on the signal: the energies of noise add up, whatever they are of
-    variance = sum(float(noise.level(part[None], lambda y: y.flatten(1).mean(1))) ** 2 for part in parts) / len(parts)
+    each = [noise.select(torch.tensor([i])).level(part[None], mean_of) for i, part in zip(which, parts)]
+    variance = sum(float(level) ** 2 for level in each) / len(parts)
     check = scale_invariance(parts, variance**0.5)
     return check.explanation if check.verdict == "own scale" else None

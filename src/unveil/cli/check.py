@@ -22,7 +22,7 @@ from unveil.noise import Noise
 from unveil.operators.base import Operator
 from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
-from unveil.runs.noise import find_noise, recorded, stated_noise
+from unveil.runs.noise import find_noise, noise_of, recorded, stated_noise
 from unveil.symmetry import make_symmetry
 from unveil.training.setup import open_measurements
 
@@ -98,7 +98,7 @@ def noise_verdict(config: Config, source: ImageSource, operator: Operator, noise
     if not INSTRUMENTS[config.operator.kind].sees_all:
         return None
     try:
-        return fit_of_images(source, noise or find_noise(config, source, operator))
+        return fit_of_images(source, noise or noise_of(find_noise(config, source, operator), source))
     except UnveilError as error:  # no noise is found
         return Fit("cannot be told", str(error))
 

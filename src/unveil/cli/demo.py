@@ -40,6 +40,7 @@ from unveil.noise import Gaussian, PoissonGaussian
 from unveil.operators.identity import Identity
 from unveil.random import make_generator
 from unveil.runs import create_run
+from unveil.runs.noise import noise_of
 from unveil.training.setup import open_source
 
 __all__ = ["run_demo"]
@@ -109,7 +110,7 @@ def run_demo(
     source, clean = (
         open_images(out / name, value_range=config.data.value_range) for name in ("measurements/heldout", "reference")
     )
-    heldout = Dataset(source, Identity(), run.noise)
+    heldout = Dataset(source, Identity(), noise_of(run.noise, source))
     evaluate_and_report(run, f, heldout, clean, len(source), with_sets(run, []), seed, device)
 
 

@@ -18,7 +18,7 @@ from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import ImageSource, atomic_write, open_images
 from unveil.errors import UnveilError, warn
-from unveil.noise import Found
+from unveil.noise import Found, OwnNoise
 from unveil.noise.estimate.calibrated import calibrated, camera
 from unveil.noise.estimate.choose import WORDS
 from unveil.noise.estimate.frames import Darks, channel_covariance, dark_frames
@@ -74,7 +74,10 @@ def run_estimate(
     else:
         found = found if dark is None and even is None else calibrated(found, dark, even)
     by = "blocks of the images" if even is None else "repeated flats, pixel by pixel"
-    fit = noise_fit(list(images.values()), found.noise)
+    noise = found.noise
+    if isinstance(noise, OwnNoise):
+        noise = noise.find(images.values(), [*images])
+    fit = noise_fit(list(images.values()), noise)
     rows = [*parameter_rows(found, by), *fit_rows(fit, list(images.values())), *dark_rows(dark)]
     if scan is not None:
         rows += scan_rows(frames(scan, "--noise-scan"))
@@ -115,6 +118,10 @@ def parameter_rows(found: Found, by: str) -> list[Row]:
     rows: list[Row] = [
         (WORDS[name], value, found.errors[name], how.get(name, by)) for name, value in found.parameters.items()
     ]
+    if found.each is not None and found.gains is not None:
+        low, high, error = found.gains
+        rows.append(("gain of single images", f"{low:.4g} to {high:.4g}", None, f"{by}; each to {error:.0%}"))
+        rows.append(("read noise, photons", found.each.electrons, None, "the darkest flat blocks"))
     if found.bounds is not None:
         low, high = found.bounds
         rows.append(("offset, bounds", f"{low:.4g} to {high:.4g}", None, "zero of the line; darkest flat blocks"))
@@ -202,6 +209,7 @@ def record(found: Found, rows: Sequence[Row], fit: Fit) -> dict[str, Any]:
         "doubt": found.doubt,
         "offset_bounds": found.bounds,
         "offset_assumed": found.assumed,
+        "per_image": found.each is not None,
         "verdict": fit.verdict,
         "reason": fit.reason,
         "rows": [{"name": name, "value": value, "error": error, "found_from": how} for name, value, error, how in rows],
@@ -211,6 +219,8 @@ def record(found: Found, rows: Sequence[Row], fit: Fit) -> dict[str, Any]:
 
 def options(found: Found, stated: dict[str, Any], source: ImageSource) -> str:
     """Return the line of options that states what was found, to init and train."""
+    if found.each is not None:
+        return "--set noise.kind=auto"
     if found.kind != "gaussian":
         keys = " ".join(f"--set noise.{name}={value:.6g}" for name, value in found.parameters.items())
         return f"--set noise.kind={found.kind} {keys}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from unveil.checks import contradictions, look
+from unveil.checks.measurements import looked_at
 from unveil.cli.device import torch_device
 from unveil.cli.failures import EXIT_PARTLY, Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
@@ -92,11 +93,8 @@ def evaluate_and_report(
     """
     failures = failures or Failures()
     incomplete, source = data.operator.unseen > 0, data.source
-    said = (
-        []
-        if incomplete
-        else contradictions(look(source), None if data.noise.additive and data.noise.white else data.noise)
-    )
+    noise = None if data.noise.additive and data.noise.white else looked_at(data.noise, source)
+    said = [] if incomplete else contradictions(look(source), noise)
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"

@@ -32,7 +32,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Found, Noise
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.operators.base import Operator
-from unveil.runs.noise import estimated, find_noise, found_noise, recorded, stored_ranges
+from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, recorded, stored_ranges
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_measurements
 
@@ -85,7 +85,7 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
         config = with_batch(values, operator, PIXELS_A_STEP, data)
     automatic = config.noise.kind == "auto" and known.sees_all
     found = found_noise(config, source) if automatic else None
-    noise = find_noise(config, source, operator) if found is None else found.noise
+    noise = noise_of(find_noise(config, source, operator) if found is None else found.noise, source)
     for line in contradicted(config.operator.kind, source, operator, noise):
         warn(line)
     warning = None if "scales" in values.get("loss", {}) else of_own_scale(config, source, noise)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import unveil
 from unveil.checks import look, out_of_range, see
 from unveil.checks.contradictions import common_level, other_level
@@ -14,14 +16,17 @@ from unveil.cli.failures import Failures
 from unveil.cli.outputs import input_identity, source_files
 from unveil.config import Config, parse_config
 from unveil.config_file import override
+from unveil.data import ImageSource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled
+from unveil.noise import Noise, OwnNoise
+from unveil.noise.base import together
 from unveil.noise.gaussian import Gaussian
 from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
 from unveil.runs import Run, open_run
-from unveil.runs.noise import find_noise, recorded
+from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.training.setup import instrument, open_measurements
 
 __all__ = [
@@ -70,12 +75,13 @@ def open_input(
                     f"leave it out"
                 )
         run.check_data("give INPUT")
-        data = replace(run.measurements()[1], noise=noise)
+        data = run.measurements()[1]
+        data = data if sigma is None else replace(data, noise=Gaussian(sigma))
     else:
         source, operator = open_measurements(config, path, None if failures is None else failures.add)
         if any(text.startswith("noise.") for text in sets):
             noise = find_noise(config, source, operator)
-        data = Dataset(source, operator, noise)
+        data = with_noise(source, operator, noise, failures)
     if data.source.channels != run.channels:
         raise UnveilError(
             f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert "
@@ -83,6 +89,30 @@ def open_input(
             "or train on images like these"
         )
     return run, Tiled(run.estimator(data.operator).to(torch_device(device))), data
+
+
+def with_noise(
+    source: ImageSource, operator: Operator, noise: Noise | OwnNoise, failures: Failures | None = None
+) -> Dataset:
+    """Return the measurements with their noise, which is found in each image where its parameters are its own.
+
+    failures: told of images in which it cannot be found, which are left out; None: the first one raises.
+    """
+    if isinstance(noise, Noise):
+        return Dataset(source, operator, noise)
+    if failures is None:
+        return Dataset(source, operator, noise_of(noise, source))
+    found, kept = [], []
+    for i in range(len(source)):
+        try:
+            found.append(noise_of(noise, source.subset([i])))
+        except UnveilError as error:
+            failures.add(error)
+            continue
+        kept.append(i)
+    if not kept:
+        failures.end(0)
+    return Dataset(source.subset(kept), operator.select(torch.tensor(kept)), together(found))
 
 
 def warn_of_unlike(path: str, run: Run, data: Dataset) -> None:

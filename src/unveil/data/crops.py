@@ -7,6 +7,7 @@ would all but ignore an image only just larger than the window. Within the image
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,18 +17,36 @@ from torch import Tensor
 from unveil.data.source import ImageSource
 from unveil.errors import UnveilError
 
-__all__ = ["crops"]
+__all__ = ["Boxes", "crops", "draw_boxes", "read_boxes"]
 
 _layouts: WeakKeyDictionary[ImageSource, tuple[Tensor, Tensor, Tensor]] = WeakKeyDictionary()
 
 
+class Boxes(NamedTuple):
+    """Hold where windows lie: of which images, with which corner, how turned; each (B,), whole numbers, on the CPU.
+
+    turns: of 8; turn % 4 quarter turns, then from 4 on a flip of the columns. size: their side, pixels.
+    """
+
+    images: Tensor
+    tops: Tensor
+    lefts: Tensor
+    turns: Tensor
+    size: int
+
+
 def crops(source: ImageSource, batch: int, size: int, generator: torch.Generator, augment: bool = True) -> Tensor:
-    """Draw a batch (B, C, size, size) of windows, float32 on the CPU.
+    """Draw a batch (B, C, size, size) of windows, float32 on the CPU: those of `draw_boxes`."""
+    return read_boxes(source, draw_boxes(source, batch, size, generator, augment))
+
+
+def draw_boxes(source: ImageSource, batch: int, size: int, generator: torch.Generator, augment: bool = True) -> Boxes:
+    """Draw where a batch of windows lies.
 
     batch: B. size: height and width of a window, pixels. generator: on the CPU, the only source of
     randomness; the windows it draws are the same with and without augment. augment: turn each by one of the
     8 flips and rotations, drawn uniformly; leave it out if the noise differs along rows and columns.
-    Raises UnveilError if batch or size is below 1, if an image is smaller than the window, or for a bad read.
+    Raises UnveilError if batch or size is below 1, or if an image is smaller than the window.
     """
     if batch < 1 or size < 1:
         raise UnveilError(f"batch is {batch} and crop is {size}: both must be at least 1")
@@ -46,8 +65,14 @@ def crops(source: ImageSource, batch: int, size: int, generator: torch.Generator
     tops = (u[:, 1] * (heights[images] - size + 1)).long()
     lefts = (u[:, 2] * (widths[images] - size + 1)).long()
     turns = (u[:, 3] * 8).long() if augment else torch.zeros(batch, dtype=torch.long)
+    return Boxes(images, tops, lefts, turns, size)
+
+
+def read_boxes(source: ImageSource, boxes: Boxes) -> Tensor:
+    """Return the windows (B, C, size, size), turned, float32 on the CPU. Raises UnveilError for a bad read."""
+    batch, size = len(boxes.images), boxes.size
     out = np.empty((batch, source.channels, size, size), np.float32)  # NumPy: no threads for so small a task
-    for b, (i, top, left, turn) in enumerate(torch.stack([images, tops, lefts, turns], 1).tolist()):
+    for b, (i, top, left, turn) in enumerate(torch.stack(boxes[:4], 1).tolist()):
         x = np.rot90(source.read(i, (top, left, size, size)).numpy(), turn % 4, (1, 2))
         out[b] = x[:, :, ::-1] if turn >= 4 else x
     return torch.from_numpy(out)

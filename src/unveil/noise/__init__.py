@@ -4,7 +4,7 @@ from importlib import import_module
 
 from unveil.noise.base import Noise
 from unveil.noise.correlated import Correlated
-from unveil.noise.estimate import Found, choose_noise, estimate_common_sigma, estimate_sigma
+from unveil.noise.estimate import Found, OwnNoise, choose_noise, estimate_common_sigma, estimate_sigma
 from unveil.noise.gamma import Gamma
 from unveil.noise.gaussian import Gaussian
 from unveil.noise.poisson import Poisson
@@ -23,6 +23,7 @@ NOISES: dict[str, type[Noise]] = {kind: _family(section.family) for kind, sectio
 """Every family, by the name that a configuration gives it."""
 
 __all__ = [
-    "NOISES", "Correlated", "Found", "Gamma", "Gaussian", "Noise", "NoiseSpectrum", "Poisson", "PoissonGaussian",
+    "NOISES", "Correlated", "Found", "Gamma", "Gaussian", "Noise", "NoiseSpectrum", "OwnNoise", "Poisson",
+    "PoissonGaussian",
     "choose_noise", "estimate_common_sigma", "estimate_sigma", "fit_noise_spectrum", "ring_power",
 ]  # fmt: skip

@@ -12,9 +12,9 @@ family are tensors, () or (B,), and are on the device of y.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from unveil.errors import UnveilError
 from unveil.random import signs
 from unveil.shapes import expand
 
-__all__ = ["Mean", "Noise"]
+__all__ = ["Mean", "Noise", "together"]
 
 Mean = Callable[[Tensor], Tensor]
 """y (B, *measurement) -> its mean (B,) over the entries that are measured."""
@@ -46,8 +46,8 @@ class Noise(ABC):
     probes: ClassVar[int] = 1
 
     def __str__(self) -> str:
-        """Return the parameters, as "sigma 0.1"; of the first sample."""
-        return ", ".join(f"{field.name} {float(getattr(self, field.name).flatten()[0]):.4g}" for field in fields(self))
+        """Return the parameters, as "sigma 0.1"; their range where they differ, as "sigma 0.1 to 0.3"."""
+        return ", ".join(f"{field.name} {_range(getattr(self, field.name))}" for field in fields(self))
 
     @abstractmethod
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
@@ -170,3 +170,17 @@ class Noise(ABC):
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
+
+
+def _range(value: Tensor) -> str:
+    low, high = f"{float(value.min()):.4g}", f"{float(value.max()):.4g}"
+    return low if low == high else f"{low} to {high}"
+
+
+Family = TypeVar("Family", bound=Noise)
+
+
+def together(noises: Sequence[Family]) -> Family:
+    """Return the noise of the samples of several, one family's with a value for each sample, in a row."""
+    rows = {field.name: [getattr(noise, field.name).flatten() for noise in noises] for field in fields(noises[0])}
+    return replace(noises[0], **{name: torch.cat(values) for name, values in rows.items()})

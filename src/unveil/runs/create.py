@@ -19,14 +19,14 @@ from unveil.config_file import located, to_yaml
 from unveil.data import atomic_write
 from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
-from unveil.noise import Noise
+from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.records import SEAL, read_json, sealed
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.folder import writing
-from unveil.runs.noise import find_noise, recorded
+from unveil.runs.noise import family_of, find_noise, noise_of, recorded
 from unveil.runs.record import FORMAT, difference
 from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
@@ -62,9 +62,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     make_loss(config.loss)
     scales = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
-    check_form(config, operator, type(noise))
+    check_form(config, operator, family_of(noise))
     contents = read_contents(source, config, reading(stages))
-    for line in contradicted(config.operator.kind, source, operator, noise):
+    for line in contradicted(config.operator.kind, source, operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")
     record = {
         **_record(config, noise, source.channels, scales),
@@ -86,7 +86,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     return open_run(folder)
 
 
-def save_run(folder: Path, f: nn.Module, config: Config, operator: Operator, noise: Noise, inflation: float) -> Path:
+def save_run(
+    folder: Path, f: nn.Module, config: Config, operator: Operator, noise: Noise | OwnNoise, inflation: float
+) -> Path:
     """Write a run folder of an estimator that was trained on data in memory, and return it.
 
     Raises UnveilError where the folder exists and is not empty.
@@ -117,7 +119,7 @@ def out_channels(f: nn.Module) -> int:
     return convolutions[-1].out_channels
 
 
-def _record(config: Config, noise: Noise, channels: int, scales: Sequence[int]) -> dict[str, Any]:
+def _record(config: Config, noise: Noise | OwnNoise, channels: int, scales: Sequence[int]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "unveil": unveil.__version__,

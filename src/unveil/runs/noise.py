@@ -1,16 +1,17 @@
 """The noise of a run: as its configuration states it, as the instrument tells it, or as found in the data."""
 
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
 
 from unveil.checks import look
+from unveil.checks.look import middle
 from unveil.config import Config
 from unveil.data import ImageSource
 from unveil.errors import UnveilError
-from unveil.noise import NOISES, Found, Gaussian, Noise, choose_noise, estimate_common_sigma
+from unveil.noise import NOISES, Found, Gaussian, Noise, OwnNoise, choose_noise, estimate_common_sigma
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
 from unveil.noises import CorrelatedNoise
 from unveil.operators.base import Operator
@@ -18,13 +19,16 @@ from unveil.operators.identity import Identity
 from unveil.runs.correlated import stated_correlation
 from unveil.training.setup import instrument
 
-__all__ = ["estimated", "find_noise", "found_noise", "recorded", "stated_noise", "stored_range", "stored_ranges"]
+__all__ = [
+    "estimated", "family_of", "find_noise", "found_noise", "noise_of", "recorded", "stated_noise", "stored_range",
+    "stored_ranges",
+]  # fmt: skip
 
 IMAGES_FOR_SIGMA = 64
 
 
-def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise:
-    """Return the noise on the [0, 1] scale.
+def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise | OwnNoise:
+    """Return the noise on the [0, 1] scale, or what all images have in common where each has parameters of its own.
 
     It is as the configuration states it, else as the instrument's description tells it, else as found in the data.
 
@@ -69,10 +73,26 @@ def estimated(config: Config) -> bool:
     return config.noise.kind == "auto" or "estimate" in config.noise.model_dump().values()
 
 
+def noise_of(noise: Noise | OwnNoise, source: ImageSource) -> Noise:
+    """Return the noise of the images of `source`, found in each where its parameters are its own.
+
+    Raises UnveilError where they cannot be found in one of them.
+    """
+    if isinstance(noise, Noise):
+        return noise
+    several = range(len(source))
+    return noise.find((source.read(i, middle(source.shape(i))) for i in several), [source.where(i) for i in several])
+
+
+def family_of(noise: Noise | OwnNoise) -> type[Noise]:
+    """Return the family of noise that is known, or found in each image."""
+    return noise.family if isinstance(noise, OwnNoise) else type(noise)
+
+
 def stated_noise(config: Config, source: ImageSource) -> Noise | None:
     """Return the noise as the configuration states it, or has it found in images; None for a level to be estimated."""
     unknown = estimated(config) and not (config.noise.kind == "auto" and instrument(config).sees_all)
-    return None if unknown else find_noise(config, source, Identity())
+    return None if unknown else noise_of(find_noise(config, source, Identity()), source)
 
 
 def _level(config: Config, source: ImageSource) -> float:
@@ -100,8 +120,13 @@ def _spectrum(config: Config, source: ImageSource) -> NoiseFound:
     return found
 
 
-def recorded(noise: Noise) -> dict[str, Any]:
-    """Return the noise's kind and parameters, for JSON."""
+def recorded(noise: Noise | OwnNoise) -> dict[str, Any]:
+    """Return the noise's kind and parameters, for JSON; of parameters that are each image's own, a list of them.
+
+    Of parameters still to be found in each image, what is common to them.
+    """
+    if isinstance(noise, OwnNoise):
+        return {"per_image": True, **asdict(noise)}
     kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
     values = {field.name: _plain(getattr(noise, field.name)) for field in fields(noise)}
     return {"kind": kind, **{name: value for name, value in values.items() if value is not None}}

@@ -10,7 +10,7 @@ from unveil.checks import Seen
 from unveil.config import Config, parse_config
 from unveil.config_file import load_config
 from unveil.errors import UnveilError
-from unveil.noise import NOISES, Noise
+from unveil.noise import NOISES, Noise, OwnNoise
 from unveil.paths import moved
 from unveil.records import read_json, read_record
 
@@ -21,24 +21,28 @@ MEND = "restore it, or train again in a new folder"
 
 
 class RecordedNoise(BaseModel):
-    """The kind of the noise, and its parameters."""
+    """The kind of the noise, and its parameters; where these are found in each image, what is common to all."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, float | list[list[float]]]
 
     kind: str
+    per_image: bool = False
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         self.noise()
         return self
 
-    def noise(self) -> Noise:
+    def noise(self) -> Noise | OwnNoise:
         """Return the noise.
 
         Raises UnveilError for a kind, or parameters, that there are not.
         """
         try:
+            if self.per_image:
+                common: dict[str, Any] = self.__pydantic_extra__
+                return OwnNoise(self.kind, **common)
             return NOISES[self.kind](**self.__pydantic_extra__)
         except (KeyError, TypeError):
             raise UnveilError(

@@ -24,11 +24,12 @@ from unveil.data import Measured
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned
-from unveil.noise.base import Noise
+from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import check_contents, numbers_then, open_contents, write_contents
+from unveil.runs.noise import family_of, noise_of
 from unveil.runs.record import open_record
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.inflation import read_inflation
@@ -52,7 +53,7 @@ class Run:
 
     folder: Path
     config: Config
-    noise: Noise
+    noise: Noise | OwnNoise
     channels: int
     scales: tuple[int, ...]
     seen: Seen | None = None
@@ -104,7 +105,7 @@ class Run:
         if to_train and is_first() and seen != recorded:  # what was read now need not be read at the next resume
             write_contents(self.folder, seen)
         training, held_out = split(measured, config, recorded.images, numbers)
-        data = Dataset(measured, operator, self.noise)
+        data = Dataset(measured, operator, noise_of(self.noise, measured))
         return data.subset(indices(training)), data.subset(indices(held_out))
 
     def trained(self) -> bool:
@@ -143,7 +144,7 @@ class Run:
         """
         if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
-        estimator = build_estimator(self.config, self.channels, operator, type(self.noise))
+        estimator = build_estimator(self.config, self.channels, operator, family_of(self.noise))
         load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import ImageSource, crops
+from unveil.data.crops import draw_boxes, read_boxes
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
@@ -39,15 +40,16 @@ def _windows(
     """Draw windows: one k times as wide is read for the samples of scale k alone, and all come out at one size."""
     k = torch.tensor(list(scales))[torch.randint(len(scales), (batch,), generator=generator)]
     operator = data.operator.window((0, 0, crop, crop)) or data.operator
-    y = torch.empty(batch, data.source.channels, crop, crop)
+    y, images = torch.empty(batch, data.source.channels, crop, crop), torch.empty(batch, dtype=torch.long)
     for scale in sorted(set(k.tolist())):
         rows = k == scale
-        wide = crops(data.source, int(rows.sum()), scale * crop, generator, augment and data.noise.turns)
-        found = Measurement(wide, data.operator, data.noise).coarser(scale)
+        boxes = draw_boxes(data.source, int(rows.sum()), scale * crop, generator, augment and data.noise.turns)
+        wide = read_boxes(data.source, boxes)
+        found = Measurement(wide, data.operator, data.noise.select(boxes.images)).coarser(scale)
         if found is None:
             raise UnveilError(f"measurements of this kind have no scale {scale}: use loss.scales=[1]")
-        y[rows], operator = found.y, found.operator
-    return Measurement(y, operator, data.noise.coarser(k))
+        y[rows], operator, images[rows] = found.y, found.operator, boxes.images
+    return Measurement(y, operator, data.noise.select(images).coarser(k))
 
 
 def _whole(data: Dataset, batch: int, scales: Sequence[int], generator: torch.Generator) -> Measurement:

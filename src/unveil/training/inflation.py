@@ -75,7 +75,8 @@ def _some(data: Dataset) -> Measurement:
         if centre is None:
             return data.batch(torch.arange(min(count, max(1, WHOLE // math.prod(data.source.shape(0)[1:])))))
         centres.append(centre)
-    return replace(centres[0], y=torch.cat([centre.y for centre in centres]), noise=data.noise)
+    y = torch.cat([centre.y for centre in centres])
+    return replace(centres[0], y=y, noise=data.noise.select(torch.arange(count)))
 
 
 def write_inflation(folder: Path, inflation: float, **how: Any) -> None:

@@ -19,13 +19,16 @@ of noise alone is as narrow as the means of 64 pixels are, s = (variance / 64)^{
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+from torch import Tensor
 
 from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.line import TransferCurve, TransferLine
 from unveil.noise.estimate.transfer import FEWEST, Blocks
 
-__all__ = ["Division", "divide"]
+__all__ = ["ELECTRONS", "LEAST_READ", "Division", "darkest_flat", "divide"]
 
 SHARE, DISTINCT = 0.1, 4.0
 """The share of the flat blocks that are background, and how much denser these are than the next brighter ones."""
@@ -52,7 +55,7 @@ class Division(NamedTuple):
 def divide(line: TransferLine, curve: TransferCurve, blocks: Blocks, zero: float) -> Division:
     """Return offset and read noise of a line. zero: the brightness that stands for the number 0 in the files."""
     gain, least = line.gain, line.zero + LEAST_READ**2 * line.gain
-    darkest, scatter, is_background = _darkest(line, curve, blocks)
+    darkest, scatter, is_background = darkest_flat(line.variance, curve, blocks)
     darkest = max(darkest, least)
     assumed: Assumed = "background"
     if is_background and darkest - line.zero < ELECTRONS**2 * gain:
@@ -70,10 +73,15 @@ def divide(line: TransferLine, curve: TransferCurve, blocks: Blocks, zero: float
     return Division(offset, offset_error, read, read_error, (line.zero, darkest), assumed)
 
 
-def _darkest(line: TransferLine, curve: TransferCurve, blocks: Blocks) -> tuple[float, float, bool]:
-    """Return the brightness of the darkest flat blocks, the scatter of their means, and if they are a background."""
+def darkest_flat(
+    variance: Callable[[Tensor], Tensor], curve: TransferCurve, blocks: Blocks
+) -> tuple[float, float, bool]:
+    """Return the brightness of the darkest flat blocks, the scatter of their means, and if they are a background.
+
+    variance: of the noise, by brightness.
+    """
     dark = max(float(curve.variance[0]), 1e-3 * float(curve.variance.max()))
-    flat = (blocks.low > 0) & (blocks.low < FLAT * line.variance(blocks.mean).clamp_min(dark / 2))
+    flat = (blocks.low > 0) & (blocks.low < FLAT * variance(blocks.mean).clamp_min(dark / 2))
     mean = (blocks.mean[flat] if int(flat.sum()) >= FEWEST else blocks.mean).sort().values
     s = math.sqrt(dark) / SIDE
     darkest = float(mean[len(mean) // 100])

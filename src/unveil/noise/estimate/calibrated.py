@@ -32,7 +32,7 @@ def calibrated(found: Found, darks: Darks | None = None, repeats: Tensor | None 
             if repeats is not None
             else _of_darks(with_darks(found.curve, darks), darks, SYSTEMATIC)
         )
-    if repeats is None or found.kind != "poisson-gaussian":
+    if repeats is None or found.kind != "poisson-gaussian" or found.each is not None:
         raise UnveilError("repeats of images whose noise is not a camera's: give dark frames too")
     line = _risen(repeated(repeats, found.parameters["offset"]), 0.0)
     # the images' own dark tells offset and read noise better than a line from bright flats does

@@ -9,7 +9,8 @@ The variance of the noise is measured against brightness (`unveil.noise.estimate
 - it grows: Poisson-Gaussian, offset and read noise divided as `unveil.noise.estimate.background` says.
 
 None of them fits noise that is not white, or that channels share: the nearest one is returned, with what is in doubt.
-Whether it fits in all else, `unveil.checks.fit` tells.
+Whether it fits in all else, `unveil.checks.fit` tells. Where the images' gains differ, as of images that were stretched
+one by one, they are found image by image: `unveil.noise.estimate.each`.
 
 Thresholds were chosen on the first 200 photographs of BSD400 (180 x 180 pixels); benchmarks/estimate_check.py reports
 on the others, and on tissue and cells. The family is right in 573 of 576 sets of four or sixteen photographs; of single
@@ -28,7 +29,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unveil.noise.base import Noise
@@ -36,10 +36,12 @@ from unveil.noise.correlated import Correlated
 from unveil.noise.estimate.background import divide
 from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.channels import dependent_channels
+from unveil.noise.estimate.each import Gains, OwnNoise, own_noise
 from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.level import estimate_common_sigma
 from unveil.noise.estimate.line import TransferCurve, TransferLine, fit_line, fit_speckle
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
+from unveil.noise.estimate.step import photon_step
 from unveil.noise.estimate.transfer import blocks_of, curve_of
 from unveil.noise.estimate.whiteness import is_white
 from unveil.noise.gamma import Gamma
@@ -54,12 +56,14 @@ STRIPED = 0.08
 CORRELATED_ERROR = 0.06
 """Of the level of correlated noise, besides chance: structure is near to it."""
 TIMES = 3.0
-BETWEEN, SHARE = 0.05, 0.01
-"""The distance from a whole number of steps above which a value is between two, and the share that may be."""
 LEVEL_ERROR, UNSEEN = 0.015, 0.05
 """What a level errs by at least, and where there is no other measure of it, as a share of it."""
-VALUES = 10_000
-"""About how many values of each image are looked at for the step."""
+
+
+FAMILIES: dict[str, type[Noise]] = {
+    "gaussian": Gaussian, "poisson": Poisson, "poisson-gaussian": PoissonGaussian, "gamma": Gamma,
+    "correlated": Correlated,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Found:
     kind: a key of `unveil.noise.NOISES`. parameters, errors: by name, in the units of the images, with standard errors.
     why: in a few words. doubt: why no family fits, and this one is the nearest; None where it does. bounds: of the
     offset, all of which fit; assumed: of the offset, as `unveil.noise.estimate.background` says; None where there is
-    none. curve, line: what it rests on.
+    none. curve, line: what it rests on. each: where every image has parameters of its own, what is common to them;
+    there are then no parameters here, but the range of the gains.
     """
 
     kind: str
@@ -82,15 +87,15 @@ class Found:
     assumed: str | None = None
     doubt: str | None = None
     shape: dict[str, Any] = field(default_factory=dict)
+    each: OwnNoise | None = None
+    gains: Gains | None = None
 
     @property
-    def noise(self) -> Noise:
+    def noise(self) -> Noise | OwnNoise:
         """Return the noise of images in these units."""
-        families: dict[str, type[Noise]] = {
-            "gaussian": Gaussian, "poisson": Poisson, "poisson-gaussian": PoissonGaussian, "gamma": Gamma,
-            "correlated": Correlated,
-        }  # fmt: skip
-        return families[self.kind](**self.parameters, **self.shape)
+        if self.each is not None:
+            return self.each
+        return FAMILIES[self.kind](**self.parameters, **self.shape)
 
     def scaled(self, a: float, mu: float = 0.0) -> "Found":
         """Return what would be found in a y + mu, a > 0."""
@@ -105,12 +110,16 @@ class Found:
             curve=self.curve.scaled(a, mu),
             line=None if line is None else line.scaled(a, mu),
             bounds=None if bounds is None else (a * bounds[0] + mu, a * bounds[1] + mu),
+            gains=None if self.gains is None else self.gains.scaled(a),
         )
 
     def __str__(self) -> str:
         """Return one line: the family, its parameters with their errors, and why."""
-        named = (f"{WORDS[name]} {measured(value, self.errors[name])}" for name, value in self.parameters.items())
-        found = f"{self.kind}, {', '.join(named)} ({self.why})"
+        values = self.parameters.items()
+        named = ", ".join(f"{WORDS[name]} {measured(value, self.errors[name])}" for name, value in values)
+        if self.each is not None:
+            named = f"of each image its own: {self.gains}{self.each.common}"
+        found = f"{self.kind}, {named} ({self.why})"
         return found if self.doubt is None else f"no family fits ({self.doubt}); the nearest is {found}"
 
 
@@ -145,7 +154,7 @@ def choose_noise(images: Sequence[Tensor], zero: float = 0.0, level: Callable[[]
         return replace(found, doubt=f"channels {pair.channels[0]} and {pair.channels[1]} have part of it in common")
     if striped:
         return replace(found, doubt="pixels of a row or column have part of it in common")
-    return found
+    return _each(found, images)
 
 
 def _correlated(spectrum: NoiseFound, images: Sequence[Tensor]) -> Found:
@@ -172,7 +181,7 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
     if speckle is not None and TIMES * speckle.misfit < line.misfit:
         return Found("gamma", {"looks": speckle.looks}, {"looks": speckle.looks_error}, SQUARE, curve, line)
     # of a range of values that begins elsewhere 0 is not the dark, which is what counts begin at
-    step = _step(images) if zero == 0 and line.crosses(0.0) else None
+    step = photon_step(images) if zero == 0 and line.crosses(0.0) else None
     if step is not None and line.has_step(step):
         return Found("poisson", {"gain": step}, {"gain": 0.0}, f"{GROWS}, in whole photons", curve, line)
     divided = divide(line, curve, blocks, zero)
@@ -184,8 +193,18 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
     )  # fmt: skip
 
 
+def _each(found: Found, images: Sequence[Tensor]) -> Found:
+    """Return what is found of each image by itself, where one gain does not serve all, else `found`."""
+    own = None if found.kind in ("poisson", "gamma") else own_noise(images)
+    if own is None:
+        return found
+    each, gains = own
+    return Found(each.kind, {}, {}, OWN, found.curve, each=each, gains=gains)
+
+
 EVEN, GROWS = "variance does not grow with the mean", "variance grows with the mean"
 SQUARE = "variance grows as the square of the mean"
+OWN = "variance grows with the mean, in each image at a rate of its own"
 
 
 def _sigma_error(sigma: float, curve: TransferCurve) -> float:
@@ -195,16 +214,3 @@ def _sigma_error(sigma: float, curve: TransferCurve) -> float:
     w = 1 / curve.error.square()
     other = float(((w * curve.variance).sum() / w.sum()).clamp_min(0).sqrt())
     return math.hypot(1.5 * (sigma - other), LEVEL_ERROR * sigma)
-
-
-def _step(images: Sequence[Tensor]) -> float | None:
-    """Return the step whose whole multiples all values are, from 0 up; None where there is none."""
-    values = torch.cat([image.flatten()[:: max(1, image.numel() // VALUES)] for image in images]).double()
-    apart = values.unique().diff()
-    apart = apart[apart > 1e-6 * float(values.abs().max())]  # two that single precision tells apart
-    if not len(apart):
-        return None
-    step = float(apart.min() * (apart / apart.min()).mean() / (apart / apart.min()).round().mean())
-    steps = values / step
-    whole = (steps - steps.round()).abs() < BETWEEN
-    return step if float((~whole | (steps < -BETWEEN)).double().mean()) < SHARE else None

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Speckle", "TransferCurve", "TransferLine", "fit_line", "fit_speckle"]
+__all__ = [
+    "SYSTEMATIC", "Speckle", "Straight", "TransferCurve", "TransferLine", "fit_line", "fit_speckle", "fit_straight",
+]  # fmt: skip
 
 SYSTEMATIC = 0.025
 SLOPE, GROWTH = 3.0, 2.0
@@ -116,25 +118,47 @@ def fit_speckle(curve: TransferCurve, systematic: float = SYSTEMATIC) -> Speckle
     return Speckle(1 / share, error_of_share / share**2, misfit)
 
 
-def fit_line(curve: TransferCurve, systematic: float = SYSTEMATIC) -> TransferLine | None:
-    """Return the line through the curve; None through fewer than 3 bins, and where it does not rise.
+class Straight(NamedTuple):
+    """Hold the straight line by least squares through a curve, rising or not: variance `middle` at `centre`, `slope`.
 
-    systematic: the share of the gain that it may err by besides chance; 0 of repeats, in which structure cancels.
+    middle_error, slope_error: by chance, independent of one another. misfit: chi^2 a degree of freedom, 1 where less.
     """
+
+    centre: float
+    middle: float
+    middle_error: float
+    slope: float
+    slope_error: float
+    misfit: float
+
+
+def fit_straight(curve: TransferCurve) -> Straight | None:
+    """Return the straight line through the curve; None through fewer than 2 bins."""
     m, v, error = curve
-    if len(m) < 3:
+    if len(m) < 2:
         return None
     w = 1 / error.clamp_min(1e-6 * float(v.abs().max()) + 1e-300).square()
     centre = (w * m).sum() / w.sum()
     spread = (w * (m - centre).square()).sum()
     middle = (w * v).sum() / w.sum()
-    gain = float((w * (m - centre) * v).sum() / spread)
-    if not gain > 0:
+    slope = float((w * (m - centre) * v).sum() / spread)
+    left = float((w * (v - middle - slope * (m - centre)).square()).sum())
+    misfit = max(1.0, left / (len(m) - 2)) if len(m) > 2 else 1.0
+    return Straight(
+        float(centre), float(middle), float((misfit / w.sum()).sqrt()), slope, float((misfit / spread).sqrt()), misfit
+    )
+
+
+def fit_line(curve: TransferCurve, systematic: float = SYSTEMATIC) -> TransferLine | None:
+    """Return the line through the curve; None through fewer than 3 bins, and where it does not rise.
+
+    systematic: the share of the gain that it may err by besides chance; 0 of repeats, in which structure cancels.
+    """
+    line = fit_straight(curve)
+    if line is None or len(curve.mean) < 3 or not line.slope > 0:
         return None
-    level = middle + gain * (m - centre)
-    misfit = max(1.0, float((w * (v - level).square()).sum()) / (len(m) - 2))
-    by_chance = float((misfit / spread).sqrt())
+    level = line.middle + line.slope * (curve.mean - line.centre)
     return TransferLine(
-        gain, math.hypot(by_chance, systematic * gain), float(centre - middle / gain), float(centre),
-        float((misfit / w.sum()).sqrt()), misfit, gain / by_chance, level,
+        line.slope, math.hypot(line.slope_error, systematic * line.slope), line.centre - line.middle / line.slope,
+        line.centre, line.middle_error, line.misfit, line.slope / line.slope_error, level,
     )  # fmt: skip

@@ -39,7 +39,8 @@ SHARES = (0.5, 0.25, 0.1, 0.05)
 BLOCKS = 400_000
 """About how many blocks are looked at."""
 PILED, MARGIN = 0.0005, 2.0
-"""The share of pixels at one value, the least or greatest, from which it clips; the distance from it, in deviations."""
+"""The share of pixels at one value, the least or greatest, from which it clips, if the value beside it holds fewer (the
+tail of noise rounded to few values holds more there); the distance from it, in deviations."""
 FEW_VALUES, VALUES = 64, 10_000
 """From how many different values on they are not few, and about how many pixels of an image are asked for them."""
 
@@ -144,7 +145,13 @@ def _energies(image: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tenso
 
 
 def _piled(image: Tensor, end: Tensor) -> float | None:
-    return float(end) if float((image == end).double().mean()) > PILED else None
+    """Return the end of the values where pixels are piled up: many, and more than at the value beside it."""
+    at = int((image == end).sum())
+    if not at > PILED * image.numel():
+        return None
+    others = image[image != end]
+    beside = int((others == others[(others - end).abs().argmin()]).sum()) if len(others) else 0
+    return float(end) if at > beside else None
 
 
 def _step(values: Tensor) -> float:
