@@ -12,6 +12,7 @@ from unveil.data.cells import heldout_cells, training_cells
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.noise import OwnNoise, Poisson, choose_noise
 from unveil.noise.estimate.own_line import own_line
+from unveil.noise.estimate.third import read_square
 
 PHOTONS, READ = 40, 1.5
 """At white, and in photons."""
@@ -41,7 +42,7 @@ def test_gains_of_their_own_are_found_and_the_read_noise_they_share(steps):
     images, gains, darks = stretched(steps)
     found = choose_noise([*images.values()])
     assert (found.kind, found.doubt) == ("poisson-gaussian", None)
-    assert found.each.electrons == pytest.approx(READ, rel=0.4)
+    assert found.each.electrons == pytest.approx(READ, rel=0.3)
     assert "of each image its own: gain" in str(found)
     noise = found.each.find(images.values(), [*images])
     error = (noise.gain / gains).log()
@@ -92,6 +93,24 @@ def test_whole_photons_tell_the_gain_of_each_image():
     torch.testing.assert_close(noise.gain, torch.tensor(gains), rtol=1e-3, atol=0)
     with pytest.raises(UnveilError, match="b: holds no whole photons"):
         found.each.find([several[0], several[1] + 0.1 * torch.rand(several[1].shape)], ["a", "b"])
+
+
+@pytest.mark.parametrize("read", [0.3, 1.0])
+def test_skewness_tells_the_read_noise_of_few_photons(read):
+    """Variance alone does not: half a photon to two, where none is dark."""
+    r = np.random.default_rng(8)
+    x = np.linspace(0.5, 2, 320)[None] * np.ones((320, 1))
+    told = []
+    for gain, offset in ((0.02, 0.1), (0.05, -0.2), (0.1, 0.3), (0.03, 0.0), (0.07, 0.0)):
+        y = torch.from_numpy(offset + gain * (r.poisson(x) + read * r.standard_normal(x.shape)))[None].float()
+        level, centre = gain**2 * (1.25 + read**2), offset + 1.25 * gain
+        told.append(read_square(y, own_line(y)._replace(gain=gain, gain_error=0.0, level=level, centre=centre)))
+    value, error = torch.tensor(told, dtype=torch.double).T
+    w = 1 / error.square()
+    together = float(w.sum()) ** -0.5
+    assert together < 0.15
+    assert abs(float((w * value).sum() / w.sum()) - read**2) < 4 * together
+    assert ((value - read**2).abs() < 4 * error).all()
 
 
 def test_an_image_that_does_not_tell_its_gain_has_the_dark_of_the_others():

@@ -6,9 +6,9 @@ zero of its photon-transfer line (`unveil.noise.estimate.own_line`) are its own,
 
     the read noise r / g,       and about      d = (darkest flat brightness - zero) / gain,
 
-which is r^2 / g^2 where a background shows. Of r^2 / g^2 the images tell no more than that it is d at most; it is the
-median d of those that show a background, else one photon, or what darker images leave. The variance is the same for
-any division (`unveil.noise.estimate.background`).
+which is r^2 / g^2 where a background shows. r^2 / g^2 is what the skewness of the noise tells, over all images
+(`unveil.noise.estimate.third`), where that is known to KNOWN; else the median d of those that show a background, else
+one photon, or what darker images leave. The variance is the same for any of these.
 
 An image whose brightness differs too little to tell the gain is given that with which its variance V at brightness c is
 right and d is that of the others, V = gain (c - darkest) + d gain^2.
@@ -33,6 +33,7 @@ from unveil.noise.estimate.background import ELECTRONS, LEAST_READ
 from unveil.noise.estimate.line import GROWTH, SLOPE
 from unveil.noise.estimate.own_line import OwnLine, own_line
 from unveil.noise.estimate.step import photon_step
+from unveil.noise.estimate.third import read_square
 from unveil.noise.poisson import Poisson
 from unveil.noise.poisson_gaussian import PoissonGaussian
 
@@ -44,6 +45,8 @@ MOST = 2 / 3
 """The share of images that tell their gains from which gains are sought one by one."""
 CLOSE = 0.2
 """In what share of a step the gain of its image agrees with it."""
+KNOWN = 0.3
+"""The error of a squared read noise, as a share of it or, below one photon, in photons, up to which it is known."""
 DARK = 0.1
 """The quantile of d that is taken for the darkest."""
 
@@ -125,7 +128,8 @@ class Gains(NamedTuple):
 
 def own_noise(images: Sequence[Tensor]) -> tuple[OwnNoise, Gains] | None:
     """Return what images (C, H, W), each of a gain of its own, have in common; None where one noise serves all."""
-    lines = [line for image in images if (line := own_line(image)) is not None]
+    found = [own_line(image) for image in images]
+    lines = [line for line in found if line is not None]
     known = [line for line in lines if line.known]
     precise = [math.log(line.gain) for line in known if line.gain_error < PRECISE * line.gain]
     if (
@@ -143,9 +147,22 @@ def own_noise(images: Sequence[Tensor]) -> tuple[OwnNoise, Gains] | None:
         return OwnNoise("poisson"), gains
     dark = torch.tensor([line.dark_photons for line in known], dtype=torch.double)
     empty = dark[torch.tensor([line.background for line in known]) & (dark < ELECTRONS**2)]
-    square = float(empty.median()) if len(empty) else min(1.0, float(dark.quantile(DARK)))
+    square = _skewed([(image, line) for image, line in zip(images, found) if line is not None and line.known])
+    if square is None:
+        square = float(empty.median()) if len(empty) else min(1.0, float(dark.quantile(DARK)))
     square = max(square, LEAST_READ**2)
     return OwnNoise("poisson-gaussian", math.sqrt(square), max(float(dark.median()), square)), gains
+
+
+def _skewed(images: Sequence[tuple[Tensor, OwnLine]]) -> float | None:
+    """Return the square of the read noise in photons, as the skewness of the noise tells it; None where it does not."""
+    several = [told for image, line in images if (told := read_square(image, line)) is not None]
+    if not several:
+        return None
+    value, error = torch.tensor(several, dtype=torch.double).T
+    w = 1 / error.square()
+    square = float((w * value).sum() / w.sum())
+    return square if float(w.sum()) ** -0.5 < KNOWN * max(1.0, square) else None
 
 
 def _range(logs: Sequence[float]) -> float:
