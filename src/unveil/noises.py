@@ -82,6 +82,7 @@ class CorrelatedNoise(NoiseFamily):
     """Gaussian noise of one level that neighbouring pixels, rows, columns or channels share."""
 
     family: ClassVar[str] = "unveil.noise.correlated:Correlated"
+    additive: ClassVar[bool] = True
 
     kind: Literal["correlated"] = Field("correlated", description=FAMILY)
     sigma: Annotated[float, Field(ge=LEAST_SIGMA, le=MOST_SIGMA)] | Literal["estimate"] = Field(
@@ -98,7 +99,8 @@ class CorrelatedNoise(NoiseFamily):
     columns: float = Field(0.0, ge=0, lt=1, description="share of the variance that a column has in common")
     covariance: FilePath | Matrix | None = Field(
         None,
-        description=".npy of the channels' noise (C, C), or complex, of coils; null: they share nothing and are alike",
+        description="of the channels' noise, .npy or HDF5 (FILE.h5:DATASET): (C, C), complex of coils; or a noise "
+        "scan, samples (n, C) or frames (n, C, H, W); null: they share nothing and are alike",
     )
 
     @model_validator(mode="after")

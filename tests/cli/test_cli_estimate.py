@@ -2,12 +2,17 @@
 
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import yaml
 from test_cli import call, refused
+
+from unveil.config_file import load_config
+from unveil.runs.noise import find_noise
+from unveil.training.setup import open_measurements
 
 GAIN, READ, OFFSET = 2, 2, 100
 
@@ -72,3 +77,31 @@ def test_frames_that_will_not_do(measured, tmp_path):
     assert "only data.*" in refused("estimate", images, "--set", "noise.sigma=1")
     np.save(darks / "other.npy", np.zeros((20, 20)))
     assert "differ in size" in refused("estimate", images, "--darks", darks)
+
+
+def test_a_noise_scan_of_coils_is_stated_by_the_line_it_gives(tmp_path, capsys, monkeypatch):
+    """Of complex k-space of two coils; init takes the line, and the level is that of the scan."""
+    monkeypatch.chdir(tmp_path)
+    r = np.random.default_rng(1)
+    factor = np.array([[0.02, 0.0], [0.01, 0.03]])
+
+    def noise(*shape):
+        return (r.standard_normal((*shape, 2)) + 1j * r.standard_normal((*shape, 2))) @ factor.T
+
+    np.save("scan.npy", noise(4000))
+    np.save("kspace.npy", np.moveaxis(noise(6, 16, 16), -1, 1).astype("complex64"))
+    np.save("mask.npy", np.ones(16, dtype=bool) & (np.arange(16) % 3 != 0))
+    np.save("coils.npy", np.full((2, 16, 16), 0.5**0.5, dtype="complex64"))
+    assert call("estimate", "kspace.npy", "--noise-scan", "scan.npy", "--out", "found") == (0, "")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == "--set noise.kind=correlated --set noise.covariance=scan.npy"
+    found = json.loads((tmp_path / "found" / "estimate.json").read_text())
+    shared = factor @ factor.T
+    np.testing.assert_allclose(found["covariance"], np.kron(np.eye(2), shared), atol=1e-4)
+    described = ("--set", "operator.mask=mask.npy", "--set", "operator.coils=coils.npy", "--out", "scan.yaml")
+    assert call("init", "mri", "kspace.npy", *line.split(), *described)[0] == 0
+    config = load_config(Path("scan.yaml"))
+    source, operator = open_measurements(config)
+    assert float(find_noise(config, source, operator).sigma) == pytest.approx(7e-4**0.5, rel=0.03)
+    np.save("other.npy", noise(4000)[:, :1])
+    assert "it is of 2 channels and the data have 4" in refused("estimate", "kspace.npy", "--noise-scan", "other.npy")

@@ -9,7 +9,7 @@ from unveil.errors import UnveilError
 from unveil.noise import choose_noise
 from unveil.noise.estimate import fit_line
 from unveil.noise.estimate.calibrated import calibrated, camera
-from unveil.noise.estimate.frames import channel_covariance, dark_frames, repeated
+from unveil.noise.estimate.frames import dark_frames, repeated
 from unveil.random import make_generator, normal
 
 GAIN, READ, OFFSET = 2.0, 3.0, 100.0
@@ -82,10 +82,3 @@ def test_what_images_leave_open_darks_tell_and_flats_sharpen_the_gain():
     assert with_flats.errors["gain"] < 0.5 * found.errors["gain"]
     assert abs(with_flats.parameters["gain"] - GAIN) < 4 * with_flats.errors["gain"]
     assert with_flats.parameters["offset"] == found.parameters["offset"]
-
-
-def test_channels_that_share_noise():
-    generator = make_generator("cpu", 7)
-    mixing = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0, 0, 3]], dtype=torch.float64)
-    scan = torch.einsum("dc,nchw->ndhw", mixing, normal(torch.empty(4, 3, 64, 64, dtype=torch.float64), generator))
-    torch.testing.assert_close(channel_covariance(scan + 5), mixing @ mixing.T, atol=0.05, rtol=0.05)

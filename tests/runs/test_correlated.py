@@ -12,7 +12,7 @@ from unveil.errors import UnveilError
 from unveil.noise import Correlated
 from unveil.operators import Identity
 from unveil.random import make_generator
-from unveil.runs.correlated import coil_covariance
+from unveil.runs.correlated import coil_covariance, read_covariance
 from unveil.runs.noise import find_noise, recorded
 from unveil.runs.record import RecordedNoise
 
@@ -60,6 +60,26 @@ def test_coils_are_two_real_channels_each():
     np.testing.assert_allclose(coil_covariance(c), expected, atol=0.02 * np.abs(expected).max())
 
 
+def test_a_noise_scan_is_its_covariance(tmp_path):
+    """Samples (n, C), complex or not, and frames (n, C, H, W), about any mean."""
+    r = np.random.default_rng(2)
+    factor = np.array([[1.0, 0, 0], [0.5, 1, 0], [0, 0, 3]])
+    samples = r.standard_normal((20_000, 3)) @ factor.T
+    turned = samples + 1j * (r.standard_normal((20_000, 3)) @ factor.T)
+    expected = factor @ factor.T
+    np.save(tmp_path / "list.npy", samples + 5)
+    np.save(tmp_path / "frames.npy", np.moveaxis(samples.reshape(2, 100, 100, 3), -1, 1))
+    np.save(tmp_path / "coils.npy", turned)
+    for name in ("list", "frames"):
+        found = read_covariance(str(tmp_path / f"{name}.npy"), "key")
+        np.testing.assert_allclose(found, expected, atol=0.36)
+    found = read_covariance(str(tmp_path / "coils.npy"), "key")
+    np.testing.assert_allclose(found, np.kron(np.eye(2), expected), atol=0.36)
+    np.save(tmp_path / "few.npy", samples[:4])
+    with pytest.raises(UnveilError, match="n >= 2 C"):
+        read_covariance(str(tmp_path / "few.npy"), "key")
+
+
 def test_what_is_found_in_images():
     noise = found({"kernel": "estimate"})
     assert float(noise.sigma) == pytest.approx(0.1, rel=0.12)
@@ -77,7 +97,7 @@ def test_what_is_found_in_images():
         ({"kernel": KERNEL}, "state noise.sigma too"),
         ({"sigma": 1.0, "kernel": "missing.npy"}, "missing.npy does not exist"),
         ({"sigma": 1.0, "kernel": [[1.0, 2.0], [3.0]]}, "differ in length"),
-        ({"sigma": 1.0, "covariance": [[1.0, 2.0]]}, "noise.covariance has shape"),
+        ({"sigma": 1.0, "covariance": [[1.0, 2.0]]}, "noise.covariance: its rows and columns"),
         ({"sigma": 0.0, "kernel": KERNEL}, "noise.sigma"),
     ],
 )

@@ -180,7 +180,8 @@ def tilt_line(images: list[Tensor]) -> str | None:
     return (
         f"the noise is not white: {times} at middle frequencies than at the highest, as after a detector's blur, "
         f"resampling, "
-        "demosaicing or compression; its level and estimated errors do not hold: use raw data, or see unveil whiten"
+        "demosaicing or compression; its level and estimated errors do not hold: use raw data, or state "
+        "noise.kind=correlated with noise.kernel=estimate"
     )
 
 

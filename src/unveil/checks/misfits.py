@@ -65,7 +65,7 @@ def _spectrum(quiet: Blocks, blocks: Blocks, found: dict[str, Any]) -> Iterator[
         how = "stronger" if white.value > 0 else "weaker"
         yield (
             f"the noise is not white: {times:.2g} times {how} at middle frequencies than at the highest, as after a "
-            f"detector's blur, resampling, demosaicing or compression; use raw data, or see unveil whiten"
+            f"detector's blur, resampling, demosaicing or compression; use raw data, or noise.kernel=estimate"
         )
     several = len(blocks.image.unique()) >= FEWEST_IMAGES
     if several and _beyond(stripes, 0, -STRIPED, STRIPED):

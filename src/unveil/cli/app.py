@@ -112,7 +112,7 @@ def estimate(
         str | None, typer.Option(metavar="PATH", help="Repeats of one scene, an even field or any other.")
     ] = None,
     noise_scan: Annotated[
-        str | None, typer.Option("--noise-scan", metavar="PATH", help="Measurements without signal, of all channels.")
+        str | None, typer.Option("--noise-scan", metavar="PATH", help="Samples or frames without signal, of all coils.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for estimate.json and a photon-transfer plot.")

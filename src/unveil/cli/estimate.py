@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
@@ -21,8 +22,9 @@ from unveil.errors import UnveilError, warn
 from unveil.noise import Found, OwnNoise
 from unveil.noise.estimate.calibrated import calibrated, camera
 from unveil.noise.estimate.choose import WORDS
-from unveil.noise.estimate.frames import Darks, channel_covariance, dark_frames
+from unveil.noise.estimate.frames import Darks, dark_frames
 from unveil.report.transfer import draw_transfer
+from unveil.runs.correlated import read_covariance
 from unveil.runs.noise import found_noise, stored_ranges
 from unveil.training.setup import open_source
 
@@ -62,6 +64,9 @@ def run_estimate(
     keep_inputs(inputs, targets)
     for target in targets:
         check_free(target, force)
+    if scan is not None:
+        say_scan(scan, source, None if out is None else targets[0])
+        return
     images = look(source)
     dark = None if darks is None else dark_frames(frames(darks, "--darks"))
     even = None if flats is None else frames(flats, "--flats")
@@ -79,9 +84,7 @@ def run_estimate(
         noise = noise.find(images.values(), [*images])
     fit = noise_fit(list(images.values()), noise)
     rows = [*parameter_rows(found, by), *fit_rows(fit, list(images.values())), *dark_rows(dark)]
-    if scan is not None:
-        rows += scan_rows(frames(scan, "--noise-scan"))
-    console.print(table(found, rows))
+    console.print(table(found.kind, rows))
     say(f"noise: {found}")
     say(str(fit))
     if out is not None:
@@ -172,25 +175,40 @@ def dark_rows(dark: Darks | None) -> list[Row]:
     ]  # fmt: skip
 
 
-def scan_rows(scan: Tensor) -> list[Row]:
-    """Return rows on the noise of channels, and on what two of them share."""
-    covariance = channel_covariance(scan)
-    level = covariance.diagonal().sqrt()
+def say_scan(path: str, source: ImageSource, target: Path | None) -> None:
+    """Print what a noise scan tells of the channels of the data, or coils, and the options that state it.
+
+    Raises UnveilError where it has another number of channels than the data.
+    """
+    covariance = read_covariance(path, "--noise-scan")
+    if len(covariance) != source.channels:
+        raise UnveilError(
+            f"--noise-scan {path}: it is of {len(covariance)} channels and the data have {source.channels} (a complex "
+            f"one counts as two): give a scan of the same channels"
+        )
+    level = np.sqrt(np.diag(covariance))
     rows: list[Row] = [
-        ("level of channels", f"{float(level.min()):.4g} to {float(level.max()):.4g}", None, "noise scan"),
+        ("level", float(np.sqrt(np.square(level).mean())), None, "noise scan, root of the mean variance"),
+        ("level of channels", f"{level.min():.4g} to {level.max():.4g}", None, "noise scan"),
     ]
     if len(level) > 1:
-        correlation = (covariance / level / level[:, None]).fill_diagonal_(0)
-        worst = int(correlation.abs().argmax())
-        i, j = divmod(worst, len(level))
-        error = 1 / math.sqrt(scan[:, 0].numel())
-        rows.append((f"correlation of {i} and {j}", float(correlation[i, j]), error, "noise scan, the largest"))
-    return rows
+        correlation = covariance / level / level[:, None]
+        np.fill_diagonal(correlation, 0)
+        i, j = divmod(int(np.abs(correlation).argmax()), len(level))
+        rows.append((f"correlation of {i} and {j}", float(correlation[i, j]), None, "noise scan, the largest"))
+    console.print(table("correlated", rows))
+    if target is not None:
+        values = {"kind": "correlated", "covariance": covariance.tolist(), "rows": as_records(rows)}
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(values, indent=1) + "\n"
+        atomic_write(target, lambda partial: partial.write_text(text, encoding="utf-8"))
+        say(f"wrote {target}")
+    say(f"--set noise.kind=correlated --set noise.covariance={path}")
 
 
-def table(found: Found, rows: Sequence[Row]) -> Table:
+def table(kind: str, rows: Sequence[Row]) -> Table:
     """Make a table of what was found."""
-    shown = Table(title=f"noise: {found.kind}, in the numbers of the files", title_justify="left")
+    shown = Table(title=f"noise: {kind}, in the numbers of the files", title_justify="left")
     for heading in ("", "value", "standard error", "found from"):
         shown.add_column(heading, justify="right" if "a" in heading[:5] else "left")
     for name, value, error, how in rows:
@@ -212,15 +230,22 @@ def record(found: Found, rows: Sequence[Row], fit: Fit) -> dict[str, Any]:
         "per_image": found.each is not None,
         "verdict": fit.verdict,
         "reason": fit.reason,
-        "rows": [{"name": name, "value": value, "error": error, "found_from": how} for name, value, error, how in rows],
+        "rows": as_records(rows),
         "curve": {name: part.tolist() for name, part in zip(("mean", "variance", "error"), found.curve)},
     }
+
+
+def as_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return rows for JSON."""
+    return [{"name": name, "value": value, "error": error, "found_from": how} for name, value, error, how in rows]
 
 
 def options(found: Found, stated: dict[str, Any], source: ImageSource) -> str:
     """Return the line of options that states what was found, to init and train."""
     if found.each is not None:
         return "--set noise.kind=auto"
+    if found.kind == "correlated":
+        return "--set noise.kind=correlated --set noise.kernel=estimate"
     if found.kind != "gaussian":
         keys = " ".join(f"--set noise.{name}={value:.6g}" for name, value in found.parameters.items())
         return f"--set noise.kind={found.kind} {keys}"

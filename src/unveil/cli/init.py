@@ -100,7 +100,8 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
         text = text.replace("  kind: auto  #", f"  kind: auto  # found in the data: {told};")
     elif estimated(config):
         for key in ("sigma: estimate", "kind: auto"):
-            text = text.replace(f"  {key}  #", f"  {key}  # found {noise.fixed_level:.4g} in the data;")
+            told = str(noise) if noise.fixed_level is None else f"{noise.fixed_level:.4g}"
+            text = text.replace(f"  {key}  #", f"  {key}  # found {told} in the data;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     say(summary(config, source, operator, noise))
     if found is not None and (found.doubt is not None or found.kind != "gaussian"):

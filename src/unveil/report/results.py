@@ -68,7 +68,7 @@ def unknown_errors(rows: Sequence[Metrics]) -> list[str]:
         f"estimated error is "
         "not positive, so there is no mean of its PSNR: the noise is weaker than noise.sigma, or not white (detectors "
         "blur it: see "
-        "unveil whiten; clipping, resampling and demosaicing do too), or the image has too few pixels"
+        "noise.kernel=estimate; clipping, resampling and demosaicing do too), or the image has too few pixels"
     ]
 
 

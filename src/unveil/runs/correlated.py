@@ -12,7 +12,7 @@ from unveil.noise import Correlated
 from unveil.noise.estimate.spectrum import NoiseFound
 from unveil.noises import CorrelatedNoise, Matrix
 
-__all__ = ["coil_covariance", "stated_correlation"]
+__all__ = ["coil_covariance", "read_covariance", "stated_correlation"]
 
 
 def stated_correlation(stated: CorrelatedNoise, width: float, in_images: Callable[[], NoiseFound]) -> Correlated:
@@ -53,13 +53,31 @@ def coil_covariance(covariance: np.ndarray) -> np.ndarray:
     return np.block([[real, -imaginary], [imaginary, real]])
 
 
-def _covariance(stated: str | Matrix) -> Tensor:
-    if not isinstance(stated, str) and len({len(row) for row in stated}) != 1:
-        raise UnveilError("noise.covariance: its rows differ in length; give (C, C)")
-    array = np.asarray(read_array(stated, "noise.covariance") if isinstance(stated, str) else stated)
+def read_covariance(path: str, key: str) -> np.ndarray:
+    """Return the covariance (C, C) of real channels in a file that holds it, or samples of the noise.
+
+    The file: (C, C), complex ones of coils (`coil_covariance`); or a noise scan, a list (n, C) with n >= 2 C or frames
+    (n, C, H, W). key: of the configuration, for the messages. Raises UnveilError for another shape.
+    """
+    array = read_array(path, key)
+    if array.ndim == 4:
+        array = np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])
+    if array.ndim == 2 and len(array) >= 2 * array.shape[1] > 0:
+        return coil_covariance(np.atleast_2d(np.cov(array, rowvar=False)))
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
-        raise UnveilError(f"noise.covariance has shape {array.shape}: give one of the channels (C, C), or coils")
-    return torch.from_numpy(coil_covariance(array).astype("float64")).float()
+        raise UnveilError(
+            f"{key}: {path} has shape {array.shape}; give the covariance of the channels or coils (C, C), or a noise "
+            f"scan, samples (n, C) with n >= 2 C or frames (n, C, H, W)"
+        )
+    return coil_covariance(array)
+
+
+def _covariance(stated: str | Matrix) -> Tensor:
+    if isinstance(stated, str):
+        return torch.from_numpy(read_covariance(stated, "noise.covariance").astype("float64")).float()
+    if {len(row) for row in stated} != {len(stated)}:
+        raise UnveilError("noise.covariance: its rows and columns differ in number; give (C, C)")
+    return torch.tensor(stated)
 
 
 def _kernel(stated: str | Matrix) -> Tensor:

@@ -8,9 +8,11 @@ The variance of the noise is measured against brightness (`unveil.noise.estimate
 - it grows as the square of the mean, which fits TIMES better than a line: speckle, Gamma noise;
 - it grows: Poisson-Gaussian, offset and read noise divided as `unveil.noise.estimate.background` says.
 
-None of them fits noise that is not white, or that channels share: the nearest one is returned, with what is in doubt.
-Whether it fits in all else, `unveil.checks.fit` tells. Where the images' gains differ, as of images that were stretched
-one by one, they are found image by image: `unveil.noise.estimate.each`.
+Where it is not white, or rows or columns share some of it (`unveil.noise.estimate.spectrum`), it is correlated if its
+variance does not grow, as looked at once more in coefficients made white (`unveil.noise.estimate.growth`). None of them
+fits what does both, or noise that channels share: the nearest one is returned, with what is in doubt. Whether it fits
+in all else, `unveil.checks.fit` tells. Where the images' gains differ, as of images that were stretched one by one,
+they are found image by image: `unveil.noise.estimate.each`.
 
 Thresholds were chosen on the first 200 photographs of BSD400 (180 x 180 pixels); benchmarks/estimate_check.py reports
 on the others, and on tissue and cells. The family is right in 573 of 576 sets of four or sixteen photographs; of single

@@ -1,4 +1,4 @@
-"""Parameters of noise from calibration: dark frames, repeats of one scene (flat fields among them), noise scans.
+"""Parameters of noise from calibration: dark frames, repeats of one scene (flat fields among them).
 
 Frames of the same scene differ by noise alone: of n of them the variance at a pixel over n - 1 is unbiased, whatever
 the structure. Dark frames, without light, give the offset and the read noise of each pixel; repeats give the photon-
@@ -18,7 +18,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.noise.estimate.line import TransferCurve
 
-__all__ = ["Darks", "channel_covariance", "dark_frames", "repeated", "with_darks"]
+__all__ = ["Darks", "dark_frames", "repeated", "with_darks"]
 
 BINS, FEWEST = 12, 100
 HOT = 8.0
@@ -91,12 +91,6 @@ def with_darks(curve: TransferCurve, darks: Darks) -> TransferCurve:
     """Return the curve with the point of no light, from dark frames."""
     point = (darks.offset, darks.read**2, max(2 * darks.read * darks.read_error, 1e-300))
     return TransferCurve(*(torch.cat([torch.tensor([p], dtype=torch.float64), x]) for p, x in zip(point, curve)))
-
-
-def channel_covariance(scan: Tensor) -> Tensor:
-    """Return the covariance (C, C) of the channels of a noise scan (n, C, H, W), without signal, in squared units."""
-    flat = scan.double().movedim(1, 0).flatten(1)
-    return torch.cov(flat).reshape(len(flat), len(flat))
 
 
 def _several(frames: Tensor, kind: str) -> None:

@@ -38,6 +38,8 @@ STEPS = 2000
 REACH = 12
 """Pixels that a kernel extends from its middle at most; what is less than TAIL of its energy is cut off."""
 TAIL = 1e-6
+ROUNDING = 1e-9
+"""Of the largest energy, under which there is none."""
 LEAST = 0.03
 """A share of the variance below which rows and columns share nothing."""
 MEDIAN = 0.4549364
@@ -74,12 +76,15 @@ class NoiseFound(NamedTuple):
 
 
 def find_spectrum(images: Sequence[Tensor]) -> NoiseFound | None:
-    """Return the noise of `images` (C, H, W), in common units, by its spectrum; None where there are too few blocks."""
+    """Return the noise of `images` (C, H, W), in common units, by its spectrum; None where it cannot be told.
+
+    Of images with too few blocks, and of those in which there is nothing at some frequencies.
+    """
     squares = quiet_squares(images)
     if squares is None:
         return None
     energy = squares.median(1).values / MEDIAN
-    if not bool((energy[1:] > 0).all()):
+    if not bool((energy[1:] > ROUNDING * energy[1:].max()).all()):  # as after JPEG
         return None
     weights = mixture(energy)
     halves = [mixture(half.median(1).values / MEDIAN, weights) for half in (squares[:, ::2], squares[:, 1::2])]
