@@ -9,7 +9,7 @@ import torch
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
-from unveil.noise import Gaussian, Poisson
+from unveil.noise import Correlated, Gaussian, Poisson
 from unveil.operators import Identity, inpainting, mri
 from unveil.random import make_generator, normal
 from unveil.training.batches import draw_images, make_batches
@@ -180,3 +180,20 @@ def test_a_crop_has_the_noise_of_the_image_that_it_came_from():
     assert torch.equal(k, k.round())
     assert set(k.tolist()) == {1, 2, 4}
     assert len(m.y.unique()) == 5
+
+
+def test_correlated_noise_is_that_of_each_samples_scale():
+    """Of noise alone: what a batch says of the covariance is that of its windows; and none are turned that must not."""
+    noise = Correlated(torch.tensor(SIGMA), torch.tensor([[0.2, 1.0, 0.6]]), rows=0.2)
+    flat = torch.zeros(60, 1, 64, 64)
+    images = noise.sample(flat, make_generator("cpu", 50))
+    source = MemorySource({f"{i:02d}": image for i, image in enumerate(images)})
+    m = make_batches(Dataset(source, Identity(), noise), 600, 8, (1, 2, 4), augment=True)(make_generator("cpu", 51))
+    assert not noise.turns
+    for scale in (1, 2, 4):
+        own = noise.coarser(scale)
+        which = ((m.noise.sigma - own.sigma).abs() < 1e-5).nonzero()[:, 0]
+        assert 150 < len(which) < 250
+        flat = (m.y[which] / own.sigma).flatten(1).double()
+        found = flat.T @ flat / len(flat)
+        assert float((found - own.correlation(8, 8)).square().mean().sqrt()) < 1.6 * len(flat) ** -0.5
