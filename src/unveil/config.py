@@ -39,6 +39,16 @@ class DataConfig(Section):
     value_range: tuple[float, float] | None = Field(
         None, description="[low, high] mapped to [0, 1]; null: the whole range of integers, floats unchanged"
     )
+    saturated: float | None = Field(
+        None,
+        description="number in the files from which on a pixel is saturated, and counts as missing",
+        allow_inf_nan=False,
+    )
+    dead: FilePath | None = Field(
+        None,
+        description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W) or (C, H, W), not 0 where a pixel of the detector "
+        "is dead or hot, and counts as missing",
+    )
     validation: float = Field(0.1, ge=0, lt=1, description="share of the images kept out of training")
 
     @field_validator("dataset", mode="before")

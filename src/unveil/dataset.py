@@ -17,7 +17,10 @@ __all__ = ["Dataset"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """y_0, ..., y_N-1 of `source`, in the order of their operators and of their noise where each has its own."""
+    """y_0, ..., y_N-1 of `source`, in the order of their operators and of their noise where each has its own.
+
+    NaN in a source with gaps (`ImageSource.gaps`) is an entry that was not measured.
+    """
 
     source: ImageSource
     operator: Operator
@@ -33,13 +36,15 @@ class Dataset:
     def batch(self, which: Tensor) -> Measurement:
         """Return the measurements numbered `which` (B,), of one shape."""
         y = torch.stack([self.source.read(i) for i in which.tolist()])
-        return Measurement(y, self.operator.select(which), self.noise.select(which))
+        return Measurement.with_gaps(y, self.operator.select(which), self.noise.select(which))
 
     def window(self, i: int, box: tuple[int, int, int, int]) -> Measurement | None:
         """Return a window (top, left, height, width) of measurement number i; None where it has none."""
         which = torch.tensor([i])
         seen = self.operator.select(which).window(box)
-        return None if seen is None else Measurement(self.source.read(i, box)[None], seen, self.noise.select(which))
+        if seen is None:
+            return None
+        return Measurement.with_gaps(self.source.read(i, box)[None], seen, self.noise.select(which))
 
     def subset(self, indices: Sequence[int]) -> Self:
         """Return the measurements `indices`, in that order."""

@@ -85,7 +85,13 @@ def _inflation(config: Config, instrument: Instrument) -> str | None:
     return "the sampler has fewer than three steps" if config.sampling.steps < 3 else None
 
 
+def _gaps(config: Config, instrument: Instrument) -> str | None:
+    return None if instrument.sees_all else f"what {instrument.kind} does not measure its own keys say"
+
+
 RULES: dict[str, Rule] = {
+    "data.saturated": _gaps,
+    "data.dead": _gaps,
     **{f"loss.{key}": _loss(key) for key in USED_BY},
     "estimator.mean": _unwrapped,
     "estimator.std": _unwrapped,

@@ -24,7 +24,7 @@ class Measurement:
 
     y:        (B, *measurement), floating point; what is not measured becomes zero.
     operator: A, of all or of each of the B measurements. noise: of its measured entries, the same.
-    m[rows] slices all three together.
+    m[rows] slices all three together. `with_gaps` takes NaN for entries that were not measured.
 
     >>> from unveil.noise import Poisson
     >>> from unveil.operators import Identity
@@ -45,6 +45,12 @@ class Measurement:
     def __post_init__(self) -> None:
         check_images(self.y)
         object.__setattr__(self, "y", self.operator.project(self.y))
+
+    @classmethod
+    def with_gaps(cls, y: Tensor, operator: Operator, noise: Noise) -> Self:
+        """Return the measurement of y (B, *measurement) whose NaN entries were not measured."""
+        gaps = y.isnan()
+        return cls(y.nan_to_num(0.0), operator.hide(~gaps), noise) if bool(gaps.any()) else cls(y, operator, noise)
 
     def __len__(self) -> int:
         return len(self.y)

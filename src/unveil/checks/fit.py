@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from unveil.checks.look import filled
 from unveil.checks.misfits import FEWEST_IMAGES, STRONG, WEAK, misfits
 from unveil.checks.quiet import Ratio, local_mean, take_blocks
 from unveil.checks.values import Values, odd_values
@@ -52,7 +53,7 @@ class Fit:
 
 
 def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:
-    """Return whether `noise` fits images (C, H, W), real, of any sizes, that measure every pixel.
+    """Return whether `noise` fits images (C, H, W), real, of any sizes; NaN where a pixel is not measured.
 
     noise: in the images' units; where its parameters are one per sample, image i has the i-th.
     """
@@ -63,9 +64,10 @@ def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:
     if not several:
         return Fit("cannot be told", f"the images have less than {SIDE} x {SIDE} pixels")
     generator = make_generator("cpu", 0, _KEY)
-    drawn = [n.sample(local_mean(y)[None], generator)[0] for y, n in zip(several, noises)]
+    whole = [filled(y) for y in several]
+    drawn = [n.sample(local_mean(y)[None], generator)[0] for y, n in zip(whole, noises)]
     found: dict[str, Any] = {}
-    values = odd_values(several, noises, drawn)
+    values = odd_values(whole, noises, drawn)
     lines = list(_piled(values, found))
     lines += misfits(take_blocks(several, noises), take_blocks(drawn, noises), noise, found)
     lines += _outliers(values, len(several), found)

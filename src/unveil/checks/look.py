@@ -2,31 +2,50 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from unveil.data import ImageSource, Window
 from unveil.errors import UnveilError
 
-__all__ = ["look", "middle", "spread"]
+__all__ = ["filled", "look", "middle", "spread"]
 
 IMAGES = 32
 WINDOW = 512
 """How many images are looked at, and the side of the window in the middle of each, pixels."""
 
 
-def look(source: ImageSource, damaged: Literal["raise", "skip"] = "raise") -> dict[str, Tensor]:
+def look(
+    source: ImageSource, damaged: Literal["raise", "skip"] = "raise", gaps: Literal["fill", "keep"] = "fill"
+) -> dict[str, Tensor]:
     """Return windows (C, h, w) of at most IMAGES images under the images' names.
 
-    Raises what `source.read` raises, or skips it.
+    gaps: filled from around them, or kept as NaN. Raises what `source.read` raises, or skips it.
     """
     images = {}
     for i in spread(len(source)):
         try:
-            images[source.name(i)] = source.read(i, middle(source.shape(i)))
+            y = source.read(i, middle(source.shape(i)))
         except UnveilError:
             if damaged == "raise":
                 raise
+            continue
+        images[source.name(i)] = filled(y) if gaps == "fill" else y
     return images
+
+
+def filled(y: Tensor) -> Tensor:
+    """Return y (C, H, W) with the mean of what is known of the 3 x 3 pixels around it in place of each NaN.
+
+    Where nothing is, the mean of all.
+    """
+    gaps = y.isnan()
+    if not bool(gaps.any()):
+        return y
+    known = avg_pool2d((~gaps).to(y)[None], 3, 1, 1)[0]
+    around = avg_pool2d(y.nan_to_num(0.0)[None], 3, 1, 1)[0] / known.clamp_min(1e-3)
+    return torch.where(gaps, torch.where(known > 0, around, y.nanmean()), y)
 
 
 def spread(count: int) -> range:

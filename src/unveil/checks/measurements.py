@@ -55,7 +55,7 @@ def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:
 
 def fit_of_images(source: ImageSource, noise: Noise) -> Fit:
     """Return whether `noise`, of all or of each of the images, fits those of them that are looked at."""
-    return noise_fit(list(look(source).values()), looked_at(noise, source))
+    return noise_fit(list(look(source, gaps="keep").values()), looked_at(noise, source))
 
 
 def looked_at(noise: Noise, source: ImageSource) -> Noise:

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
+from unveil.checks.look import filled
 from unveil.noise import Noise
 from unveil.noise.estimate import dct
 from unveil.noise.estimate.blocks import LOW, SIDE, coefficients
@@ -32,6 +33,7 @@ __all__ = [
     "DOWN",
     "Blocks",
     "Ratio",
+    "away_from",
     "bands_apart",
     "block_basis",
     "local_mean",
@@ -86,16 +88,20 @@ class Ratio(NamedTuple):
 
 
 def take_blocks(images: list[Tensor], noises: list[Noise]) -> Blocks:
-    """Return the blocks of images (C, H, W), those under SIDE pixels left out; noises: of each, a batch of one."""
+    """Return the blocks of images (C, H, W), those under SIDE pixels left out, and those near gaps, which are NaN.
+
+    noises: of each, a batch of one.
+    """
     parts = []
-    for i, (y, noise) in enumerate(zip(images, noises)):
-        if min(y.shape[1:]) < SIDE:
+    for i, (image, noise) in enumerate(zip(images, noises)):
+        if min(image.shape[1:]) < SIDE:
             continue
+        y, known = filled(image), away_from(image.isnan())
         z = coefficients(y)
-        level = z[0].flatten() / SIDE
-        stated = avg_pool2d(noise.variance(local_mean(y)[None]).double(), SIDE)[0].flatten(1)
-        z = made_white(z.flatten(1), stated.flatten(), noise)
-        parts.append((level, stated.flatten(), z, torch.full((stated.numel(),), i)))
+        level = z[0].flatten()[known] / SIDE
+        stated = avg_pool2d(noise.variance(local_mean(y)[None]).double(), SIDE)[0].flatten()[known]
+        z = made_white(z.flatten(1)[:, known], stated, noise)
+        parts.append((level, stated, z, torch.full((len(stated),), i)))
     if not parts:
         nothing = torch.zeros(0, dtype=torch.double)
         return Blocks(nothing, nothing, torch.zeros(SIDE**2, 0), torch.zeros(0, dtype=torch.long), nothing)
@@ -117,6 +123,14 @@ def made_white(z: Tensor, stated: Tensor, noise: Noise) -> Tensor:
     share = power / power.clamp_min(FAINT)
     drawn = normal(z, make_generator("cpu", _KEY)) * ((1 - share) * stated).sqrt()
     return z / power.clamp_min(FAINT).sqrt() + drawn
+
+
+def away_from(gaps: Tensor) -> Tensor:
+    """Return which blocks (N,) have no gap, nor has any block beside them; gaps: boolean (C, H, W).
+
+    Beside a saturated pixel the noise of others is cut off at its bright end, though they are not saturated.
+    """
+    return max_pool2d(max_pool2d(gaps.double()[None], SIDE), 3, 1, 1)[0].flatten() == 0
 
 
 def not_nothing(stated: Tensor) -> Tensor:

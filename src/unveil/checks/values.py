@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d, pad
 from unveil.checks.quiet import local_mean
 from unveil.noise import Noise
 
-__all__ = ["Values", "odd_values"]
+__all__ = ["Values", "alone", "odd_values", "piled_up"]
 
 FAR = 6.0
 PART = 0.4
@@ -49,14 +49,14 @@ class Values(NamedTuple):
 def odd_values(images: list[Tensor], noises: list[Noise], drawn: list[Tensor]) -> Values:
     """Return the shares in images (C, H, W); drawn: y' of each; noises: of each, a batch of one."""
     y, others = _flat(images), _flat(drawn)
-    clipped, at = max(_clipped(y, others, end, side) for end, side in ((y.min(), -1), (y.max(), 1)))
+    ends = ((y.min(), -1), (y.max(), 1))
+    clipped, at = max((piled_up(y, others, end, side), float(end)) for end, side in ends)
     level = torch.cat([noise.variance(local_mean(x)[None]).flatten() for x, noise in zip(images, noises)]).median()
-    ends = y.quantile(torch.tensor([0.01, 0.99]).to(y))
-    reach = PART * float(ends[1] - ends[0])
-    alone = [_alone(x, noise, reach) for x, noise in zip(images, noises)]
-    chance = [_alone(x, noise, reach) for x, noise in zip(drawn, noises)]
-    total = sum(x.numel() for x in images)
-    share = max(0.0, (sum(alone) - TIMES * sum(chance)) / total)
+    usual = y.quantile(torch.tensor([0.01, 0.99]).to(y))
+    reach = PART * float(usual[1] - usual[0])
+    found = sum(int(alone(x, noise, reach).sum()) for x, noise in zip(images, noises))
+    chance = sum(int(alone(x, noise, reach).sum()) for x, noise in zip(drawn, noises))
+    share = max(0.0, (found - TIMES * chance) / sum(x.numel() for x in images))
     return Values(clipped, at, _step(y, others) / math.sqrt(max(float(level), 1e-300)), share)
 
 
@@ -65,10 +65,10 @@ def _flat(images: list[Tensor]) -> Tensor:
     return torch.cat([x.flatten()[::stride] for x in images])
 
 
-def _clipped(y: Tensor, drawn: Tensor, end: Tensor, side: int) -> tuple[float, float]:
-    """Return the share of y at `end` that y' would have beyond it."""
+def piled_up(y: Tensor, drawn: Tensor, end: Tensor, side: int) -> float:
+    """Return the share of y at `end` that y' would have beyond it; 0 where it would not."""
     there, beyond = float((y == end).double().mean()), float((side * (drawn - end) > 0).double().mean())
-    return (there if beyond > there / 10 else 0.0), float(end)
+    return there if beyond > there / 10 else 0.0
 
 
 def _step(y: Tensor, drawn: Tensor) -> float:
@@ -82,11 +82,11 @@ def _step(y: Tensor, drawn: Tensor) -> float:
     return step if float(between) > BETWEEN else math.nan
 
 
-def _alone(y: Tensor, noise: Noise, reach: float) -> int:
-    """Return how many pixels of y (C, H, W) are far off their neighbours, and farther than `reach`, which agree."""
+def alone(y: Tensor, noise: Noise, reach: float) -> Tensor:
+    """Return which pixels of y (C, H, W) are far off their neighbours, and farther than `reach`, which agree."""
     extended = pad(y[None], (1, 1, 1, 1), mode="reflect")[0]
     others = (9 * avg_pool2d(extended, 3, 1) - y) / 8
     spread = (9 * avg_pool2d(extended.square(), 3, 1) - y.square()) / 8 - others.square()
     stated = noise.variance(others[None])[0].clamp_min(0)
     far = (y - others).square() > (FAR**2 * stated * 9 / 8).clamp_min(reach**2)
-    return int((far & (spread < AGREE**2 * stated)).sum())
+    return far & (spread < AGREE**2 * stated)

@@ -24,7 +24,7 @@ from unveil.random import make_generator
 from unveil.report.identifiability import draw_spectrum
 from unveil.runs.noise import find_noise, noise_of, recorded, stated_noise
 from unveil.symmetry import make_symmetry
-from unveil.training.setup import open_measurements
+from unveil.training.setup import open_measurements, with_gaps
 
 __all__ = ["CANNOT", "run_check"]
 
@@ -70,8 +70,8 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
             y=y,
             noise="gaussian" if noise is None else recorded(noise)["kind"],
         )
-    verdict.contradictions = contradicted(system, source, operator, noise)
-    fit = noise_verdict(config, source, operator, noise)
+    verdict.contradictions = contradicted(system, with_gaps(config, source), operator, noise)
+    fit = noise_verdict(config, with_gaps(config, source), operator, noise)
     if fit is not None and fit.verdict == "does not fit" and not verdict.contradictions:
         verdict.contradictions = [str(fit)]
     say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")

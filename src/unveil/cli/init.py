@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from unveil.checks import constant_images, copied_channels, look
+from unveil.checks.faulty import dead_pixels, saturated_from
+from unveil.checks.look import spread
 from unveil.checks.measurements import contradicted
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
@@ -34,7 +38,7 @@ from unveil.noise.estimate.channels import dependent_channels
 from unveil.operators.base import Operator
 from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, recorded, stored_ranges
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import instrument, open_measurements
+from unveil.training.setup import instrument, open_measurements, with_gaps
 
 __all__ = ["run_init"]
 
@@ -86,11 +90,13 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     automatic = config.noise.kind == "auto" and known.sees_all
     found = found_noise(config, source) if automatic else None
     noise = noise_of(find_noise(config, source, operator) if found is None else found.noise, source)
-    for line in contradicted(config.operator.kind, source, operator, noise):
+    if known.sees_all:
+        config = with_faulty(config, source, noise, out)
+    for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise):
         warn(line)
     warning = None if "scales" in values.get("loss", {}) else of_own_scale(config, source, noise)
     if warning is not None:
-        config = parse_config(override(values, ["loss.scales=[1]"]), data)
+        config = config.model_copy(update={"loss": config.loss.model_copy(update={"scales": (1,)})})
     text = to_yaml(config, out.parent)
     if scale is not None:
         meaning = type(config.operator).model_fields[scale.key].description or ""
@@ -116,6 +122,26 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     if warning is not None:
         say(f"{warning}, so loss.scales is [1]; --set loss.scales=[1,2,4] overrides")
     say(f"wrote {out}; next: " + ("" if known.sees_all else f"unveil check {out}, ") + f"unveil train {out}")
+
+
+def with_faulty(config: Config, source: ImageSource, noise: Noise, out: Path) -> Config:
+    """Return the configuration with what is found of saturated and of dead pixels, which lie in a file beside `out`."""
+    found: dict[str, Any] = {}
+    ranges = stored_ranges(source)
+    if config.data.saturated is None and len(ranges) == 1:
+        (low, high), images = ranges.pop(), list(look(source).values())
+        top = saturated_from(images, noise.select(torch.tensor(spread(len(source)))))
+        if top is not None:
+            found["saturated"] = stored = low + top * (high - low)
+            share = sum(int((y >= top).sum()) for y in images) / sum(y.numel() for y in images)
+            say(f"{share:.2%} of the pixels are saturated, at {stored:g}: they count as missing (data.saturated)")
+    dead = None if config.data.dead else dead_pixels(source, noise)
+    if dead is not None:
+        path = out.with_name(f"{out.stem}-dead.npy")
+        atomic_write(path, lambda file: np.save(file, dead.numpy()))
+        found["dead"] = str(path)
+        say(f"{int(dead.sum())} pixels stand alone in the same place of all images: they count as missing ({path})")
+    return config.model_copy(update={"data": config.data.model_copy(update=found)})
 
 
 def width_of(config: Config, source: ImageSource) -> tuple[float, float] | None:

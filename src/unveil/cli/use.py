@@ -27,7 +27,7 @@ from unveil.noises import LEAST_SIGMA, MOST_SIGMA
 from unveil.operators.base import Operator
 from unveil.runs import Run, open_run
 from unveil.runs.noise import find_noise, noise_of, recorded
-from unveil.training.setup import instrument, open_measurements
+from unveil.training.setup import instrument, open_measurements, with_gaps
 
 __all__ = [
     "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training",
@@ -82,6 +82,7 @@ def open_input(
         if any(text.startswith("noise.") for text in sets):
             noise = find_noise(config, source, operator)
         data = with_noise(source, operator, noise, failures)
+        data = replace(data, source=with_gaps(config, data.source))
     if data.source.channels != run.channels:
         raise UnveilError(
             f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert "

@@ -9,6 +9,7 @@ from unveil.data.atomic import atomic_write
 from unveil.data.cells import heldout_cells, training_cells
 from unveil.data.crops import crops
 from unveil.data.draws import DrawStore
+from unveil.data.gaps import Gaps
 from unveil.data.measured import Measured
 from unveil.data.memory import MemorySource
 from unveil.data.open import open_images
@@ -18,6 +19,7 @@ from unveil.data.write import save_image
 
 __all__ = [
     "DrawStore",
+    "Gaps",
     "ImageSource",
     "Measured",
     "MemorySource",

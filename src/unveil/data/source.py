@@ -42,7 +42,17 @@ class Origin:
 
 
 class ImageSource(ABC):
-    """Images y_0, ..., y_{n-1}, each (C, H_i, W_i): C is common to all, the height and width need not be."""
+    """Images y_0, ..., y_{n-1}, each (C, H_i, W_i): C is common to all, the height and width need not be.
+
+    gaps: whether NaN marks pixels that are not measured. raw: the same images, whatever those pixels hold.
+    """
+
+    gaps: bool = False
+
+    @property
+    def raw(self) -> ImageSource:
+        """The images with whatever is stored at pixels that are not measured."""
+        return self
 
     @property
     @abstractmethod
@@ -98,7 +108,7 @@ class ImageSource(ABC):
 
         i: 0 <= i < len(source). window: (top, left, height, width) in pixels, inside the image; None: all.
         Raises UnveilError if i or the window is outside, if the file cannot be decoded, or if what was read
-        contains NaN or infinite values.
+        contains infinite values, or NaN that mark no gaps.
         """
         _, height, width = self.shape(self._index(i))
         if window is None:
@@ -111,7 +121,8 @@ class ImageSource(ABC):
                 f"of {height}x{width} pixels"
             )
         x = self._read(i, window)
-        if not np.isfinite(x.numpy()).all():  # NumPy: threads cost more than so small a task
+        known = np.isfinite(x.numpy())  # NumPy: threads cost more than so small a task
+        if not known.all() and not (self.gaps and np.isnan(x.numpy()[~known]).all()):
             raise UnveilError(f"{self.where(i)} contains NaN or infinite values; mask or replace them")
         return x
 
@@ -150,6 +161,11 @@ class Subset(ImageSource):
             raise UnveilError("the subset has no image: pass at least one index")
         if len(set(self._indices)) < len(self._indices):
             raise UnveilError("the subset names an image twice: pass every index at most once")
+        self.gaps = self.gaps or parent.gaps
+
+    @property
+    def raw(self) -> ImageSource:
+        return Subset(self._parent.raw, self._indices) if self._parent.gaps else self
 
     @property
     def indices(self) -> list[int]:

@@ -38,7 +38,7 @@ from torch import Tensor
 from unveil.checks.fit import Fit, noise_fit, plain_figures, verdict_of
 from unveil.checks.look import middle, spread
 from unveil.checks.misfits import FEWEST, QUIET, STRONG, misfits, too_weak
-from unveil.checks.quiet import Blocks, Ratio, local_mean, made_white, ratio, take_blocks
+from unveil.checks.quiet import Blocks, Ratio, away_from, local_mean, made_white, ratio, take_blocks
 from unveil.dataset import Dataset
 from unveil.measurement import Estimator, Measurement
 from unveil.noise import Noise
@@ -53,7 +53,7 @@ _KEY = 1017  # of draws that are those of nothing else: simulated data may be of
 
 
 class _Seen(NamedTuple):
-    """Of one measurement, on the CPU: y_t, y_rest and its noise, A f(y_t), and which entries are measured or None."""
+    """Of one measurement, on the CPU: y_t, y_rest and its noise, A f(y_t), which entries are measured or None: all."""
 
     view: Tensor
     rest: Tensor
@@ -90,7 +90,8 @@ def residual_fit(f: Estimator, data: Dataset, *, seed: int = 0, device: str | to
     """
     seen = [_see(f, _part(data, i).to(device), make_generator(device, seed, i, _KEY)) for i in spread(len(data))]
     found: dict[str, Any] = {"correlation": _correlation(seen)}
-    if all(one.measured is None and one.rest.ndim == 4 and min(one.rest.shape[2:]) >= SIDE for one in seen):
+    grid = data.operator.measured is None and all(one.rest.ndim == 4 for one in seen)
+    if grid and all(min(one.rest.shape[2:]) >= SIDE for one in seen):
         plain, left = _blocks(seen, [one.rest[0] for one in seen]), _blocks(seen, [_residual(one)[0] for one in seen])
         energies = [ratio(blocks.quietest(QUIET, FEWEST), HIGH).value for blocks in (plain, left)]
         generator = make_generator("cpu", seed, _KEY)
@@ -123,12 +124,16 @@ def _blocks(seen: Sequence[_Seen], targets: list[Tensor]) -> Blocks:
     """Return the blocks of the targets, each with the mean and the roughness of what f predicts there."""
     noises = [one.noise for one in seen]
     z = torch.cat([coefficients(target).flatten(1) for target in targets], 1)
-    rest, guide = (
-        take_blocks([one.rest[0] for one in seen], noises),
-        take_blocks([one.predicted[0] for one in seen], noises),
-    )
-    z = made_white(z, rest.stated, noises[0])
+    known = torch.cat([away_from(_gaps(one)) for one in seen]).nonzero()[:, 0]
+    rest = take_blocks([one.rest[0] for one in seen], noises).at(known)
+    guide = take_blocks([one.predicted[0] for one in seen], noises).at(known)
+    z = made_white(z[:, known], rest.stated, noises[0])
     return Blocks(guide.mean, rest.stated, z, rest.image, guide.z[1:].square().mean(0) / guide.stated, SHARE)
+
+
+def _gaps(one: _Seen) -> Tensor:
+    """Return which entries (C, H, W) are not measured."""
+    return torch.zeros_like(one.rest[0]).bool() if one.measured is None else ~one.measured[0]
 
 
 def _correlation(seen: Sequence[_Seen]) -> Ratio:

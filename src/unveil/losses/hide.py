@@ -19,10 +19,15 @@ from unveil.measurement import Estimator, Measurement
 __all__ = ["HiddenEntries", "Hide"]
 
 
+FEW = 0.01
+"""Of the entries: the least share that is hidden where some are missing."""
+
+
 class Hide(Loss):
     """The loss of f after a random share of the measured entries is hidden from it.
 
-    The plain loss where A leaves nothing out.
+    The plain loss where A leaves nothing out. Of images that are whole but for faulty pixels no more are hidden than
+    are missing anyhow, or one in a hundred.
 
     share: of the entries hidden, in (0, 1), drawn alike for all samples' entries that lie at one place of the axes.
     keep:  share of the samples from which nothing is hidden.
@@ -43,17 +48,21 @@ class Hide(Loss):
         axes = m.operator.hidden_axes() if self.axes is None else self.axes
         if axes is None:
             return self.loss(f, m, generator)
-        shown = self.shown(m.y, axes, generator)
+        share = self.share
+        if not m.operator.unseen:
+            missing = 1 - float(m.operator.project(torch.ones_like(m.y)).mean())
+            share = min(share, max(missing, FEW))
+        shown = self.shown(m.y, axes, generator, share)
         return self.loss(lambda seen: f(seen.hide(shown)), m, generator)
 
-    def shown(self, y: Tensor, axes: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def shown(self, y: Tensor, axes: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:
         """Draw which entries f sees: boolean, broadcastable to y."""
         shape = [len(y), *(1 for _ in y.shape[1:])]
         for axis in axes:
             shape[axis] = y.shape[axis]
         u = torch.rand(shape, generator=generator, device=y.device)
         whole = torch.rand(len(y), *(1 for _ in y.shape[1:]), generator=generator, device=y.device) < self.keep
-        return (u >= self.share) | whole
+        return (u >= share) | whole
 
 
 class HiddenEntries(Loss):

@@ -165,13 +165,13 @@ class Operator(ABC):
     def hidden_axes(self) -> tuple[int, ...] | None:
         """Return the axes of y along which single places are hidden in splitting.
 
-        None where A leaves nothing to be found.
+        None where A leaves nothing to be found, and no pixel is faulty.
 
         A hidden entry must be as hard to fill in as those that A misses: whole columns where A misses whole columns.
         """
-        if not self.unseen:
-            return None
         mask = self.measured
+        if not self.unseen and mask is None:
+            return None
         if mask is None or mask.ndim < 3 or mask.shape[-1] == 1:
             return (-2, -1)
         columns = bool((mask == mask[..., :1, :]).all()) and not bool(mask.all())

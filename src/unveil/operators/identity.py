@@ -11,7 +11,7 @@ __all__ = ["Identity"]
 class Identity(Operator):
     """x -> x, for images of any shape.
 
-    Windows of y are those of x, and means over k x k pixels have k^2 times the exposure.
+    Windows of y are those of x, and means over k x k pixels have k^2 times the exposure. Faulty pixels may be hidden.
     """
 
     image_shape = None
@@ -27,7 +27,14 @@ class Identity(Operator):
         return y
 
     def window(self, box: tuple[int, int, int, int]) -> "Identity":
-        return self
+        if self.measured is None:
+            return self
+        top, left, height, width = box
+        return self._like(measured=self.measured[..., top : top + height, left : left + width])
 
     def coarser(self, k: int) -> Coarser:
-        return self, lambda y: F.avg_pool2d(y, k)
+        """Return A of k times larger pixels, of which those are measured that were measured everywhere."""
+        if self.measured is None:
+            return self, lambda y: F.avg_pool2d(y, k)
+        everywhere = F.avg_pool2d(self.measured.float(), k) > 1 - 0.5 / k**2
+        return self._like(measured=everywhere), lambda y: F.avg_pool2d(y, k)

@@ -34,7 +34,7 @@ from unveil.training.checkpoint import save_weights
 from unveil.training.inflation import write_inflation
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss
-from unveil.training.setup import check_form, open_measurements, possible_scales
+from unveil.training.setup import check_form, open_measurements, possible_scales, with_gaps
 from unveil.training.stages import Stages, reading
 
 __all__ = ["create_run", "save_run"]
@@ -64,7 +64,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     noise = find_noise(config, source, operator)
     check_form(config, operator, family_of(noise))
     contents = read_contents(source, config, reading(stages))
-    for line in contradicted(config.operator.kind, source, operator, noise_of(noise, source)):
+    for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")
     record = {
         **_record(config, noise, source.channels, scales),

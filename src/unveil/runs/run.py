@@ -36,7 +36,15 @@ from unveil.training.inflation import read_inflation
 from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import build_estimator, indices, instrument, open_operator, open_source, split
+from unveil.training.setup import (
+    build_estimator,
+    indices,
+    instrument,
+    open_operator,
+    open_source,
+    split,
+    with_gaps,
+)
 from unveil.training.stages import Stages, reading
 
 __all__ = ["Run", "check_name", "open_run"]
@@ -105,7 +113,7 @@ class Run:
         if to_train and is_first() and seen != recorded:  # what was read now need not be read at the next resume
             write_contents(self.folder, seen)
         training, held_out = split(measured, config, recorded.images, numbers)
-        data = Dataset(measured, operator, noise_of(self.noise, measured))
+        data = Dataset(with_gaps(config, measured), operator, noise_of(self.noise, measured))
         return data.subset(indices(training)), data.subset(indices(held_out))
 
     def trained(self) -> bool:

@@ -45,11 +45,12 @@ def _windows(
         rows = k == scale
         boxes = draw_boxes(data.source, int(rows.sum()), scale * crop, generator, augment and data.noise.turns)
         wide = read_boxes(data.source, boxes)
-        found = Measurement(wide, data.operator, data.noise.select(boxes.images)).coarser(scale)
+        found = data.operator.coarser(scale)
         if found is None:
             raise UnveilError(f"measurements of this kind have no scale {scale}: use loss.scales=[1]")
-        y[rows], operator, images[rows] = found.y, found.operator, boxes.images
-    return Measurement(y, operator, data.noise.select(images).coarser(k))
+        operator, take = found
+        y[rows], images[rows] = take(wide), boxes.images
+    return Measurement.with_gaps(y, operator, data.noise.select(images).coarser(k))
 
 
 def _whole(data: Dataset, batch: int, scales: Sequence[int], generator: torch.Generator) -> Measurement:

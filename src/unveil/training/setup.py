@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from unveil.config import Config
-from unveil.data import ImageSource, Measured, Subset, open_images
+from unveil.data import Gaps, ImageSource, Measured, Subset, open_images
 from unveil.errors import UnveilError
 from unveil.estimators import WRAPPED, Preconditioned, Stationary, UNet, inputs
+from unveil.instruments.files import read_real
 from unveil.instruments.instrument import Instrument, load
 from unveil.instruments.registry import INSTRUMENTS, build_operator
 from unveil.noise import Gaussian, Noise
@@ -18,7 +19,7 @@ from unveil.random import make_generator
 
 __all__ = [
     "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source",
-    "possible_scales", "signal_mean", "split",
+    "possible_scales", "signal_mean", "split", "with_gaps",
 ]  # fmt: skip
 
 
@@ -177,6 +178,26 @@ def open_source(config: Config, unreadable: Unreadable | None = None) -> ImageSo
     return open_images(
         data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range, unreadable=unreadable
     )
+
+
+def with_gaps(config: Config, source: ImageSource) -> ImageSource:
+    """Return the images with gaps where the configuration says that their pixels are saturated or dead.
+
+    Raises UnveilError when the file of the dead ones cannot be read, or is of other channels.
+    """
+    data = config.data
+    if data.saturated is None and data.dead is None:
+        return source
+    dead = None
+    if data.dead is not None:
+        dead = torch.from_numpy(read_real(data.dead, "data.dead")) != 0
+        dead = dead if dead.ndim == 3 else dead[None]
+        if dead.ndim != 3 or len(dead) not in (1, source.channels):
+            raise UnveilError(
+                f"data.dead: {data.dead} has shape {tuple(dead.shape)}; it must be (H, W), or (C, H, W) with the "
+                f"{source.channels} channel(s) of the images"
+            )
+    return Gaps(source, data.saturated, dead)
 
 
 def open_measurements(
