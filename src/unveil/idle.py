@@ -124,7 +124,7 @@ def refuse_idle(config: Config, where: str) -> Config:
     for key, why in idle_keys(config).items():
         section, name = key.split(".")
         value = getattr(getattr(config, section), name)
-        usual = getattr(Config.model_fields[section].default, name)
+        usual = type(getattr(config, section)).model_fields[name].default
         setting = instrument.settings.get(section, {}).get(name, usual)
         if value not in (usual, tuple(setting) if isinstance(setting, list) else setting):
             raise UnveilError(f"{where}: {key} = {shown(value)} does nothing: {why}; leave it out")

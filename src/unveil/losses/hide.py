@@ -48,21 +48,21 @@ class Hide(Loss):
         axes = m.operator.hidden_axes() if self.axes is None else self.axes
         if axes is None:
             return self.loss(f, m, generator)
-        share = self.share
-        if not m.operator.unseen:
+        if self.axes is not None or m.operator.unseen:
+            shown = self.shown(m.y, axes, generator)
+        else:
             missing = 1 - float(m.operator.project(torch.ones_like(m.y)).mean())
-            share = min(share, max(missing, FEW))
-        shown = self.shown(m.y, axes, generator, share)
+            shown = self.shown(m.y, axes, generator, min(self.share, max(missing, FEW)))
         return self.loss(lambda seen: f(seen.hide(shown)), m, generator)
 
-    def shown(self, y: Tensor, axes: tuple[int, ...], generator: torch.Generator, share: float) -> Tensor:
-        """Draw which entries f sees: boolean, broadcastable to y."""
+    def shown(self, y: Tensor, axes: tuple[int, ...], generator: torch.Generator, share: float | None = None) -> Tensor:
+        """Draw which entries f sees: boolean, broadcastable to y. share: None is `self.share`."""
         shape = [len(y), *(1 for _ in y.shape[1:])]
         for axis in axes:
             shape[axis] = y.shape[axis]
         u = torch.rand(shape, generator=generator, device=y.device)
         whole = torch.rand(len(y), *(1 for _ in y.shape[1:]), generator=generator, device=y.device) < self.keep
-        return (u >= share) | whole
+        return (u >= (self.share if share is None else share)) | whole
 
 
 class HiddenEntries(Loss):
