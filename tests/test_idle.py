@@ -37,6 +37,8 @@ IDLE = [
     ("inpainting", ("loss.equivariance=0", "loss.seen=true"), "loss.equivariance is 0"),
     ("inpainting", ("loss.recipe=measured", "loss.hidden=0.4"), "loss.recipe = measured does not read it"),
     ("inpainting", ("training.crop=16",), "learned from whole"),
+    ("inpainting", ("data.saturated=255",), "what inpainting does not measure its own keys say"),
+    ("inpainting", ("data.dead=dead.npy",), "what inpainting does not measure its own keys say"),
     ("inpainting", ("training.augment=false",), "learned from whole"),
     ("identity", ("estimator.prior=stationary",), "leaves nothing out that a spectrum could tell"),
     ("identity", ("estimator.form=affine", "estimator.mean=0.2"), "estimator.form = affine has no such number"),
