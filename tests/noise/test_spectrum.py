@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from test_choose import camera, photographs
+from test_choose import NAMES, camera, photographs
 from torch.nn.functional import avg_pool2d
 
 from unveil.checks import noise_fit
 from unveil.noise import Correlated, choose_noise
+from unveil.noise.estimate import fit_line
+from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.spectrum import find_spectrum
 from unveil.noise.kernel import autocovariance
 from unveil.random import make_generator
@@ -72,8 +74,20 @@ def test_of_white_noise_nothing_is_shared():
 
 def test_noise_that_is_not_white_and_grows_with_brightness_fits_no_family():
     found = choose_noise([avg_pool2d(y, 2, 1) for y in camera(2, 2, 100)])
-    assert "not white, and grows" in found.doubt
+    assert "not white" in found.doubt
     assert str(found).startswith("no family fits")
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_whether_correlated_noise_grows_is_seen_in_coefficients_made_white(grows):
+    noise, images = Correlated(torch.tensor(0.1, dtype=torch.float64), gaussian(0.7)), []
+    for i, x in enumerate(photographs()):
+        n = noise.draw(x[None], make_generator("cpu", 35, i))[0]
+        images.append(x + 0.1 * n * ((2 * x).sqrt() if grows else 1))
+    line = fit_line(coloured_curve(images, noise.correlation(8, 8)))
+    assert (line is not None and line.grows) == grows
+    if grows:
+        assert line.gain == pytest.approx(0.02, rel=0.25)
 
 
 def test_other_units():
@@ -83,6 +97,15 @@ def test_other_units():
     assert other.parameters == pytest.approx(found.scaled(300).parameters)
     torch.testing.assert_close(other.shape["kernel"], found.shape["kernel"], atol=1e-6, rtol=0)
     assert "columns share" in str(found)
+
+
+def test_structure_is_not_taken_for_noise():
+    """Photographs without noise, and bricks, whose mortar runs in rows."""
+    found = find_spectrum(photographs())
+    assert found is None or not found.plausible
+    bricks = photographs()[NAMES.index("brick")]
+    white = bricks + 0.02 * torch.randn(bricks.shape, generator=make_generator("cpu", 34), dtype=torch.float64)
+    assert choose_noise([white]).kind == "gaussian"
 
 
 def test_small_images_tell_no_spectrum():

@@ -147,6 +147,7 @@ def choose_noise(images: Sequence[Tensor], zero: float = 0.0, level: Callable[[]
     images = [image for image in images if float(image.min()) < float(image.max())]
     found = _nearest(images, zero, level)
     pair, white, spectrum = dependent_channels(images), is_white(images), find_spectrum(images)
+    spectrum = spectrum if spectrum is not None and spectrum.plausible else None
     striped = spectrum is not None and max(spectrum.rows, spectrum.columns) > STRIPED
     if pair is None and found.kind == "gaussian" and spectrum is not None and (striped or not white):
         return _correlated(spectrum, images)

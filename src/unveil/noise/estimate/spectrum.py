@@ -14,6 +14,13 @@ frequency, whose symmetric root is the kernel, and goes on below the frequencies
 members do. (ours)
 
 What differs between the two diagonals is not seen: the noise is taken to be alike along both.
+
+Thresholds were chosen on the first 200 photographs of BSD400, eight at a time, in noise of level .03 and .1: blurred
+by .7 or 1.5 pixels or along a line, interpolated linearly, half of it or a fifth in stripes, and both. There the
+level errs by 4% in the median (25% at most, where photographs have texture everywhere), correlations of neighbours up
+to 4 pixels by .05 (.21 at most), shares of rows and columns by .03 (.16 at most). On twelve other photographs, four
+at a time, the level errs by 5% at .1 and by 9% at .03 (33% at most), correlations by .07 (.3), and it is within two
+stated errors in 17 of 20; on tissue by 4%, and in all of 12. White noise is never taken for correlated.
 """
 
 import math
@@ -40,6 +47,8 @@ REACH = 12
 TAIL = 1e-6
 ROUNDING = 1e-9
 """Of the largest energy, under which there is none."""
+FLOOR, MISFIT = 0.65, 1.75
+"""The least floor of what is noise, and the largest misfit: of photographs without noise one or the other is beyond."""
 LEAST = 0.03
 """A share of the variance below which rows and columns share nothing."""
 MEDIAN = 0.4549364
@@ -50,7 +59,8 @@ _DOWN, _ACROSS = torch.arange(SIDE).repeat_interleave(SIDE), torch.arange(SIDE).
 class NoiseFound(NamedTuple):
     """Hold what was found: sigma (units of the images) and its error, kernel (odd, odd), and the shares.
 
-    misfit: the root mean square of e_k / model - 1, over what chance leaves of it.
+    misfit: the root mean square of e_k / model - 1, over what chance leaves of it. floor: the variance in the quietest
+    fifth of the blocks over that in the others, 1 where all hold noise alone.
     """
 
     sigma: float
@@ -59,6 +69,12 @@ class NoiseFound(NamedTuple):
     rows: float
     columns: float
     misfit: float
+    floor: float
+
+    @property
+    def plausible(self) -> bool:
+        """Return whether it is noise: as strong in the quietest blocks as in others, and of the dictionary's kinds."""
+        return self.floor > FLOOR and self.misfit < MISFIT
 
     @property
     def words(self) -> str:
@@ -96,11 +112,13 @@ def find_spectrum(images: Sequence[Tensor]) -> NoiseFound | None:
     rows, columns = (float(weights[i]) / total for i in (-4, -3))
     rows, columns = (share if share > LEAST else 0.0 for share in (rows, columns))
     sigma = math.sqrt(total)
-    return NoiseFound(sigma, abs(levels[0] - levels[1]) / 2, kernel_of(weights), rows, columns, misfit)
+    quiet, others = (squares[1:] / model[:, None]).tensor_split([squares.shape[1] // 5], 1)
+    floor = float(quiet.mean(0).median() / others.mean(0).median())
+    return NoiseFound(sigma, abs(levels[0] - levels[1]) / 2, kernel_of(weights), rows, columns, misfit, floor)
 
 
 def quiet_squares(images: Sequence[Tensor]) -> Tensor | None:
-    """Return the squares (64, n) of the coefficients of the blocks whose neighbours are quietest."""
+    """Return the squares (64, n) of the coefficients of the blocks whose neighbours are quietest, these first."""
     squares, rough = [], []
     axes = LOW & (_DOWN > 0) & (_ACROSS > 0), LOW & (_ACROSS == 0), LOW & (_DOWN == 0)
     for image in images:
@@ -119,7 +137,7 @@ def quiet_squares(images: Sequence[Tensor]) -> Tensor | None:
         return None
     order = torch.cat(rough).argsort()
     chosen = order[: max(FEWEST, round(SHARE * len(order)))]
-    return torch.cat(squares, 1)[:, chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))]]
+    return torch.cat(squares, 1)[:, chosen]
 
 
 def mixture(energy: Tensor, start: Tensor | None = None) -> Tensor:
