@@ -58,8 +58,9 @@ def objective(name: str, noise: Noise) -> Callable[[nn.Module, Measurement, torc
     seen = noise.exposed(1 - ALPHA) if name == "r2r" else noise
 
     def value(f: nn.Module, m: Measurement, generator: torch.Generator) -> Tensor:
-        y, model = (m.y - offset).clamp_min(0 if name == "r2r" and offset else -torch.inf), Told(f, seen, offset)
-        model = loss.adapt_model(model).train()
+        y, model = m.y - offset, loss.adapt_model(Told(f, seen, offset)).train()
+        if name == "r2r" and isinstance(noise, PoissonGaussian):
+            y = y.clamp_min(0)  # it thins whole counts
         with torch.random.fork_rng(devices=[]):  # it draws from the global generator
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             x = model(y, physics, update_parameters=True) if name == "r2r" else model(y, physics)

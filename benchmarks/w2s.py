@@ -1,0 +1,134 @@
+"""Real fluorescence (W2S, Zhou et al. 2020, https://arxiv.org/abs/2003.05961), all on automatic, beside its peers.
+
+    python benchmarks/w2s.py --data DIR --steps 600 --work DIR --json benchmarks/results/w2s.json
+
+--data: NNN_C_single.tif, one exposure, and NNN_C_mean.tif, the mean of 400, of the fields NNN in the channels C. Each
+image was stretched to 8 bits by itself, so that a PSNR is taken after the slope and the offset that fit it best to the
+reference. All networks learn from all single exposures, as the user of a microscope has no others; the last fields are
+looked at. Rows:
+
+unveil       `unveil init`, `train` and `denoise`, with no other words than the steps, crop and batch
+r2r, sure, unsure   deepinv's losses on the same network, steps and batches. They know no gain of each image's own: they
+             are given the images divided by the gains that unveil found
+bm3d         BM3D of the variance-stabilised image (see peers.py), told the parameters that unveil found
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from below_noise import in_memory
+from common import parser, write
+from noise import configuration
+from peers import DEEPINV, denoised_by_bm3d, objective
+from unveil.data import MemorySource, open_images
+from unveil.dataset import Dataset
+from unveil.evaluation import psnr
+from unveil.measurement import Measurement
+from unveil.noise import PoissonGaussian, choose_noise
+from unveil.operators import Identity
+from unveil.runs.noise import noise_of
+from unveil.training import build_estimator, train
+from unveil.training.batches import make_batches
+
+METHODS = ("unveil", *DEEPINV, "bm3d")
+
+
+def main() -> None:
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--data", type=Path, required=True, metavar="DIR")
+    options.add_argument("--fields", type=int, default=4, help="how many fields are looked at, the last ones")
+    options.add_argument("--methods", default=",".join(METHODS), help="some of " + ", ".join(METHODS))
+    options.add_argument("--steps", type=int, default=600, help="gradient steps")
+    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
+    options.add_argument("--batch", type=int, default=32, help="crops a step")
+    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
+    options = options.parse_args()
+    options.near = None
+    torch.set_num_threads(options.threads)
+    folder = options.work / "single"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(options.data.glob("*_single.tif")):
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path.resolve())
+    source = in_memory(str(folder))
+    known = choose_noise([source.read(i) for i in range(len(source))])
+    noise = noise_of(known.each or known.noise, source)
+    fields = sorted({path.name.split("_")[0] for path in folder.iterdir()})[-options.fields :]
+    tested = [i for i in range(len(source)) if source.name(i).split("_")[0] in fields]
+    table: dict[str, Any] = {"measured": row({i: source.read(i)[0].numpy() for i in tested}, source, options)}
+    for name in options.methods.split(","):
+        start = time.monotonic()
+        if name == "unveil":
+            found = automatic(folder, source, tested, options)
+        elif name == "bm3d":
+            found = {i: denoised_by_bm3d(source.read(i)[0].double().numpy(), one(noise, i)) for i in tested}
+        else:
+            found = of_peer(name, source, noise, tested, options)
+        table[name] = {**row(found, source, options), "seconds": time.monotonic() - start}
+        print(name, {k: round(v, 2) for k, v in table[name].items()}, flush=True)
+        images = {"all": len(source), "tested": [source.name(i) for i in tested]}
+        write(options.json, options, {"steps": options.steps, "images": images, "noise": str(known), "methods": table})
+
+
+def one(noise: PoissonGaussian, i: int) -> PoissonGaussian:
+    """The noise of image i."""
+    return noise.select(torch.tensor([i]))
+
+
+def row(found: dict[int, np.ndarray], source: MemorySource, options) -> dict[str, float]:
+    """PSNR against the mean of 400 exposures, after an affine fit, of each channel and of all."""
+    values: dict[str, list[float]] = {}
+    for i, x_hat in found.items():
+        name = source.name(i)
+        mean = options.data / f"{name.removesuffix('_single')}_mean.tif"
+        x = open_images(mean).read(0)[0].double().numpy()
+        design = np.stack([x_hat.ravel(), np.ones(x.size)], 1)
+        fitted = design @ np.linalg.lstsq(design, x.ravel(), rcond=None)[0]
+        values.setdefault(f"channel {name.split('_')[1]}", []).append(psnr(float(np.mean((fitted - x.ravel()) ** 2))))
+    every = [value for several in values.values() for value in several]
+    return {"psnr": statistics.mean(every)} | {k: statistics.mean(v) for k, v in values.items()}
+
+
+def automatic(folder: Path, source: MemorySource, tested: list[int], options) -> dict[int, np.ndarray]:
+    """What the commands make of the folder, in the numbers of its files over 255."""
+    config, run, out = (options.work / name for name in ("w2s.yaml", "run", "denoised"))
+
+    def unveil(*words: object) -> None:
+        result = subprocess.run([sys.executable, "-m", "unveil", *map(str, words)])
+        if result.returncode:
+            sys.exit(f"unveil {words[0]} failed")
+
+    if not config.exists():
+        unveil("init", folder, "--out", config)
+    if not (run / "model.safetensors").exists():
+        settings = {"steps": options.steps, "crop": options.crop, "batch": options.batch}
+        sets = [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
+        unveil("train", run) if run.exists() else unveil("train", config, "--out", run, *sets)
+    unveil("denoise", run, folder, "--out", out)
+    return {i: np.squeeze(open_images(out / f"{source.name(i)}.tif").read(0).numpy()) for i in tested}
+
+
+def of_peer(name: str, source: MemorySource, noise: PoissonGaussian, tested: list[int], options):
+    """What the network makes of the images that learned by a loss of deepinv; all at one gain, their dark at 0."""
+    gain = noise.gain.median()
+    scaled = {source.name(i): (source.read(i) - noise.offset[i]) * gain / noise.gain[i] for i in range(len(source))}
+    common = PoissonGaussian(gain, (noise.read / noise.gain).median() * gain, torch.zeros(()))
+    data, config = Dataset(MemorySource(scaled), Identity(), common), configuration(options)
+    f = build_estimator(config, 1, Identity(), PoissonGaussian)
+    work = options.work / name
+    work.mkdir(parents=True, exist_ok=True)
+    batches = make_batches(data, options.batch, options.crop, (1,), True)
+    f = train(f, objective(name, common), batches, config.training, work, seed=options.seed).eval()
+    with torch.no_grad():
+        return {i: f(Measurement(data.source.read(i)[None], Identity(), common))[0, 0].numpy() for i in tested}
+
+
+if __name__ == "__main__":
+    main()
