@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import ImageSource
+from unveil.errors import UnveilError
 from unveil.measurement import Measurement
 from unveil.noise.base import Noise
 from unveil.operators.base import Operator
@@ -19,12 +20,22 @@ __all__ = ["Dataset"]
 class Dataset:
     """y_0, ..., y_N-1 of `source`, in the order of their operators and of their noise where each has its own.
 
-    NaN in a source with gaps (`ImageSource.gaps`) is an entry that was not measured.
+    NaN in a source with gaps (`ImageSource.gaps`) is an entry that was not measured. Raises UnveilError where the noise
+    has maps, and an image is not of their size.
     """
 
     source: ImageSource
     operator: Operator
     noise: Noise
+
+    def __post_init__(self) -> None:
+        for i in range(len(self.source)) if self.noise.mapped else ():
+            if self.source.shape(i)[1:] != self.noise.size:
+                (h, w), (height, width) = self.source.shape(i)[1:], self.noise.size or (0, 0)
+                raise UnveilError(
+                    f"{self.source.where(i)} has {h}x{w} pixels, and the maps of its noise have {height}x{width}: give "
+                    f"maps of these pixels, cropped as the image is"
+                )
 
     def __len__(self) -> int:
         return len(self.source)
@@ -44,7 +55,7 @@ class Dataset:
         seen = self.operator.select(which).window(box)
         if seen is None:
             return None
-        return Measurement.with_gaps(self.source.read(i, box)[None], seen, self.noise.select(which))
+        return Measurement.with_gaps(self.source.read(i, box)[None], seen, self.noise.select(which).window(box))
 
     def subset(self, indices: Sequence[int]) -> Self:
         """Return the measurements `indices`, in that order."""

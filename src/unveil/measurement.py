@@ -133,7 +133,8 @@ class Measurement:
         if seen is None:
             return None
         top, left, height, width = box
-        return replace(self, y=self.y[..., top : top + height, left : left + width], operator=seen)
+        y = self.y[..., top : top + height, left : left + width]
+        return replace(self, y=y, operator=seen, noise=self.noise.window(box))
 
     def hide(self, shown: Tensor) -> Self:
         """Return the measured entries that `shown` (boolean, broadcastable to y) selects, for splitting."""

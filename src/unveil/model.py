@@ -128,8 +128,13 @@ class Model:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write a run folder, which `open_run` opens, and, where A is the identity, every command.
 
-        Raises UnveilError if it exists.
+        Raises UnveilError if it exists, and for noise that was given for each image or each pixel.
         """
+        if isinstance(self.noise, Noise) and not _is_one(self.noise):
+            raise UnveilError(
+                f"{folder}: the noise was given for each image or pixel of the training, and a run folder "
+                f"holds one for all: keep the model in memory, or learn with noise='estimate'"
+            )
         return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation)
 
 
@@ -246,8 +251,14 @@ def _configuration(
     if smallest < 32:
         training.setdefault("crop", max(4, smallest // 4 * 4))
     if isinstance(noise, Noise):
-        values["noise"] = recorded(noise)
+        values["noise"] = recorded(noise) if _is_one(noise) else {"kind": "auto"}  # it is not found from there
     return parse_config({"seed": seed, **values}, "settings")
+
+
+def _is_one(noise: Noise) -> bool:
+    """Return whether all images and pixels have the same parameters."""
+    values = [value for value in vars(noise).values() if isinstance(value, Tensor)]
+    return not noise.mapped and all(value.ndim != 1 or len(value) == 1 for value in values)
 
 
 def _split(source: ImageSource, config: Config) -> tuple[list[int], list[int]]:

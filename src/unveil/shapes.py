@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 
-__all__ = ["check_images", "expand", "per_sample"]
+__all__ = ["check_images", "expand", "per_entry", "per_sample", "times"]
 
 
 def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
@@ -28,6 +28,27 @@ def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
             "pass one number or one value per sample"
         )
     return value.reshape(-1)
+
+
+def per_entry(value: float | Tensor, y: Tensor, name: str) -> Tensor:
+    """Return `value` as a tensor to multiply the batch y (B, ...) with.
+
+    value: as of `per_sample`; or a map (1, C, H, W) of all samples, or (B, C, H, W), whose C may be 1.
+    Raises UnveilError for any other shape.
+    """
+    if not (isinstance(value, Tensor) and value.ndim == 4 and value[0].numel() > 1):
+        return expand(per_sample(value, y, name), y)
+    fits = y.ndim == 4 and value.shape[2:] == y.shape[2:]
+    if not (fits and value.shape[0] in (1, len(y)) and value.shape[1] in (1, y.shape[1])):
+        raise UnveilError(
+            f"{name} is a map of shape {tuple(value.shape)} for images of shape {tuple(y.shape)}: it must be theirs"
+        )
+    return value.to(y)
+
+
+def times(value: Tensor, factor: Tensor) -> Tensor:
+    """Return value times factor, () or (B,); a map (1 or B, C, H, W) sample by sample."""
+    return value.to(factor.device) * (factor.reshape(-1, 1, 1, 1) if value.ndim == 4 else factor)
 
 
 def check_images(y: Tensor) -> None:

@@ -27,10 +27,11 @@ from unveil.noise import Noise
 from unveil.noise.estimate.blocks import SIDE
 from unveil.random import make_generator
 
-__all__ = ["Fit", "noise_fit", "plain_figures", "verdict_of"]
+__all__ = ["MAPPED", "Fit", "noise_fit", "plain_figures", "verdict_of"]
 
 CLIPPED, COARSE, ODD, ODD_IN_FEW = 0.01, 1.0, 3e-4, 1.2e-3
 _KEY = 1018  # of draws that are those of nothing else
+MAPPED = "each pixel has parameters of its own, and blocks of pixels are looked at; look at flats of one brightness"
 UNSURE = 0.12
 """The error of the level above which nothing is said."""
 
@@ -57,6 +58,8 @@ def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:
 
     noise: in the images' units; where its parameters are one per sample, image i has the i-th.
     """
+    if noise.mapped:
+        return Fit("cannot be told", MAPPED)
     several = [image.detach().cpu() for image in images]
     noises = [noise.to("cpu").select(torch.tensor([i])) for i in range(len(several))]
     big = [i for i, image in enumerate(several) if min(image.shape[1:]) >= SIDE]

@@ -26,7 +26,10 @@ def own_scale(source: ImageSource, noise: Noise, scales: Sequence[int], crop: in
     which = spread(len(source))
     parts = [source.read(i, middle(source.shape(i))) for i in which]
     # noise that depends on the signal: the energies of noise add up, whatever they are of
-    each = [noise.select(torch.tensor([i])).level(part[None], mean_of) for i, part in zip(which, parts)]
+    each = [
+        noise.select(torch.tensor([i])).window(middle(source.shape(i))).level(part[None], mean_of)
+        for i, part in zip(which, parts)
+    ]
     variance = sum(float(level) ** 2 for level in each) / len(parts)
     check = scale_invariance(parts, variance**0.5)
     return check.explanation if check.verdict == "own scale" else None

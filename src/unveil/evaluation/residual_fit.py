@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unveil.checks.fit import Fit, noise_fit, plain_figures, verdict_of
+from unveil.checks.fit import MAPPED, Fit, noise_fit, plain_figures, verdict_of
 from unveil.checks.look import middle, spread
 from unveil.checks.misfits import FEWEST, QUIET, STRONG, misfits, too_weak
 from unveil.checks.quiet import Blocks, Ratio, away_from, local_mean, made_white, ratio, take_blocks
@@ -88,6 +88,8 @@ def residual_fit(f: Estimator, data: Dataset, *, seed: int = 0, device: str | to
 
     f: trained, on `device`. All draws are of `seed`.
     """
+    if data.noise.mapped:
+        return Fit("cannot be told", MAPPED)
     seen = [_see(f, _part(data, i).to(device), make_generator(device, seed, i, _KEY)) for i in spread(len(data))]
     found: dict[str, Any] = {"correlation": _correlation(seen)}
     grid = data.operator.measured is None and all(one.rest.ndim == 4 for one in seen)

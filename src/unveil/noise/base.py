@@ -8,7 +8,8 @@ times the exposure, is distributed (`exposed`, `sample`), and how to take exposu
 
 with y_rest independent of y_t given u, of mean u and exposure 1 - t, all else follows, once for all families: losses,
 sampling, levels below and above the measured one. With several samples each has a t of its own. The parameters of a
-family are tensors, () or (B,), and are on the device of y.
+family are tensors, () or (B,), and are on the device of y; of a family with `maps` they may differ from pixel to pixel:
+(1, C, H, W) or (B, C, H, W), of images of that size.
 """
 
 from abc import ABC, abstractmethod
@@ -39,11 +40,13 @@ class Noise(ABC):
     additive: whether the noise does not depend on the signal, so that y + mu 1 has the same.
     white: whether that of entries is independent of one another, given the signal.
     probes: how many of its own the family takes the mean of, in `stein`.
+    maps: whether parameters may differ from pixel to pixel.
     """
 
     additive: ClassVar[bool] = False
     white: ClassVar[bool] = True
     probes: ClassVar[int] = 1
+    maps: ClassVar[bool] = False
 
     def __str__(self) -> str:
         """Return the parameters, as "sigma 0.1"; their range where they differ, as "sigma 0.1 to 0.3"."""
@@ -68,6 +71,26 @@ class Noise(ABC):
     def coarser(self, k: int | Tensor) -> Self:
         """Return the noise of means over k x k pixels, one k or one per sample (B,): of k^2 times the exposure."""
         return self.exposed(k**2)
+
+    @property
+    def mapped(self) -> bool:
+        """Return whether a parameter differs from pixel to pixel."""
+        return self.size is not None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Return the height and width of the images that parameters are maps of; None where they are none."""
+        values = [vars(self)[field.name] for field in fields(self)] if self.maps else []
+        return next(((value.shape[2], value.shape[3]) for value in values if value.ndim == 4), None)
+
+    def window(self, box: tuple[int, int, int, int]) -> Self:
+        """Return the noise of a window (top, left, height, width) of the image."""
+        top, left, height, width = box
+        return self._maps(lambda value: value[..., top : top + height, left : left + width])
+
+    def turned(self, turn: int) -> Self:
+        """Return the noise of the image after turn % 4 quarter turns and, from 4 on, a flip of the columns."""
+        return self._maps(lambda value: value.rot90(turn % 4, (2, 3)).flip([3] if turn >= 4 else []))
 
     @property
     def turns(self) -> bool:
@@ -140,7 +163,7 @@ class Noise(ABC):
 
     def select(self, which: Tensor) -> Self:
         """Return the noise of the samples numbered `which` (B,)."""
-        return self._each(lambda value: value[which.to(value.device)] if value.numel() > 1 else value)
+        return self._each(lambda value: value[which.to(value.device)] if value.ndim and len(value) > 1 else value)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the noise with its parameters on `device`."""
@@ -162,11 +185,18 @@ class Noise(ABC):
         """
         value = torch.as_tensor(getattr(self, name))
         value = value.flatten() if value.ndim > 1 and value.numel() == len(value) else value
+        if self.maps and value.ndim in (2, 3):
+            value = value[None, None] if value.ndim == 2 else value[None]
+        if value.ndim > 1 and not (self.maps and value.ndim == 4):
+            raise UnveilError(f"{name} has shape {tuple(value.shape)}: pass one number or one value per sample")
         if not bool(value.isfinite().all()):
             wrong = float(value[~value.isfinite()][0])
             raise UnveilError(f"{name} must be {must}, not {wrong:g}: give {meaning}")
         object.__setattr__(self, name, value)
         return value
+
+    def _maps(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self._each(lambda value: change(value) if value.ndim == 4 else value) if self.mapped else self
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         return replace(self, **{field.name: change(getattr(self, field.name)) for field in fields(self)})
@@ -182,5 +212,7 @@ Family = TypeVar("Family", bound=Noise)
 
 def together(noises: Sequence[Family]) -> Family:
     """Return the noise of the samples of several, one family's with a value for each sample, in a row."""
-    rows = {field.name: [getattr(noise, field.name).flatten() for noise in noises] for field in fields(noises[0])}
-    return replace(noises[0], **{name: torch.cat(values) for name, values in rows.items()})
+    rows = {field.name: [getattr(noise, field.name) for noise in noises] for field in fields(noises[0])}
+    return replace(
+        noises[0], **{name: torch.cat([v if v.ndim else v[None] for v in values]) for name, values in rows.items()}
+    )

@@ -31,13 +31,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
+from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
 from unveil.noise.skewed import PROBES, skewed_probe
 from unveil.random import normal
-from unveil.shapes import expand, per_sample
+from unveil.shapes import expand, per_entry, per_sample, times
 
 __all__ = ["PoissonGaussian"]
+
+LEAST = 0.01
+"""Of the squared read noise: what is left of it at least where gain and offset go together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +50,8 @@ class PoissonGaussian(Noise):
     """Poisson counts times a gain, with an offset and Gaussian read noise, on every measured entry of y.
 
     gain: what one photon adds to y. read: the deviation of y in the dark. offset: the mean of y in the dark. All in the
-        units of y, a number or one per sample (B,).
+        units of y, a number, one per sample (B,), or a map of the pixels, as of an sCMOS camera: (H, W), (C, H, W),
+        (1, C, H, W), or (B, C, H, W).
     Raises UnveilError unless every gain and read is finite and > 0, and every offset finite.
     """
 
@@ -53,11 +59,15 @@ class PoissonGaussian(Noise):
     read: float | Tensor
     offset: float | Tensor = 0.0
     probes = PROBES
+    maps = True
 
     def __post_init__(self) -> None:
         self._positive("gain", "what one photon adds to a measurement")
         self._positive("read", "the deviation in the dark, or noise.kind=poisson where there is none")
         self._finite("offset", "the mean of the data in the dark")
+        sizes = {tuple(value.shape[2:]) for value in vars(self).values() if value.ndim == 4}
+        if len(sizes) > 1:
+            raise UnveilError(f"gain, read and offset are maps of {sorted(sizes)} pixels: give them of one size")
 
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         gain, read, offset = self._of(u)
@@ -66,8 +76,28 @@ class PoissonGaussian(Noise):
 
     def exposed(self, t: float | Tensor) -> "PoissonGaussian":
         t = torch.as_tensor(t)
-        gain, read = (torch.as_tensor(value).to(t.device) for value in (self.gain, self.read))
-        return PoissonGaussian(gain / t, read * t**-0.5, self.offset)
+        gain, read = (torch.as_tensor(value) for value in (self.gain, self.read))
+        return PoissonGaussian(times(gain, 1 / t), times(read, t**-0.5), self.offset)
+
+    def coarser(self, k: int | Tensor) -> "PoissonGaussian":
+        """Return the noise of means over k x k pixels; of maps, of one k for all samples.
+
+        Their variance, where u is the same in all, is, with means over the k^2 pixels,
+
+            mean(g (u - o) + r^2) / k^2 = [mean(g) (u - mean(o)) + mean(r^2) - cov(g, o)] / k^2,
+
+        that of the gain mean(g) / k^2, the offset mean(o), and what is left as read noise. Where u is not, cov(g, u) is
+        missing; third moments are those of equal gains.
+        """
+        if not self.mapped:
+            return self.exposed(k**2)
+        values = [torch.as_tensor(value) for value in (self.gain, self.read, self.offset)]
+        shape = torch.broadcast_shapes(*(value.shape for value in values if value.ndim == 4))
+        gain, read, offset = (_spread(value, shape) for value in values)
+        k = int(k)
+        g, o, square = avg_pool2d(gain, k), avg_pool2d(offset, k), avg_pool2d(read**2, k)
+        left = torch.maximum(square - avg_pool2d(gain * offset, k) + g * o, LEAST * square)
+        return PoissonGaussian(g / k**2, left.sqrt() / k, o)
 
     def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
         gain, read, offset = self._of(y)
@@ -81,9 +111,7 @@ class PoissonGaussian(Noise):
 
     def scaled(self, a: float | Tensor) -> "PoissonGaussian":
         a = torch.as_tensor(a)
-        return PoissonGaussian(
-            *(torch.as_tensor(value).to(a.device) * a for value in (self.gain, self.read, self.offset))
-        )
+        return PoissonGaussian(*(times(torch.as_tensor(value), a) for value in (self.gain, self.read, self.offset)))
 
     def shifted(self, mu: float) -> "PoissonGaussian":
         return PoissonGaussian(self.gain, self.read, torch.as_tensor(self.offset) + mu)
@@ -105,4 +133,10 @@ class PoissonGaussian(Noise):
     def _of(self, y: Tensor) -> list[Tensor]:
         """Return the gain, the read noise and the offset, each to be multiplied with y (B, ...)."""
         named = {"gain": self.gain, "read": self.read, "offset": self.offset}
-        return [expand(per_sample(value, y, name), y) for name, value in named.items()]
+        return [per_entry(value, y, name) for name, value in named.items()]
+
+
+def _spread(value: Tensor, shape: torch.Size) -> Tensor:
+    """Return a number, one per sample or a map as a map (n, *shape[1:])."""
+    value = value if value.ndim == 4 else value.reshape(-1, 1, 1, 1)
+    return value.expand(len(value), *shape[1:]).contiguous()

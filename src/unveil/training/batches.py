@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from unveil.data import ImageSource, crops
-from unveil.data.crops import draw_boxes, read_boxes
+from unveil.data.crops import Boxes, draw_boxes, read_boxes
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
+from unveil.noise.base import Noise, together
 
 __all__ = ["draw_images", "make_batches"]
 
@@ -41,6 +42,7 @@ def _windows(
     k = torch.tensor(list(scales))[torch.randint(len(scales), (batch,), generator=generator)]
     operator = data.operator.window((0, 0, crop, crop)) or data.operator
     y, images = torch.empty(batch, data.source.channels, crop, crop), torch.empty(batch, dtype=torch.long)
+    each: dict[int, Noise] = {}
     for scale in sorted(set(k.tolist())):
         rows = k == scale
         boxes = draw_boxes(data.source, int(rows.sum()), scale * crop, generator, augment and data.noise.turns)
@@ -50,7 +52,20 @@ def _windows(
             raise UnveilError(f"measurements of this kind have no scale {scale}: use loss.scales=[1]")
         operator, take = found
         y[rows], images[rows] = take(wide), boxes.images
-    return Measurement.with_gaps(y, operator, data.noise.select(images).coarser(k))
+        if data.noise.mapped:
+            maps = _maps(data.noise, boxes).coarser(scale)
+            each |= {b: maps.select(torch.tensor([j])) for j, b in enumerate(rows.nonzero()[:, 0].tolist())}
+    noise = together([each[b] for b in range(batch)]) if each else data.noise.select(images).coarser(k)
+    return Measurement.with_gaps(y, operator, noise)
+
+
+def _maps(noise: Noise, boxes: Boxes) -> Noise:
+    """Return the noise of windows, whose parameters are maps, turned as they are."""
+    several = []
+    for i, top, left, turn in torch.stack(boxes[:4], 1).tolist():
+        box = (top, left, boxes.size, boxes.size)
+        several.append(noise.select(torch.tensor([i])).window(box).turned(turn))
+    return together(several)
 
 
 def _whole(data: Dataset, batch: int, scales: Sequence[int], generator: torch.Generator) -> Measurement:

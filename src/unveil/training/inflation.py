@@ -15,6 +15,7 @@ from unveil.dataset import Dataset
 from unveil.diffusion import SCHEDULES, fit_inflation
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
+from unveil.noise.base import together
 from unveil.records import read_record, sealed
 
 __all__ = ["fit_to_images", "read_inflation", "write_inflation"]
@@ -76,7 +77,10 @@ def _some(data: Dataset) -> Measurement:
             return data.batch(torch.arange(min(count, max(1, WHOLE // math.prod(data.source.shape(0)[1:])))))
         centres.append(centre)
     y = torch.cat([centre.y for centre in centres])
-    return replace(centres[0], y=y, noise=data.noise.select(torch.arange(count)))
+    noise = (
+        together([centre.noise for centre in centres]) if data.noise.mapped else data.noise.select(torch.arange(count))
+    )
+    return replace(centres[0], y=y, noise=noise)
 
 
 def write_inflation(folder: Path, inflation: float, **how: Any) -> None:
