@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from unveil.checks import contradictions, noise_fit
+from unveil.data import MemorySource
 from unveil.data.cells import heldout_cells, training_cells
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.noise import OwnNoise, Poisson, choose_noise
 from unveil.noise.estimate.own_line import own_line
 from unveil.noise.estimate.third import read_square
+from unveil.runs.noise import noise_of
 
 PHOTONS, READ = 40, 1.5
 """At white, and in photons."""
@@ -135,3 +137,13 @@ def test_rounded_tails_are_not_clipped():
     line = own_line(coarse)
     assert line.centre < 0.2
     assert line.gain == pytest.approx(0.02, rel=0.08)
+
+
+def test_entries_that_were_not_measured_say_nothing_of_the_gain():
+    """Saturated pixels are gaps: each image's noise is found in what is left."""
+    images, gains, _ = stretched()
+    holes = {name: torch.where(y > y.quantile(0.999), torch.nan, y) for name, y in list(images.items())[:2]}
+    source = MemorySource(holes)
+    source.gaps = True
+    noise = noise_of(OwnNoise("poisson-gaussian", READ, READ**2), source)
+    assert float((noise.gain / gains[:2]).log().abs().max()) < 0.2

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from unveil.checks import look
-from unveil.checks.look import middle
+from unveil.checks.look import filled, middle
 from unveil.config import Config
 from unveil.data import ImageSource
 from unveil.errors import UnveilError
@@ -81,7 +81,8 @@ def noise_of(noise: Noise | OwnNoise, source: ImageSource) -> Noise:
     if isinstance(noise, Noise):
         return noise
     several = range(len(source))
-    return noise.find((source.read(i, middle(source.shape(i))) for i in several), [source.where(i) for i in several])
+    windows = (filled(source.read(i, middle(source.shape(i)))) for i in several)
+    return noise.find(windows, [source.where(i) for i in several])
 
 
 def family_of(noise: Noise | OwnNoise) -> type[Noise]:
