@@ -84,6 +84,7 @@ def test_yaml_says_what_each_key_means():
     for values in (
         {"operator": {"kind": "inpainting", "mask": "mask.png"}},
         {"noise": {"kind": "poisson", "gain": 1}, "em": {"rounds": 1}},
+        {"noise": {"kind": "correlated", "kernel": "estimate"}},
     ):
         config = parse_config({**DATA, **values}, "here")
         lines, idle = to_yaml(config).splitlines(), idle_keys(config)
