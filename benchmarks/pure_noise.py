@@ -25,7 +25,7 @@ from unveil.noise import choose_noise
 from unveil.operators import Identity
 from unveil.random import make_generator
 
-IMAGES, TESTED, SIDE = 64, 12, 64
+IMAGES, TESTED, SIDE = 48, 6, 128
 
 
 def main() -> None:
