@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unveil.measurement import Measurement
 from unveil.model import Model
-from unveil.noise import Gaussian, OwnNoise
+from unveil.noise import Gaussian
 
 __all__ = ["as_deepinv"]
 
@@ -30,7 +30,7 @@ class _Denoiser(Denoiser):
 
     def forward(self, x: Tensor, sigma: float | Tensor | None = None, **kwargs: Any) -> Tensor:
         if sigma is None:
-            noise = self.noise.of(x) if isinstance(self.noise, OwnNoise) else self.noise.to(x.device)
+            noise = self.noise.of(x)
         else:
             sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
             noise = Gaussian(sigma.reshape(-1) if sigma.numel() > 1 else sigma.reshape(()))
@@ -49,6 +49,6 @@ class _Reconstructor(Reconstructor):
         self.f, self.operator, self.noise = model.f, model.operator, model.noise
 
     def forward(self, y: Tensor, physics: Any = None, **kwargs: Any) -> Tensor:
-        noise = self.noise.of(y) if isinstance(self.noise, OwnNoise) else self.noise.to(y.device)
+        noise = self.noise.of(y)
         x_hat: Tensor = self.f(Measurement(y, self.operator.to(y.device), noise))
         return x_hat

@@ -31,7 +31,7 @@ from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
 from unveil.random import make_generator
 from unveil.runs.create import save_run
-from unveil.runs.noise import family_of, find_noise, noise_of, recorded
+from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
@@ -65,7 +65,7 @@ class Model:
     def __repr__(self) -> str:
         kind = type(self.operator).__name__.lower()
         parameters = sum(p.numel() for p in self.f.parameters())
-        family = family_of(self.noise).__name__.lower()
+        family = self.noise.family.__name__.lower()
         return f"Model({kind}, {family} noise, {self.noise}; {parameters:,} parameters)"
 
     @torch.no_grad()
@@ -118,7 +118,7 @@ class Model:
             return y.to(device)
         values = _tensor(y)
         own = noise or self.noise
-        return Measurement(values, self.operator, own if isinstance(own, Noise) else own.of(values)).to(device)
+        return Measurement(values, self.operator, own.of(values)).to(device)
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network to `device`, and return the model."""

@@ -18,7 +18,7 @@ from unveil.checks.quiet import local_mean
 from unveil.checks.uneven import CHANNELS_APART, IMAGES_APART, channel_levels, differ, image_levels
 from unveil.data import ImageSource
 from unveil.errors import UnveilError
-from unveil.noise import Noise, Poisson, estimate_common_sigma
+from unveil.noise import Noise, estimate_common_sigma
 from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.noise.estimate.whiteness import is_white, noise_tilt
@@ -51,8 +51,8 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
         if noise.mapped:  # hot pixels are in the maps
             return [line for line in (copied_channels(several), tilt_line(several)) if line is not None]
         lines = [copied_channels(several), own_outlier_line(several, noise), tilt_line(several)]
-        if isinstance(noise, Poisson):
-            lines += count_lines(several, noise)
+        if noise.step is not None:
+            lines += count_lines(several, noise.step)
         lines.append(gain_line(images, noise))
         return [line for line in lines if line is not None]
     found = common_level(several)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from unveil.checks.brightness import noise_growth
-from unveil.noise import Poisson
 
 __all__ = ["count_lines"]
 
@@ -22,12 +21,12 @@ APART = 1.5
 """The ratio of the noise's level to that of the gain, or its inverse, from which they contradict."""
 
 
-def count_lines(images: Sequence[Tensor], noise: Poisson) -> list[str]:
+def count_lines(images: Sequence[Tensor], step: Tensor) -> list[str]:
     """Return a line for each thing in which images (C, H, W) are not counts times a gain; none where they are.
 
-    noise: on the images' scale; its gain is that of all or of each.
+    step: what one photon adds, on the images' scale, of all or of each.
     """
-    gains = torch.as_tensor(noise.gain).flatten().double().expand(len(images))
+    gains = step.flatten().double().expand(len(images))
     values = torch.cat(
         [image.flatten()[:: max(1, image.numel() // 100_000)].double() / gain for image, gain in zip(images, gains)]
     )
@@ -46,7 +45,7 @@ def count_lines(images: Sequence[Tensor], noise: Poisson) -> list[str]:
             f"and no read "
             "noise are in the data; they are rounded at random, which adds noise"
         )
-    growth = noise_growth(images) if torch.as_tensor(noise.gain).numel() == 1 else None
+    growth = noise_growth(images) if step.numel() == 1 else None
     if growth is not None:
         expected = (float(gains[0]) * max(growth.bright, 0.0)) ** 0.5
         if not 1 / APART < growth.level_bright / max(expected, 1e-12) < APART:

@@ -19,7 +19,7 @@ from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import ImageSource, atomic_write, open_images
 from unveil.errors import UnveilError, warn
-from unveil.noise import Found, OwnNoise
+from unveil.noise import Found
 from unveil.noise.estimate.calibrated import calibrated, camera
 from unveil.noise.estimate.choose import WORDS
 from unveil.noise.estimate.frames import Darks, dark_frames
@@ -79,9 +79,7 @@ def run_estimate(
     else:
         found = found if dark is None and even is None else calibrated(found, dark, even)
     by = "blocks of the images" if even is None else "repeated flats, pixel by pixel"
-    noise = found.noise
-    if isinstance(noise, OwnNoise):
-        noise = noise.find(images.values(), [*images])
+    noise = found.noise.find(images.values(), [*images])
     fit = noise_fit(list(images.values()), noise)
     rows = [*parameter_rows(found, by), *fit_rows(fit, list(images.values())), *dark_rows(dark)]
     console.print(table(found.kind, rows))

@@ -13,7 +13,7 @@ family are tensors, () or (B,), and are on the device of y; of a family with `ma
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self, TypeVar
 
@@ -125,6 +125,24 @@ class Noise(ABC):
         None where the signal or the place changes it.
         """
         return None
+
+    @property
+    def step(self) -> Tensor | None:
+        """Return what all values of y are whole multiples of, () or (B,); None where they may be any."""
+        return None
+
+    @property
+    def family(self) -> type["Noise"]:
+        """Return the family; as of noise whose parameters are still to be found (`OwnNoise`)."""
+        return type(self)
+
+    def find(self, images: Iterable[Tensor], names: Sequence[str]) -> "Noise":
+        """Return the noise of `images`: this, which is known; `OwnNoise` finds that of each."""
+        return self
+
+    def of(self, y: Tensor) -> "Noise":
+        """Return the noise of the images y (B, ...), on their device, as `find` does."""
+        return self.to(y.device)
 
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         """Return the level sigma (B,) that an estimator is told: the root of the mean variance, in the units of y."""

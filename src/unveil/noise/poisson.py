@@ -56,6 +56,10 @@ class Poisson(Noise):
     def variance(self, u: Tensor) -> Tensor:
         return self._gain(u) * u.clamp_min(0)
 
+    @property
+    def step(self) -> Tensor:
+        return torch.as_tensor(self.gain)
+
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         """Return sigma (B,), the root of the mean variance; of an image without a photon as if it had one.
 

@@ -26,7 +26,7 @@ from unveil.records import SEAL, read_json, sealed
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.folder import writing
-from unveil.runs.noise import family_of, find_noise, noise_of, recorded
+from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.runs.record import FORMAT, difference
 from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
@@ -62,7 +62,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     make_loss(config.loss)
     scales = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
-    check_form(config, operator, family_of(noise))
+    check_form(config, operator, noise.family)
     contents = read_contents(source, config, reading(stages))
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")

@@ -20,7 +20,7 @@ from unveil.runs.correlated import stated_correlation
 from unveil.training.setup import instrument
 
 __all__ = [
-    "estimated", "family_of", "find_noise", "found_noise", "noise_of", "recorded", "stated_noise", "stored_range",
+    "estimated", "find_noise", "found_noise", "noise_of", "recorded", "stated_noise", "stored_range",
     "stored_ranges",
 ]  # fmt: skip
 
@@ -78,16 +78,9 @@ def noise_of(noise: Noise | OwnNoise, source: ImageSource) -> Noise:
 
     Raises UnveilError where they cannot be found in one of them.
     """
-    if isinstance(noise, Noise):
-        return noise
     several = range(len(source))
     windows = (filled(source.read(i, middle(source.shape(i)))) for i in several)
     return noise.find(windows, [source.where(i) for i in several])
-
-
-def family_of(noise: Noise | OwnNoise) -> type[Noise]:
-    """Return the family of noise that is known, or found in each image."""
-    return noise.family if isinstance(noise, OwnNoise) else type(noise)
 
 
 def stated_noise(config: Config, source: ImageSource) -> Noise | None:

@@ -29,7 +29,7 @@ from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import check_contents, numbers_then, open_contents, write_contents
-from unveil.runs.noise import family_of, noise_of
+from unveil.runs.noise import noise_of
 from unveil.runs.record import open_record
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.inflation import read_inflation
@@ -152,7 +152,7 @@ class Run:
         """
         if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
-        estimator = build_estimator(self.config, self.channels, operator, family_of(self.noise))
+        estimator = build_estimator(self.config, self.channels, operator, self.noise.family)
         load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 
