@@ -28,9 +28,12 @@ from unveil.evaluation import (
     pair_by_name,
     reference_contradiction,
 )
+from unveil.evaluation.resolution import Unresolved, variance_errors
+from unveil.noise import Noise
 from unveil.report import unknown_errors, write_report, write_results
 from unveil.runs import Run, open_run
 from unveil.runs.folder import writing
+from unveil.runs.noise import estimated
 
 WRITTEN = ("report.html", "evaluation.json")
 """Beside images/."""
@@ -124,16 +127,19 @@ def evaluate_and_report(
             progress=bar,
             prior=open_run_prior(run, data.operator, device),
         )
-        good = usable(results, failures, lambda: clear_evaluation(run.folder, replace))
+        found = estimated(run.config) and not incomplete
+        errors = variance_errors(data, not isinstance(run.noise, Noise)) if found else [0.0] * len(data)
+        unresolved = Unresolved(errors)
+        good = usable(unresolved(results), failures, lambda: clear_evaluation(run.folder, replace))
         fit = model_fit(Tiled(f.to(torch_device(device)).eval()), data, seed=seed, device=torch_device(device))
         valid = fit.verdict != "does not fit"
         if not valid and said:  # which is more to the point
             fit, said = dataclasses.replace(fit, reason=said[0]), said[1:]
         doubts = [*doubts, *said]
-        rows, means = write_results(run.folder, good, doubts, incomplete, fit)
+        rows, means = write_results(run.folder, good, doubts, incomplete, fit, unresolved.line)
         page = write_report(run)
     console.print(metrics_table(rows, means, incomplete, valid))
-    for line in [*doubts, *unknown_errors(rows)] if valid else [str(fit), *doubts]:
+    for line in [*doubts, *unknown_errors(rows, unresolved.line)] if valid else [str(fit), *doubts]:
         warn(line)
     if valid:
         say(str(fit))

@@ -39,13 +39,11 @@ class Noise(ABC):
 
     additive: whether the noise does not depend on the signal, so that y + mu 1 has the same.
     white: whether that of entries is independent of one another, given the signal.
-    probes: how many of its own the family takes the mean of, in `stein`.
     maps: whether parameters may differ from pixel to pixel.
     """
 
     additive: ClassVar[bool] = False
     white: ClassVar[bool] = True
-    probes: ClassVar[int] = 1
     maps: ClassVar[bool] = False
 
     def __str__(self) -> str:
@@ -150,7 +148,7 @@ class Noise(ABC):
 
     def stein(self, h: Callable[[Tensor], Tensor], y: Tensor, h_y: Tensor, mean: Mean, generator: torch.Generator,
               step: float | None = None) -> Tensor:  # fmt: skip
-        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by more passes of a differentiable h with h_y = h(y).
+        """Return an estimate (B,) of E[(y - u)^T h(y)] / m, by one more pass of a differentiable h with h_y = h(y).
 
             E[(y_i - u_i) h_i(y)] = E[v_i dh_i / dy_i],    v = estimated_variance(y)
 
@@ -160,14 +158,10 @@ class Noise(ABC):
         O(s^2).
 
         step: s as a multiple of the level, to take the first order alone; small against the scale on which h bends,
-            which is the noise's own; one pass. None: what the family knows best, in `probes` passes.
+            which is the noise's own; one pass. None: what the family knows best, which may scatter more.
         """
-        found = torch.zeros_like(y)
-        probes = self.probes if step is None else 1
-        for _ in range(probes):
-            e, weight = self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
-            found = found + weight * (h(y + e) - h_y) / probes
-        return mean(found)
+        e, weight = self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
+        return mean(weight * (h(y + e) - h_y))
 
     def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw e and weights w, each like y, of which E[w (h(y + e) - h(y))] estimates E[(y - u) h(y)], by entry."""

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
-from unveil.noise.skewed import PROBES, skewed_probe
+from unveil.noise.skewed import skewed_probe
 from unveil.shapes import expand, per_sample
 
 __all__ = ["Gamma"]
@@ -51,7 +51,6 @@ class Gamma(Noise):
     """
 
     looks: float | Tensor
-    probes = PROBES
 
     def __post_init__(self) -> None:
         self._positive("looks", "the number of looks that were averaged")

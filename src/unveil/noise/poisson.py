@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from unveil.noise.base import Mean, Noise
-from unveil.noise.skewed import PROBES, skewed_probe
+from unveil.noise.skewed import skewed_probe
 from unveil.shapes import expand, per_sample
 
 __all__ = ["Poisson"]
@@ -32,7 +32,6 @@ class Poisson(Noise):
     """
 
     gain: float | Tensor
-    probes = PROBES
 
     def __post_init__(self) -> None:
         self._positive("gain", "what one photon adds to a measurement")

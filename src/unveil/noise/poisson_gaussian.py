@@ -35,7 +35,7 @@ from torch.nn.functional import avg_pool2d
 
 from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
-from unveil.noise.skewed import PROBES, skewed_probe
+from unveil.noise.skewed import skewed_probe
 from unveil.random import normal
 from unveil.shapes import expand, per_entry, per_sample, times
 
@@ -58,7 +58,6 @@ class PoissonGaussian(Noise):
     gain: float | Tensor
     read: float | Tensor
     offset: float | Tensor = 0.0
-    probes = PROBES
     maps = True
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ def write_results(
     warnings: Sequence[str] = (),
     incomplete: bool = False,
     fit: Fit | None = None,
+    unresolved: Callable[[], str | None] = lambda: None,
 ) -> tuple[list[Metrics], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
     warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose
     errors the estimates without a reference are then of. fit: whether the noise model fits, where that was looked at;
-    where it does not, no figure without a reference is written or drawn without saying so.
+    where it does not, no figure without a reference is written or drawn without saying so. unresolved: asked when all
+    results came, for a line on images whose error cannot be told.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -51,15 +53,17 @@ def write_results(
         "psnr_estimate_of": "A x on the measured entries" if incomplete else "x",
         "fit": None if fit is None else asdict(fit),
         "not_valid": [] if valid else [key for key in WITHOUT_REFERENCE if key in counted(rows)],
-        "warnings": [*warnings, *unknown_errors(rows)] if valid else [str(fit), *warnings],
+        "warnings": [*warnings, *unknown_errors(rows, unresolved)] if valid else [str(fit), *warnings],
     }
     text = json.dumps(record, indent=1) + "\n"
     atomic_write(folder / "evaluation.json", lambda path: path.write_text(text))
     return rows, means
 
 
-def unknown_errors(rows: Sequence[Metrics]) -> list[str]:
-    """Return a line where the estimated error of some images is not positive, so that they have no PSNR."""
+def unknown_errors(rows: Sequence[Metrics], unresolved: Callable[[], str | None] = lambda: None) -> list[str]:
+    """Return a line where the estimated error of some images is not positive, or not resolved: they have no PSNR."""
+    if (line := unresolved()) is not None:
+        return [line]
     unknown = [row.name for row in rows if math.isnan(row.psnr_estimate)]
     if not unknown:
         return []
