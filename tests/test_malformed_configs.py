@@ -96,7 +96,9 @@ SYSTEMS = {
 
 def whole(kind):
     """A good configuration, each key stated."""
-    config = parse_config({"data": {"path": "images"}, "operator": {"kind": kind, **SYSTEMS[kind]}}, "test")
+    noise = {"kind": "correlated", "kernel": "k.npy", "covariance": "c.npy"} if kind == "mri" else {}
+    values = {"data": {"path": "images"}, "operator": {"kind": kind, **SYSTEMS[kind]}, "noise": noise}
+    config = parse_config(values, "test")
     return config.model_dump(mode="json")
 
 

@@ -112,12 +112,23 @@ def test_photon_counts(init, tmp_path):
     assert "noise: poisson, gain 3 (variance grows with the mean, in whole photons)" in init.said.out
 
 
+def of_four(y: np.ndarray) -> np.ndarray:
+    """The mean of each pixel and its neighbours: their noise is correlated."""
+    return (y[1:, 1:] + y[:-1, 1:] + y[1:, :-1] + y[:-1, :-1]) / 4
+
+
+def test_noise_that_neighbours_share(init, tmp_path):
+    images = [of_four(noisy(seed=i, side=128)) for i in range(3)]
+    init(folder(tmp_path / "d", *images))
+    assert "correlated noise" in init.said.out
+    assert "neighbours correlate by" in init.said.out
+
+
 def test_noise_that_no_family_fits(init, tmp_path):
-    """Neighbours that share their noise: the line says so, beside the warning."""
-    sharp = [noisy(seed=i, side=128) for i in range(3)]
-    images = [(y[1:, 1:] + y[:-1, 1:] + y[1:, :-1] + y[:-1, :-1]) / 4 for y in sharp]
-    assert "not white" in init(folder(tmp_path / "d", *images))[2]
-    assert "noise: no family fits (it is not white" in init.said.out
+    """Neighbours that share their noise, which grows with the brightness: the line says so, beside the warning."""
+    counts = [np.random.default_rng(i).poisson(30 * scene(256, i)) / 30 for i in range(4)]
+    assert "not white" in init(folder(tmp_path / "d", *(of_four(y) for y in counts)))[2]
+    assert "noise: no family fits (" in init.said.out
 
 
 def test_a_level_that_is_stated_and_not_there(init, tmp_path):

@@ -127,7 +127,8 @@ def unlike_training(run: Run, data: Dataset) -> str | None:
 
     Where they are not on the scale of those, or not at the level given.
     """
-    seen, images, source = run.seen, look(data.source, damaged="skip"), data.source
+    source = data.source.raw
+    seen, images = run.seen, look(source, damaged="skip")
     if seen is None or not images:
         return None
     if (line := out_of_range(seen, see(source, images))) is not None or data.operator.unseen:

@@ -4,6 +4,7 @@ A saturated value says only that the pixel was at least as bright, a dead one no
 saturation is cut off at its bright end: within some three deviations of the top estimates are a little too dark.
 """
 
+import torch
 from torch import Tensor
 
 from unveil.data.source import ImageSource, Subset, Window
@@ -34,12 +35,18 @@ class Gaps(Subset):
 
     def _read(self, i: int, window: Window) -> Tensor:
         y = super()._read(i, window)
+        faulty = torch.zeros_like(y, dtype=torch.bool) if self._dead is None else self._dead_in(i, window).expand_as(y)
+        if not bool(y[~faulty].isfinite().all()):
+            raise UnveilError(f"{self.where(i)} contains NaN or infinite values; mask or replace them")
         if self._saturated is not None:
             origin = self.origin(i)
             low, high = (0.0, 1.0) if origin is None else origin.value_range
-            y = y.masked_fill(y >= (self._saturated - low) / (high - low) - ROUNDING, float("nan"))
-        if self._dead is None:
-            return y
+            faulty = faulty | (y >= (self._saturated - low) / (high - low) - ROUNDING)
+        return y.masked_fill(faulty, float("nan"))
+
+    def _dead_in(self, i: int, window: Window) -> Tensor:
+        """Return the dead pixels of a window of image i, boolean (C or 1, h, w)."""
+        assert self._dead is not None
         if self._dead.shape[-2:] != self.shape(i)[1:]:
             height, width = self._dead.shape[-2:]
             raise UnveilError(
@@ -47,4 +54,4 @@ class Gaps(Subset):
                 f"size, or leave it out"
             )
         top, left, h, w = window
-        return y.masked_fill(self._dead[..., top : top + h, left : left + w], float("nan"))
+        return self._dead[..., top : top + h, left : left + w]

@@ -138,7 +138,7 @@ def evaluate(
         estimated = estimate_error(f, m, generator)
         samples = draw_samples(f, m, sampling, generator, prior=prior) if i < sampled else None
         raw = m.operator.A_dagger(m.y)
-        if not m.operator.unseen:  # what faulty pixels would have shown is not known
+        if m.operator.measured is not None and not m.operator.unseen:  # what faulty pixels would show is not known
             raw = raw + x_hat - m.operator.A_dagger(m.predict(x_hat))
         metrics = _metrics(data.source.name(i), raw, x_hat, estimated, samples, x, m)
         if m.operator.unseen:
