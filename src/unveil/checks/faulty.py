@@ -24,19 +24,22 @@ LEAST = 5e-5
 """Share of the pixels: fewer at the top are chance."""
 FEWEST, PART = 3, 0.2
 MOST = 0.02
-"""Share of the pixels: more are no faults of a detector."""
+"""Share of the pixels: more are no faults of a detector, but images that were exposed too long.
+
+Their noise is cut off in too many places, and the error is where it cannot be seen.
+"""
 _KEY = 1019
 
 
 def saturated_from(images: Sequence[Tensor], noise: Noise) -> float | None:
-    """Return the value from which pixels of images (C, H, W) are saturated, in their units; None where none is.
+    """Return the value from which pixels of images (C, H, W) are saturated, in their units; None of none, or of many.
 
     noise: in the same units; where its parameters are one per sample, image i has the i-th.
     """
     generator = make_generator("cpu", 0, _KEY)
     drawn = [noise.select(torch.tensor([i])).sample(local_mean(y)[None], generator)[0] for i, y in enumerate(images)]
     y, others = (torch.cat([x.flatten() for x in several]) for several in (list(images), drawn))
-    return float(y.max()) if piled_up(y, others, y.max(), 1) > LEAST else None
+    return float(y.max()) if LEAST < piled_up(y, others, y.max(), 1) < MOST else None
 
 
 def dead_pixels(source: ImageSource, noise: Noise) -> Tensor | None:

@@ -98,6 +98,10 @@ def evaluate_and_report(
     incomplete, source = data.operator.unseen > 0, data.source
     noise = None if data.noise.additive and data.noise.white else looked_at(data.noise, source)
     said = [] if incomplete else contradictions(look(source), noise)
+    if source.gaps:
+        parts = look(source, gaps="keep").values()
+        share = sum(int(y.isnan().sum()) for y in parts) / sum(y.numel() for y in parts)
+        said.append(f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others")
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"
