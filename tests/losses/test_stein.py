@@ -9,7 +9,7 @@ from loss_statistics import ESTIMATORS, FAMILIES, Biased, check_zero, draw, esti
 from scipy import stats
 from torch.nn.functional import avg_pool2d
 
-import unveil.noise.skewed
+import unveil.noise.gamma
 from unveil.losses import Stein
 from unveil.measurement import Measurement
 from unveil.noise import NOISES, Correlated, Gamma, Gaussian, Poisson, PoissonGaussian
@@ -305,11 +305,11 @@ def local(y):
     return mean + torch.sigmoid(3 * (4 * variance / mean**2 - 1.5)) * (y - mean)
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(unveil.noise.skewed.SHARE, -0.02, 0.02), (0.16, 0.04, 0.1)])
+@pytest.mark.parametrize(("share", "least", "most"), [(unveil.noise.gamma.SHARE, -0.02, 0.02), (0.16, 0.04, 0.1)])
 def test_a_probe_must_not_look_like_noise_to_estimators_of_the_neighbourhood(share, least, most, monkeypatch):
     """At r = .16, which is exact for cubics of speckle, all else is seen noisier than it is; 4 looks, in units of the
     variance."""
-    monkeypatch.setattr("unveil.noise.skewed.SHARE", share)
+    monkeypatch.setattr("unveil.noise.gamma.SHARE", share)
     noise, rows = Gamma(torch.tensor(4.0, **DOUBLE)), []
     for r in range(12):
         y = noise.sample(torch.ones(16, 1, 40, 40, **DOUBLE), make_generator("cpu", r, 1))

@@ -37,6 +37,8 @@ from unveil.runs.noise import estimated
 
 WRITTEN = ("report.html", "evaluation.json")
 """Beside images/."""
+SEEN = 1e-3
+"""Share of missing pixels from which the errors of the others may not be those of all."""
 EXIT_NO_FIT = 5
 """The exit code where the noise model does not fit, so that no figure without a reference holds."""
 
@@ -101,7 +103,10 @@ def evaluate_and_report(
     if source.gaps:
         parts = look(source, gaps="keep").values()
         share = sum(int(y.isnan().sum()) for y in parts) / sum(y.numel() for y in parts)
-        said.append(f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others")
+        if share > SEEN:
+            said.append(
+                f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others"
+            )
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"
