@@ -80,11 +80,8 @@ def main() -> None:
     options.add_argument("--test", required=True, metavar="DIR", help="clean images, none of them in --train")
     options.add_argument("--cases", default=",".join(CASES), help="some of " + ", ".join(CASES))
     options.add_argument("--methods", default=",".join(METHODS), help="some of " + ", ".join(METHODS))
-    options.add_argument("--steps", type=int, default=600, help="gradient steps")
-    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
-    options.add_argument("--batch", type=int, default=32, help="crops a step")
+    training_options(options, 600)
     options.add_argument("--near", type=float, help="loss.near of the default recipe, to choose it")
-    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     clean, test, table = in_memory(options.train), in_memory(options.test), {}
@@ -95,6 +92,14 @@ def main() -> None:
             "methods": rows(case, moved(clean, shift), moved(test, shift), options),
         }
         write(options.json, options, {"steps": options.steps, "images": [len(clean), len(test)], "cases": table})
+
+
+def training_options(options, steps: int) -> None:
+    """What determines a training, shared with pure_noise.py and w2s.py. steps: the default."""
+    options.add_argument("--steps", type=int, default=steps, help="gradient steps")
+    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
+    options.add_argument("--batch", type=int, default=32, help="crops a step")
+    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
 
 
 def moved(source: MemorySource, offset: float | Tensor) -> MemorySource:

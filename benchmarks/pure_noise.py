@@ -11,13 +11,12 @@ neighbours    correlation of neighbouring pixels in the samples, less that in th
 """
 
 import sys
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from common import parser, write
-from noise import CASES, MEAN, configuration, trained
+from noise import CASES, MEAN, configuration, trained, training_options
 from unveil.data import MemorySource
 from unveil.diffusion import posterior_samples
 from unveil.measurement import Measurement
@@ -31,10 +30,7 @@ IMAGES, TESTED, SIDE = 48, 6, 128
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--cases", default="gaussian:0.1,poisson:2,poisson-gaussian:2,gamma:4")
-    options.add_argument("--steps", type=int, default=300, help="gradient steps")
-    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
-    options.add_argument("--batch", type=int, default=32, help="crops a step")
-    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
+    training_options(options, 300)
     options = options.parse_args()
     options.near = None
     torch.set_num_threads(options.threads)

@@ -25,7 +25,7 @@ import torch
 
 from below_noise import in_memory
 from common import parser, write
-from noise import configuration
+from noise import configuration, training_options
 from peers import DEEPINV, denoised_by_bm3d, objective
 from unveil.data import MemorySource, open_images
 from unveil.dataset import Dataset
@@ -45,10 +45,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, metavar="DIR")
     options.add_argument("--fields", type=int, default=4, help="how many fields are looked at, the last ones")
     options.add_argument("--methods", default=",".join(METHODS), help="some of " + ", ".join(METHODS))
-    options.add_argument("--steps", type=int, default=600, help="gradient steps")
-    options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
-    options.add_argument("--batch", type=int, default=32, help="crops a step")
-    options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
+    training_options(options, 600)
     options = options.parse_args()
     options.near = None
     torch.set_num_threads(options.threads)
