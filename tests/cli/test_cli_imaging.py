@@ -153,7 +153,9 @@ def test_evaluate_with_a_reference(workspace, monkeypatch):
     record = json.loads((workspace / "run" / "evaluation.json").read_text())
     assert [math.isfinite(row["psnr_mmse"]) for row in record["images"]] == [True] * COUNT
     assert record["mean"]["psnr_mmse"] > record["mean"]["psnr_noisy"] + 3, "a grey level beats black holes"
-    assert math.isfinite(record["mean"]["psnr_hidden"])
+    hidden = [row["psnr_hidden"] for row in record["images"]]  # of some hundred entries: one may not be resolved
+    assert any(value is not None and 25 < value < 45 for value in hidden)
+    assert [row["name"] for row in record["evidence"]["error"]["images"]] == ["y_0000", "y_0001", "y_0002"]
 
 
 def test_training_again_resumes_or_is_done(workspace, tmp_path):

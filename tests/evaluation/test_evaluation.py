@@ -156,7 +156,7 @@ def test_error_estimates_take_a_level_per_sample(masks, device, dtype):
         m = Measurement(x + expand(sigma, x) * normal(x, generator), operator, Gaussian(sigma))
         true = operator.mean((f(m) - x).square())
         aside = operator.mean((x - 0.5).square())
-        estimates = [estimate_error(f, m, generator, 1)]
+        estimates = [estimate_error(f, m, generator, 2)]
         differences = [(estimates[0] - true) / sigma**2]
         if masks == "one":
             estimates.append(estimate_hidden_error(f, m, generator))
@@ -243,9 +243,9 @@ def test_each_measurement_meets_its_own_operator(device):
     _, m = simulate(3)
     f = Seen()
     list(evaluate(f, dataset(m), SamplingConfig(), sampled=0, device=device))
-    assert len(f.given) == 3 * (1 + 4 * 2 + 1), "x_hat, four probes, hidden entries"
+    assert len(f.given) == 3 * (1 + 8 + 4), "x_hat, eight probes, hidden entries"
     for k, given in enumerate(f.given):
-        i, last = divmod(k, 10)
+        i, last = divmod(k, 13)
         mask, measured = m.operator.measured[i : i + 1], given.operator.measured
         assert not (measured & ~mask).any()
         assert torch.equal(measured, mask) == (last < 9)

@@ -118,4 +118,4 @@ def plain_figures(value: Any) -> Any:
         return {name: plain_figures(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_figures(part) for part in value]
-    return value if value is None or math.isfinite(value) else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

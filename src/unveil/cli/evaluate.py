@@ -28,6 +28,7 @@ from unveil.evaluation import (
     pair_by_name,
     reference_contradiction,
 )
+from unveil.evaluation.evidence import Evidence
 from unveil.evaluation.resolution import Unresolved, variance_errors
 from unveil.noise import Noise
 from unveil.report import unknown_errors, write_report, write_results
@@ -138,20 +139,22 @@ def evaluate_and_report(
         )
         found = estimated(run.config) and not incomplete
         errors = variance_errors(data, not isinstance(run.noise, Noise)) if found else [0.0] * len(data)
-        unresolved = Unresolved(errors)
-        good = usable(unresolved(results), failures, lambda: clear_evaluation(run.folder, replace))
+        unresolved, evidence = Unresolved(errors), Evidence(errors, common=isinstance(run.noise, Noise))
+        good = usable(unresolved(evidence(results)), failures, lambda: clear_evaluation(run.folder, replace))
         fit = model_fit(Tiled(f.to(torch_device(device)).eval()), data, seed=seed, device=torch_device(device))
         valid = fit.verdict != "does not fit"
         if not valid and said:  # which is more to the point
             fit, said = dataclasses.replace(fit, reason=said[0]), said[1:]
         doubts = [*doubts, *said]
-        rows, means = write_results(run.folder, good, doubts, incomplete, fit, unresolved.line)
+        rows, means = write_results(run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record)
         page = write_report(run)
     console.print(metrics_table(rows, means, incomplete, valid))
     for line in [*doubts, *unknown_errors(rows, unresolved.line)] if valid else [str(fit), *doubts]:
         warn(line)
     if valid:
         say(str(fit))
+        for line in evidence.lines():
+            say(line)
     say(f"open {page}")
     failures.end(len(rows), EXIT_PARTLY if valid else EXIT_NO_FIT)
     if not valid:

@@ -15,7 +15,8 @@ from unveil.estimators import Preconditioned, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.reference import check_reference
-from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
+from unveil.evaluation.reference_free import estimate_hidden_error
+from unveil.evaluation.risk import Risk, estimate_risk
 from unveil.measurement import Estimator, Measurement
 from unveil.random import make_generator
 
@@ -52,7 +53,8 @@ class Metrics:
 class Evaluation:
     """One image: its figures and pictures.
 
-    These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None.
+    These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None. risk: the error
+    without a reference, of a batch of one.
     """
 
     metrics: Metrics
@@ -60,6 +62,7 @@ class Evaluation:
     x_hat: Tensor
     samples: Tensor | None
     reference: Tensor | None
+    risk: Risk | None = None
 
 
 def draw_samples(
@@ -105,6 +108,7 @@ def draw_samples(
     )
 
 
+_HIDDEN = 1021  # of draws that are those of nothing else
 PIXELS_AT_ONCE = 2**21
 """Entries denoised at once: the small UNet needs about 400 bytes for each, under 1 GiB in all."""
 
@@ -135,20 +139,23 @@ def evaluate(
         x = None if reference is None else reference.read(i)[None].to(device)
         with torch.no_grad():
             x_hat = f(m)
-        estimated = estimate_error(f, m, generator)
+        risk = estimate_risk(f, m, generator, x_hat=x_hat)
         samples = draw_samples(f, m, sampling, generator, prior=prior) if i < sampled else None
         raw = m.operator.A_dagger(m.y)
         if m.operator.measured is not None and not m.operator.unseen:  # what faulty pixels would show is not known
             raw = raw + x_hat - m.operator.A_dagger(m.predict(x_hat))
-        metrics = _metrics(data.source.name(i), raw, x_hat, estimated, samples, x, m)
+        metrics = _metrics(data.source.name(i), raw, x_hat, risk.error, samples, x, m)
         if m.operator.unseen:
-            metrics = replace(metrics, psnr_hidden=psnr(float(estimate_hidden_error(f, m, generator))))
+            metrics = replace(
+                metrics, psnr_hidden=psnr(float(estimate_hidden_error(f, m, make_generator(device, seed, i, _HIDDEN))))
+            )
         yield Evaluation(
             metrics,
             raw[0].cpu(),
             x_hat[0].cpu(),
             None if samples is None else samples[:, 0].cpu(),
             None if x is None else x[0].cpu(),
+            risk,
         )
         if progress is not None:
             progress(i + 1, len(data))

@@ -160,8 +160,21 @@ class Noise(ABC):
         step: s as a multiple of the level, to take the first order alone; small against the scale on which h bends,
             which is the noise's own; one pass. None: what the family knows best, which may scatter more.
         """
-        e, weight = self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
+        e, weight = self.probe(y, mean, generator, step)
         return mean(weight * (h(y + e) - h_y))
+
+    def probe(
+        self, y: Tensor, mean: Mean, generator: torch.Generator, step: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draw the probe of `stein`: e and weights w, each like y; entry by entry w (h(y + e) - h(y)) has the mean.
+
+        The covariance of e is a small share of the noise's.
+        """
+        return self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
+
+    def sum_variance(self, r: Tensor, u: Tensor) -> Tensor:
+        """Return the variance (B,) of sum_i r_i (y_i - u_i), given u; r, u (B, *measurement). That is r^T C r."""
+        return (self.variance(u).clamp_min(0) * r.square()).flatten(1).sum(1)
 
     def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw e and weights w, each like y, of which E[w (h(y + e) - h(y))] estimates E[(y - u) h(y)], by entry."""

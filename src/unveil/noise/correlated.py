@@ -136,6 +136,18 @@ class Correlated(Noise):
         of_channels = 1.0 if self.covariance is None else self._mix(u).square().sum(1)[:, None, None]
         return (expand(per_sample(self.sigma, u), u) ** 2 * of_channels).expand_as(u)
 
+    def sum_variance(self, r: Tensor, u: Tensor) -> Tensor:
+        """Return the variance (B,) of sum_i r_i (y_i - u_i): |L^T r|^2 sigma^2, of each part of L by itself."""
+        rows, columns = (per_sample(share, r, "the share") for share in (self.rows, self.columns))
+        if self.covariance is not None:
+            r = torch.einsum("cd,bchw->bdhw", self._mix(r), r)
+        size = tuple(side + extent - 1 for side, extent in zip(r.shape[-2:], self._kernel.shape[-2:]))
+        transfer = torch.fft.fft2(self._kernel.to(r)[:, None], s=size)
+        single = (torch.fft.fft2(r, s=size) * transfer).abs().square().flatten(1).sum(1) / (size[0] * size[1])
+        along = [r.sum(axis).square().flatten(1).sum(1) for axis in (-1, -2)]
+        shared = (1 - rows - columns) * single + rows * along[0] + columns * along[1]
+        return per_sample(self.sigma, r) ** 2 * shared
+
     def correlation(self, height: int, width: int) -> Tensor:
         """Return the correlation (N, N) of the N = height width pixels of a window; of the first sample's noise."""
         rows, columns = (float(torch.as_tensor(share).flatten()[0]) for share in (self.rows, self.columns))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unveil.checks import Fit
+from unveil.checks.fit import plain_figures
 from unveil.data import atomic_write, save_image
 from unveil.evaluation import WITHOUT_REFERENCE, Evaluation, Metrics, counted, mean_metrics
 from unveil.report.pictures import comparison
@@ -25,13 +26,15 @@ def write_results(
     incomplete: bool = False,
     fit: Fit | None = None,
     unresolved: Callable[[], str | None] = lambda: None,
+    evidence: Callable[[bool], dict[str, Any]] | None = None,
 ) -> tuple[list[Metrics], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
     warnings: what makes the figures doubtful, kept beside them. incomplete: whether the measurements are of A x, whose
     errors the estimates without a reference are then of. fit: whether the noise model fits, where that was looked at;
     where it does not, no figure without a reference is written or drawn without saying so. unresolved: asked when all
-    results came, for a line on images whose error cannot be told.
+    results came, for a line on images whose error cannot be told. evidence: asked then for what all say together
+    (`Evidence.record`).
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -47,15 +50,16 @@ def write_results(
                 save_image(frames / f"sample_{k:03d}.png", sample)
     means = mean_metrics(rows)
     record = {
-        "images": [_finite(asdict(row)) for row in rows],
+        "images": [asdict(row) for row in rows],
         "mean": means,
         "images_in_mean": {key: count for key, count in counted(rows).items() if key in means},
         "psnr_estimate_of": "A x on the measured entries" if incomplete else "x",
         "fit": None if fit is None else asdict(fit),
         "not_valid": [] if valid else [key for key in WITHOUT_REFERENCE if key in counted(rows)],
         "warnings": [*warnings, *unknown_errors(rows, unresolved)] if valid else [str(fit), *warnings],
+        "evidence": None if evidence is None else evidence(valid),
     }
-    text = json.dumps(record, indent=1) + "\n"
+    text = json.dumps(plain_figures(record), indent=1) + "\n"
     atomic_write(folder / "evaluation.json", lambda path: path.write_text(text))
     return rows, means
 
@@ -74,11 +78,6 @@ def unknown_errors(rows: Sequence[Metrics], unresolved: Callable[[], str | None]
         "blur it: see "
         "noise.kernel=estimate; clipping, resampling and demosaicing do too), or the image has too few pixels"
     ]
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """Replace what is not finite by None: JSON has no infinity, and it is as good as not measured."""
-    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
 
 def save_bytes(path: Path, content: bytes) -> None:

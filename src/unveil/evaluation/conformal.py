@@ -1,0 +1,54 @@
+"""How large is the error of the next image? Conformal bounds that need no truth.
+
+Of n images like the next one, measured and estimated alike, let s_1 <= ... <= s_n be the errors |A (f(y) - x)|^2 / m.
+With the next one's all orders are equally likely, so that it is at most s_k with probability k / (n + 1), whatever the
+law of the images is (Vovk, Gammerman and Shafer 2005, https://doi.org/10.1007/b106715). In place of the s_i, which take
+the truth, stand their estimates without a reference (Everink, Tamo and Pereyra 2025, https://arxiv.org/abs/2502.05127;
+of counts https://arxiv.org/abs/2502.19194).
+
+An estimate scatters about its s_i, so that their quantiles lie too far out. The scatter is known here, and they are
+drawn together about their mean until their variance is what that of the s_i must be (ours). What is the same in all, as
+the error of common noise parameters, is added to each.
+"""
+
+import math
+from collections.abc import Sequence
+
+from unveil.evaluation.distortion import psnr
+from unveil.evaluation.interval import Error
+
+__all__ = ["LEVELS", "bounds", "conformal_bound"]
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+LEAST = 0.1
+"""Of the variance of the estimates: what is left of it at least."""
+
+
+def conformal_bound(errors: Sequence[Error], level: float) -> float | None:
+    """Return what the mean square error of the next image is below with probability `level`, in squared units of y.
+
+    errors: of images like it, that the network did not learn from. Between s_k and s_k+1 it is interpolated. None where
+    they are too few: n / (n + 1) must be at least `level`.
+    """
+    n = len(errors)
+    rank = level * (n + 1)
+    if not n or rank > n:
+        return None
+    mean = sum(one.error for one in errors) / n
+    total = sum((one.error - mean) ** 2 for one in errors) / max(n - 1, 1)
+    estimated = sum(one.se**2 for one in errors) / n
+    shrink = math.sqrt(max(1 - estimated / total, LEAST)) if total > 0 else 1.0
+    scores = [mean + shrink * (one.error - mean) for one in sorted(errors)]
+    below = max(math.floor(rank), 1)
+    share = max(rank - below, 0.0)
+    bound = scores[below - 1] if below == n else (1 - share) * scores[below - 1] + share * scores[below]
+    return max(bound, 0.0) + max(one.shared for one in errors)
+
+
+def bounds(errors: Sequence[Error]) -> dict[str, object] | None:
+    """Return the bounds at LEVELS, as far as there are images enough; None where there are too few for any."""
+    found = [(level, conformal_bound(errors, level)) for level in LEVELS]
+    rows = [
+        {"level": level, "rmse": math.sqrt(bound), "psnr": psnr(bound)} for level, bound in found if bound is not None
+    ]
+    return {"images": len(errors), "bounds": rows} if rows else None

@@ -1,0 +1,118 @@
+"""The error of an estimate without a reference, and the standard error of that, on one measurement.
+
+    S = |y - h|^2 / m + 2 p / m - sum v(y) / m,      E p = E (y - u)^T h,      h = A f(y),  u = A x
+
+has the mean of the error |h - u|^2 / m (`unveil.losses.Stein`). How far is it from the error of this very image? For
+Gaussian noise of covariance C and J = dh / dy, the second order of Stein's identity says (Bellec and Zhang 2021,
+https://doi.org/10.1214/20-AOS2005: "SURE for SURE")
+
+    E (m S - |h - u|^2)^2 = E [4 r^T C r - 2 tr C^2 + 4 tr C J C J],      r = y - h
+
+The summands of S vary over the image much more than that, for errors do, and their scatter would be too wide. For
+counts and speckle it holds to the same order with C = v(u): there too (y_i - u_i)^2 - v(y_i) is of mean 0 and
+uncorrelated with y_i - u_i (Morris 1982, https://doi.org/10.1214/aos/1176345690), but its variance k_i is not 2 v_i^2,
+and of read-out counts it is not quite so. So a measurement of h is drawn, and
+
+    (1 - 2 sum v_i J_ii / sum v_i)^2 (sum k_i - 2 sum v_i^2)
+
+added. tr C J C J is bounded by tr C J C J^T, equal where J is symmetric, as that of a posterior mean is: probes give it
+besides p. p is a mean over probes, whose own scatter is added: of images that of large blocks, which are many, and
+nearly independent of one another. v is taken at h.
+
+What found parameters of the noise leave uncertain is no part of it: see `unveil.evaluation.resolution`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from unveil.errors import UnveilError
+from unveil.measurement import Estimator, Measurement
+
+__all__ = ["BLOCK", "Risk", "estimate_risk"]
+
+BLOCK = 16
+"""Pixels, the side of the blocks whose sums are compared: see `unveil.evaluation.flux`."""
+
+
+PARTS = 4
+"""Into how many parts the sides are cut, to see how probes scatter."""
+
+
+DRAWS = 8
+"""Of a measurement of h, whose squares scatter much themselves."""
+
+
+@dataclass(frozen=True)
+class Risk:
+    """What is known of the error of A f(y), in squared units of y.
+
+    error: (B,), an unbiased estimate of |A (f(y) - x)|^2 / m, which may be negative. se: (B,), its standard error about
+    the error of this image. shared: (B, C, h, w), an estimate of the covariance of the noise with h in the mean over
+    each whole block of BLOCK x BLOCK pixels; None of smaller images, and of measurements that are none.
+    """
+
+    error: Tensor
+    se: Tensor
+    shared: Tensor | None = None
+
+
+@torch.no_grad()
+def estimate_risk(
+    f: Estimator, m: Measurement, generator: torch.Generator, probes: int = 8, x_hat: Tensor | None = None
+) -> Risk:
+    """Return the error of f(m) without a reference, with its standard error.
+
+    probes: passes of f, at least 2. x_hat: f(m) (B, *image), where it is known already; else one more.
+    Raises UnveilError for fewer probes.
+    """
+    if probes < 2:
+        raise UnveilError(f"probes is {probes}: how they scatter is seen from 2 on; about 8 will do")
+    h = m.predict(f(m) if x_hat is None else x_hat)
+    mean, v = m.operator.mean, m.noise.estimated_variance(m.y)
+    count = m.operator.project(torch.ones_like(m.y)).flatten(1).sum(1)
+    products, bends, shared, parts = [], [], [], []
+    blocks = m.y.ndim == 4 and min(m.y.shape[2:]) >= BLOCK
+    sides = [side // PARTS for side in m.y.shape[2:]]
+    for _ in range(probes):
+        e, weight = m.noise.probe(m.y, mean, generator)
+        e, weight = m.operator.project(e), m.operator.project(weight)
+        change = m.predict(f(m.at(m.y + e))) - h
+        products.append(mean(weight * change))
+        share = mean(e.square()) / mean(v).clamp_min(torch.finfo(v.dtype).tiny)
+        bends.append(m.noise.sum_variance(change, h) / share.clamp_min(torch.finfo(v.dtype).tiny))
+        if blocks:
+            parts.append(avg_pool2d(weight * change, sides))
+            shared.append(avg_pool2d(weight, BLOCK) * avg_pool2d(change, BLOCK))
+    p = torch.stack(products)
+    error = m.mean_square(m.y - h) + 2 * p.mean(0) - mean(v)
+    variance = _scatter(m, h, p.mean(0), torch.stack(bends).mean(0), generator) / count**2
+    if blocks:
+        several = torch.stack(parts).var(0).flatten(1) * (m.y[0].numel() / count[:, None]) ** 2
+        probed = several.mean(1) / several.shape[1]
+    else:
+        probed = p.var(0)
+    variance = variance + 4 * probed / probes
+    return Risk(error, variance.clamp_min(0).sqrt(), torch.stack(shared).mean(0) if blocks else None)
+
+
+def _scatter(m: Measurement, h: Tensor, p: Tensor, bend: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the variance (B,) of m S. p: (B,), of one entry. bend: tr C J C J (B,)."""
+    project = m.operator.project
+    total = 4 * m.noise.sum_variance(project(m.y - h), h) + 4 * bend
+    if not m.noise.white:
+        n = project(m.noise.sample(h, generator) - h)
+        return total - 2 * m.noise.sum_variance(n, h)  # n^T C n has the mean tr C^2
+    v = project(m.noise.variance(h).clamp_min(0))
+    doubled = 2 * v.square().flatten(1).sum(1)
+    k = torch.stack([_squares(m, h, generator) for _ in range(DRAWS)]).mean(0)
+    left = (1 - 2 * p / m.operator.mean(v).clamp_min(torch.finfo(v.dtype).tiny)).square()
+    return torch.maximum(total - doubled + left * (k - doubled), left * k)  # what squares leave is the least
+
+
+def _squares(m: Measurement, h: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw the sum of k (B,), (n^2 - v(y))^2 of a measurement y of h."""
+    drawn = m.noise.sample(h, generator)
+    return m.operator.project((drawn - h).square() - m.noise.estimated_variance(drawn)).square().flatten(1).sum(1)
