@@ -96,6 +96,7 @@ class LossConfig(Section):
         "ambient",
         "measured",
         "sure",
+        "unsure",
         "nsure",
         "r2r",
         "consistency",

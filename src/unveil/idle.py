@@ -15,13 +15,13 @@ __all__ = ["idle_keys", "refuse_idle"]
 
 USED_BY: dict[str, tuple[str, ...]] = {
     "scales": ("default", "ambient"),
-    "levels": ("default", "ambient", "measured", "sure", "nsure", "equivariant", "equivariant-splitting"),
-    "symmetry": ("default", "equivariant", "equivariant-splitting"),
-    "equivariance": ("default", "equivariant"),
-    "seen": ("default",),
-    "near": ("default",),
-    "hidden": ("default", "ambient", "splitting", "equivariant-splitting"),
-    "normalized": ("default",),
+    "levels": ("default", "unsure", "ambient", "measured", "sure", "nsure", "equivariant", "equivariant-splitting"),
+    "symmetry": ("default", "unsure", "equivariant", "equivariant-splitting"),
+    "equivariance": ("default", "unsure", "equivariant"),
+    "seen": ("default", "unsure"),
+    "near": ("default", "unsure"),
+    "hidden": ("default", "unsure", "ambient", "splitting", "equivariant-splitting"),
+    "normalized": ("default", "unsure"),
 }
 """Key of `loss` -> the recipes that read it."""
 

@@ -31,11 +31,13 @@ from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
 from unveil.random import make_generator
 from unveil.runs.create import save_run
+from unveil.runs.learned import check_learnable, choose_told, told
 from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
 from unveil.training.inflation import fit_to_images
+from unveil.training.learn import recipe_loss
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import indices, possible_scales, split
 
@@ -168,6 +170,7 @@ def learn(
     operator = _operator(operator, image_shape)
     config = _configuration(source, settings, noise, steps, seed)
     known = find_noise(config, source, operator) if isinstance(noise, str) else noise
+    check_learnable(config, known)
     noise = noise_of(known, source)
     if not operator.unseen:
         for line in image_lines(source, noise):
@@ -185,10 +188,15 @@ def learn(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
         stages = None
         if progress:
-            from unveil.progress import stage_bars  # rich loads late
+            from unveil.progress import say, stage_bars  # rich loads late
 
             stages = stack.enter_context(stage_bars())
-        f = train(f, training, held_out, config, folder, scales=scales, device=device, stages=stages)
+        loss = recipe_loss(config, training)
+        f = train(f, training, held_out, config, folder, loss=loss, scales=scales, device=device, stages=stages)
+        if isinstance(known, Noise) and (learned := choose_told(f, held_out, loss, seed=seed)) is not None:
+            known, held_out = learned.of(known), told(held_out, learned)
+            if progress:
+                say(learned.why)
         inflation = 0.0
         if config.sampling.inflation == "fit":
             inflation = fit_to_images(

@@ -106,6 +106,7 @@ def test_levels_are_within_those_of_the_configuration(recipe, levels):
     """
     ratios = shown(images(40), recipe=recipe, levels=levels, normalized=0.0, equivariance=0.0).ratios
     low, high = {
+        "unsure": (1, None),
         "sure": (1, None),
         "nsure": (0, None),
         "r2r": (0, 1.2),
@@ -167,7 +168,7 @@ def test_the_cost_that_a_recipe_states_is_what_incomplete_measurements_cost(reci
     spy = shown(with_holes(), recipe=recipe)
     stated = make_loss(LossConfig(recipe=recipe)).passes
     assert spy.cost == pytest.approx(10 * stated)
-    expected = {"default": 1.2 + 4 / 3, "sure": 2, "nsure": 2, "equivariant": 3}
+    expected = {"default": 1.2 + 4 / 3, "unsure": 1.2 + 4 / 3 + 0.4 / 3, "sure": 2, "nsure": 2, "equivariant": 3}
     assert stated == pytest.approx(expected.get(recipe, 1))
 
 

@@ -13,6 +13,7 @@ from unveil.config_file import load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError
 from unveil.progress import progress_bars, staged
 from unveil.runs import Run, create_run, open_run, train_run
+from unveil.runs.record import open_record
 from unveil.runs.room import check_room
 from unveil.training import Interrupted, build_estimator, latest_checkpoint
 from unveil.training.device import join
@@ -40,6 +41,8 @@ def run_train(
         return
     train_with_bar(run, device)
     leave()
+    if (learned := open_record(folder)[0].learned) is not None:
+        say(learned.why)
     say(f"trained; next: unveil evaluate {folder}")
 
 

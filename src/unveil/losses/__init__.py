@@ -12,6 +12,7 @@ from unveil.losses.simulated import Simulated
 from unveil.losses.stein import Stein
 from unveil.losses.supervised import Supervised
 from unveil.losses.symmetrize import Symmetrize
+from unveil.losses.unsure import Unsure
 
 __all__ = [
     "Consistency",
@@ -32,6 +33,7 @@ __all__ = [
     "Sum",
     "Supervised",
     "Symmetrize",
+    "Unsure",
     "Weighted",
     "inverse_gradient_variance",
     "inverse_target_variance",

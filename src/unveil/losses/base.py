@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from unveil.losses.multipliers import Multipliers
 from unveil.measurement import Estimator, Measurement
 
 __all__ = ["Law", "Loss"]
@@ -24,9 +25,11 @@ class Loss(ABC):
 
     passes: the cost, in network passes of a whole batch (each with its backward pass in training); 1 is the
             supervised step's.
+    multipliers: what training learns along with the network; each call gives them their gradients.
     """
 
     passes: float = 1.0
+    multipliers: Multipliers | None = None
 
     @abstractmethod
     def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ family are tensors, () or (B,), and are on the device of y; of a family with `ma
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self, TypeVar
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.random import signs
-from unveil.shapes import expand
+from unveil.shapes import expand, times
 
 __all__ = ["Mean", "Noise", "together"]
 
@@ -40,11 +40,13 @@ class Noise(ABC):
     additive: whether the noise does not depend on the signal, so that y + mu 1 has the same.
     white: whether that of entries is independent of one another, given the signal.
     maps: whether parameters may differ from pixel to pixel.
+    unknown: what training can learn of it (`learned`), and the shape of that: () for a parameter.
     """
 
     additive: ClassVar[bool] = False
     white: ClassVar[bool] = True
     maps: ClassVar[bool] = False
+    unknown: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __str__(self) -> str:
         """Return the parameters, as "sigma 0.1"; their range where they differ, as "sigma 0.1 to 0.3"."""
@@ -185,6 +187,24 @@ class Noise(ABC):
         s = expand(step * self.level(y, mean), y)
         w = signs(y, generator)
         return s * w, self.estimated_variance(y) * w / s
+
+    def direction(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw e and z, each like y, of which E[(C z)^T (h(y + e) - h(y))] estimates E[(y - u)^T h(y)].
+
+        C z: `spread`, of noise that may differ from this in its variance, or covariance: z does not depend on it.
+        """
+        e, weight = self._probe(y, mean, generator)
+        v = self.estimated_variance(y)
+        return e, torch.where(v == 0, 0.0, weight / v)
+
+    def spread(self, y: Tensor, z: Tensor) -> Tensor:
+        """Return C z (B, ...), C an unbiased estimate from y of the covariance of y given u."""
+        return self.estimated_variance(y) * z
+
+    def learned(self, logs: Mapping[str, Tensor]) -> Self:
+        """Return the noise with each parameter that is `unknown` times e^l, l = logs[its name]."""
+        changed = {name: times(torch.as_tensor(getattr(self, name)), logs[name].exp()) for name in self.unknown}
+        return replace(self, **changed)
 
     def select(self, which: Tensor) -> Self:
         """Return the noise of the samples numbered `which` (B,)."""

@@ -17,18 +17,19 @@ What is known of the noise is used by the losses and by sampling; the network it
 learns the rest, which is the same in all measurements. (ours)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import conv2d, pad
 
 from unveil.errors import UnveilError
-from unveil.noise.base import Mean, Noise
+from unveil.noise.base import SHORT, Mean, Noise
 from unveil.noise.kernel import autocovariance, coarser_kernel, draw_stationary
-from unveil.random import normal
+from unveil.random import normal, signs
 from unveil.shapes import expand, per_sample
 
 __all__ = ["Correlated"]
@@ -56,6 +57,7 @@ class Correlated(Noise):
     covariance: Tensor | None = None
     additive = True
     white = False
+    unknown = MappingProxyType({"sigma": (), "filter": (3, 3)})
 
     def __post_init__(self) -> None:
         self._positive("sigma", "the noise's standard deviation")
@@ -172,6 +174,35 @@ class Correlated(Noise):
             n = n + expand(rows.sqrt(), n) * normal(like[..., :1], generator)
             n = n + expand(columns.sqrt(), n) * normal(like[..., :1, :], generator)
         return n if self.covariance is None else torch.einsum("cd,bdhw->bchw", self._mix(like), n)
+
+    def direction(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        s, w = expand(SHORT * per_sample(self.sigma, y), y), signs(y, generator)
+        return s * w, w / s
+
+    def spread(self, y: Tensor, z: Tensor) -> Tensor:
+        rows, columns = (expand(per_sample(share, z, "the share"), z) for share in (self.rows, self.columns))
+        r = autocovariance(self._kernel.to(z)).expand(len(z), -1, -1)
+        reach = (r.shape[-2] // 2, r.shape[-1] // 2)
+        alone = conv2d(z.transpose(0, 1), r[:, None], padding=reach, groups=len(z)).transpose(0, 1)
+        shared = rows * z.sum(-1, keepdim=True) + columns * z.sum(-2, keepdim=True)
+        c = (1 - rows - columns) * alone + shared
+        if self.covariance is not None:
+            root = self._mix(z)
+            c = torch.einsum("cd,bdhw->bchw", root @ root.T, c)
+        return expand(per_sample(self.sigma, z), z) ** 2 * c
+
+    def learned(self, logs: Mapping[str, Tensor]) -> Self:
+        """Return the noise times e^l, l = logs["sigma"], filtered by q = logs["filter"], but 1 in its middle.
+
+        The shares of rows and columns stay as they are.
+        """
+        middle = torch.zeros_like(logs["filter"])
+        middle[middle.shape[0] // 2, middle.shape[1] // 2] = 1
+        q = torch.where(middle == 1, 1.0, logs["filter"])
+        g = conv2d(self._kernel[:, None].to(q), q[None, None], padding=(q.shape[0] - 1, q.shape[1] - 1))[:, 0]
+        norm = g.square().sum((-2, -1)).sqrt()
+        norm = norm if len(norm) > 1 else norm[0]
+        return replace(self, sigma=torch.as_tensor(self.sigma).to(q.device) * logs["sigma"].exp() * norm, kernel=g)
 
     def select(self, which: Tensor) -> Self:
         kernel = self._kernel[which.to(self._kernel.device)] if len(self._kernel) > 1 else self._kernel

@@ -27,6 +27,7 @@ OCT and ultrasound, to be undone by exp() of what the compression multiplied: sp
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -54,6 +55,7 @@ class Gamma(Noise):
     """
 
     looks: float | Tensor
+    unknown = MappingProxyType({"looks": ()})
 
     def __post_init__(self) -> None:
         self._positive("looks", "the number of looks that were averaged")

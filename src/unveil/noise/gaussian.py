@@ -8,6 +8,7 @@ sigma^2 (1 - (1 / t - 1)^(1/2) (t / (1 - t))^(1/2)) = 0. With a^2 = 1 / t - 1 th
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Gaussian(Noise):
 
     sigma: float | Tensor
     additive = True
+    unknown = MappingProxyType({"sigma": ()})
 
     def __post_init__(self) -> None:
         self._positive("sigma", "the noise's standard deviation")

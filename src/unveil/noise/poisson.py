@@ -12,6 +12,7 @@ others gain a little. Its third order is right too, but for the share r of gain 
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class Poisson(Noise):
     """
 
     gain: float | Tensor
+    unknown = MappingProxyType({"gain": ()})
 
     def __post_init__(self) -> None:
         self._positive("gain", "what one photon adds to a measurement")

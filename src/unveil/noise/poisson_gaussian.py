@@ -28,6 +28,7 @@ variance for a square at half a photon and read = gain / 2, under .03 of it for 
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -59,6 +60,7 @@ class PoissonGaussian(Noise):
     read: float | Tensor
     offset: float | Tensor = 0.0
     maps = True
+    unknown = MappingProxyType({"gain": (), "read": ()})
 
     def __post_init__(self) -> None:
         self._positive("gain", "what one photon adds to a measurement")

@@ -26,6 +26,7 @@ from unveil.records import SEAL, read_json, sealed
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.folder import writing
+from unveil.runs.learned import check_learnable
 from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.runs.record import FORMAT, difference
 from unveil.runs.room import check_room
@@ -63,6 +64,7 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     scales = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
     check_form(config, operator, noise.family)
+    check_learnable(config, noise)
     contents = read_contents(source, config, reading(stages))
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")

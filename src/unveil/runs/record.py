@@ -1,20 +1,23 @@
 """run.json and config.yaml: what a run was begun with, told from what somebody made of it since."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import unveil
 from unveil.checks import Seen
 from unveil.config import Config, parse_config
 from unveil.config_file import load_config
+from unveil.data import atomic_write
 from unveil.errors import UnveilError
 from unveil.noise import NOISES, Noise, OwnNoise
 from unveil.paths import moved
-from unveil.records import read_json, read_record
+from unveil.records import SEAL, read_json, read_record, sealed
 
-__all__ = ["FORMAT", "RunRecord", "difference", "open_record"]
+__all__ = ["FORMAT", "LearnedNoise", "RunRecord", "difference", "open_record", "record_learned"]
 
 FORMAT = 3
 MEND = "restore it, or train again in a new folder"
@@ -50,21 +53,62 @@ class RecordedNoise(BaseModel):
             ) from None
 
 
+class LearnedNoise(BaseModel):
+    """What training learned of the noise.
+
+    logs: logarithms, by name, of the factors of what the run began with (`Noise.learned`). noise: with them, in words.
+    told: whether the trained network is told that noise. why: in one line.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    logs: dict[str, float | list[list[float]]]
+    noise: str
+    told: bool
+    why: str
+
+    def of(self, noise: Noise) -> Noise:
+        """Return the noise that the trained network is told, of the `noise` that training began with.
+
+        Raises UnveilError for noise of which this was not learned.
+        """
+        if not self.told:
+            return noise
+        if self.logs.keys() != noise.unknown.keys():
+            raise UnveilError(f"learned.logs are of {sorted(self.logs)}, and not of {type(noise).__name__} noise")
+        return noise.learned({name: torch.tensor(value) for name, value in self.logs.items()})
+
+
 class RunRecord(BaseModel):
     """What of run.json is used again.
 
-    noise: its kind and its parameters, on the [0, 1] scale of the data. channels: of the images. scales: block sizes
-    that they are large enough for. given: whether the operator was given in Python, and is not in the configuration.
-    config: the configuration's values. data: fingerprint of the contents in data.json. seen: their types and range.
+    noise: its kind and its parameters, on the [0, 1] scale of the data. learned: of it, in training. channels: of the
+    images. scales: block sizes that they are large enough for. given: whether the operator was given in Python, and is
+    not in the configuration. config: the configuration's values. data: fingerprint of the contents in data.json. seen:
+    their types and range.
     """
 
     noise: RecordedNoise
+    learned: LearnedNoise | None = None
     given: bool = False
     channels: int = Field(ge=1, le=2**16)
     scales: tuple[Annotated[int, Field(ge=1, le=2**16)], ...] = Field(min_length=1)
     config: dict[str, Any]
     data: str
     seen: Seen | None = None
+
+    @property
+    def told(self) -> Noise | OwnNoise:
+        """The noise that the trained network is told: the one that the run began with, or what was learned of it.
+
+        Raises UnveilError where what was learned is not of that noise.
+        """
+        noise = self.noise.noise()
+        if self.learned is None:
+            return noise
+        if isinstance(noise, OwnNoise):
+            raise UnveilError("learned.logs are of one noise, and the noise of this run is each image's own")
+        return self.learned.of(noise)
 
 
 def open_record(folder: Path) -> tuple[RunRecord, Config]:
@@ -95,6 +139,14 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
             f"{written} --out ANOTHER_FOLDER"
         )
     return record, config
+
+
+def record_learned(folder: Path, learned: LearnedNoise) -> None:
+    """Write into folder/run.json what training learned of the noise, beside what the run began with."""
+    path = folder / "run.json"
+    values = {key: value for key, value in read_json(path, MEND).items() if key != SEAL}
+    text = json.dumps(sealed({**values, "learned": learned.model_dump()}), indent=1) + "\n"
+    atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:

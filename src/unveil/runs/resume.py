@@ -7,11 +7,13 @@ from torch import nn
 from unveil.data import atomic_write
 from unveil.dataset import Dataset
 from unveil.runs.folder import writing
+from unveil.runs.learned import choose_told, told
+from unveil.runs.record import record_learned
 from unveil.runs.run import Run
 from unveil.training.checkpoint import save_weights
 from unveil.training.device import join
 from unveil.training.inflation import fit_to_images
-from unveil.training.learn import learn
+from unveil.training.learn import learn, recipe_loss
 from unveil.training.ranks import from_first, together
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import build_estimator
@@ -37,16 +39,22 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     config = run.config
     with together():
         data, held_out = run.measurements(stages, to_train=True)
+    loss = recipe_loss(config, data)
     estimator = learn(
         build_estimator(config, run.channels, data.operator, type(data.noise)),
         data,
         held_out,
         config,
         run.folder,
+        loss=loss,
         scales=run.scales if RECIPES[config.loss.recipe].scales else (1,),
         device=device,
         stages=stages,
     )
+    learned = from_first(lambda: choose_told(estimator, held_out, loss, seed=config.seed))
+    if learned is not None:
+        from_first(lambda: record_learned(run.folder, learned))
+        held_out = told(held_out, learned)
     if (
         run.learns_below and run.prior(data.operator) is None
     ):  # under a learned prior of the images the exact sampler draws

@@ -1,7 +1,8 @@
 """The run folder: all that it takes to repeat a run, and to use what it learned.
 
 config.yaml          the configuration
-run.json             versions, seed, command, noise level, and what the configuration and the data were when it began
+run.json             versions, seed, command, noise, and what the configuration and the data were when it began; and
+                     what was learned of the noise
 data.json            the hash of each file's content
 metrics.jsonl        one line a step; tensorboard/ has the same
 round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
@@ -54,7 +55,8 @@ __all__ = ["Run", "check_name", "open_run"]
 class Run:
     """A run on disk.
 
-    folder: where it is. config: what it was asked to do. noise: of the measurements on the data's [0, 1] scale.
+    folder: where it is. config: what it was asked to do. noise: of the measurements on the data's [0, 1] scale, that
+    the trained network is told.
     channels: C of its images. scales: the block sizes that its images are large enough for. seen: the types and the
     range of their values, where they are recorded.
     """
@@ -96,8 +98,8 @@ class Run:
         of some that are gone a warning is given.
         """
         self.check_data("start a new run")
-        config, recorded = self.config, open_contents(self.folder)
-        if recorded.fingerprint != open_record(self.folder)[0].data:
+        config, recorded, record = self.config, open_contents(self.folder), open_record(self.folder)[0]
+        if recorded.fingerprint != record.data:
             raise UnveilError(f"{self.folder / CONTENTS}: of another run than run.json; restore it, or start a new run")
         source = open_source(config)
         numbers = numbers_then(recorded, source, config)
@@ -113,7 +115,8 @@ class Run:
         if to_train and is_first() and seen != recorded:  # what was read now need not be read at the next resume
             write_contents(self.folder, seen)
         training, held_out = split(measured, config, recorded.images, numbers)
-        data = Dataset(with_gaps(config, measured), operator, noise_of(self.noise, measured))
+        noise = record.noise.noise() if to_train else self.noise
+        data = Dataset(with_gaps(config, measured), operator, noise_of(noise, measured))
         return data.subset(indices(training)), data.subset(indices(held_out))
 
     def trained(self) -> bool:
@@ -189,7 +192,7 @@ def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
         raise UnveilError(
             f"{folder}: its operator was given in Python; open it there, unveil.open_run(folder, operator)"
         )
-    return Run(folder, config, record.noise.noise(), record.channels, record.scales, record.seen)
+    return Run(folder, config, record.told, record.channels, record.scales, record.seen)
 
 
 def check_name(folder: Path) -> None:

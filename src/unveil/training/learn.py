@@ -30,7 +30,7 @@ from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
 from unveil.training.validation import make_validation
 
-__all__ = ["learn", "open_prior"]
+__all__ = ["learn", "open_prior", "recipe_loss"]
 
 PRIOR = "prior.safetensors"
 LOWEST = 0.08
@@ -61,6 +61,11 @@ def learn(
     return _Learning(data, held_out, config, folder, loss, scales, device, stages).run(estimator)
 
 
+def recipe_loss(config: Config, data: Dataset) -> Loss:
+    """Return the loss that the configuration names, as it suits the instrument and the noise of the data."""
+    return make_loss(suited(config.loss, data.operator, data.noise), signal_mean(config))
+
+
 class _Learning:
     """What the stages of one training have in common."""
 
@@ -72,7 +77,7 @@ class _Learning:
         self.scales, self.device, self.stages = scales, device, stages
         self.mean = signal_mean(config)
         self.losses = suited(config.loss, data.operator, data.noise)
-        self.loss = loss or make_loss(self.losses, self.mean)
+        self.loss = loss or recipe_loss(config, data)
         self.windows = data.operator.window((0, 0, config.training.crop, config.training.crop)) is not None
         self.validation = make_validation(held_out, config.seed)
 

@@ -2,6 +2,8 @@
 
     theta <- AdamW step on  mean over the batch of  loss(f_theta, m)
 
+and, of a loss that has them, its multipliers rise (`unveil.losses.multipliers`).
+
 Everything random at step t is drawn from the generator of (seed, t, process), so a run that resumes from its
 checkpoint continues as if it had never stopped: on a CPU, to the bit. Several processes (`unveil.training.ranks`)
 average their gradients, each over a batch of its own; the first validates and writes.
@@ -21,6 +23,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from unveil.config import TrainingConfig
 from unveil.errors import UnveilError, warn
+from unveil.losses.base import Loss
+from unveil.losses.multipliers import Multipliers
 from unveil.random import make_generator
 from unveil.training import ranks
 from unveil.training.checkpoint import intact_checkpoint, load_checkpoint, save_checkpoint
@@ -76,7 +80,11 @@ def train(
     optimizer = torch.optim.AdamW(estimator.parameters(), lr=config.learning_rate, weight_decay=0.0)
     ema = averaged(estimator, config.ema).to(accelerator.device)
     estimator.to(accelerator.device)
-    modules, checkpoints, start = {"model": estimator, "ema": ema}, folder / "checkpoints", 0
+    modules: dict[str, nn.Module] = {"model": estimator, "ema": ema}
+    multipliers = loss.multipliers if isinstance(loss, Loss) else None
+    if multipliers is not None:
+        modules["multipliers"] = multipliers.to(accelerator.device)
+    checkpoints, start = folder / "checkpoints", 0
     newest = ranks.from_first(lambda: intact_checkpoint(checkpoints, seed))
     if newest is not None:
         with ranks.together():
@@ -107,6 +115,8 @@ def train(
                     error.args = (f"{error}; step {step} of {config.steps} is saved",)
                 raise
             metrics = _step(accelerator, model, optimizer, loss, batch, config, seed, step)
+            if multipliers is not None:
+                metrics |= _ascend(multipliers)
             ema.update_parameters(estimator)
             done = step + 1
             last = done == config.steps
@@ -151,6 +161,13 @@ def _step(
         _check_finite("gradient's norm", float(norm), step)
     optimizer.step()
     return {"loss": value.item(), "gradient_norm": float(norm), "learning_rate": learning_rate(step, config)}
+
+
+def _ascend(multipliers: Multipliers) -> dict[str, float]:
+    """Let the multipliers rise one step, the same in all processes; return what they are."""
+    ranks.average_gradients(multipliers)
+    multipliers.ascend()
+    return multipliers.metrics()
 
 
 def _accelerator(device: str, precision: str) -> Accelerator:

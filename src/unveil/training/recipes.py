@@ -29,6 +29,7 @@ from unveil.losses import (
     Stein,
     Sum,
     Symmetrize,
+    Unsure,
     Weighted,
     inverse_gradient_variance,
 )
@@ -137,6 +138,14 @@ def measured(config: LossConfig, mean: float) -> Loss:
     return above(config)
 
 
+def unsure(config: LossConfig, mean: float) -> Loss:
+    """Return the loss of the default recipe, under noise that is learned along with the network, at one scale.
+
+    That of coarser measurements is no multiple of the same multipliers.
+    """
+    return Unsure(default(config, mean))
+
+
 def sure(config: LossConfig, mean: float) -> Loss:
     """Return Stein's estimate at and above the measured level; two passes.
 
@@ -190,6 +199,7 @@ RECIPES: dict[str, Recipe] = {
     "ambient": Recipe(ambient, scales=True),
     "measured": Recipe(measured),
     "sure": Recipe(sure),
+    "unsure": Recipe(unsure, below=lambda config: config.normalized > 0),
     "nsure": Recipe(nsure, below=lambda config: True),
     "r2r": Recipe(r2r, below=lambda config: True),
     "consistency": Recipe(consistency),
