@@ -18,6 +18,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     options.add_argument("--json", type=Path, required=True, metavar="OUT", help="where the result is written")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--device", default="cpu", help="of the networks: cpu, or one of this machine's such as cuda")
     options.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     return options
 
@@ -35,6 +36,7 @@ def write(path: Path, options: argparse.Namespace, result: dict[str, Any]) -> No
         "seed": options.seed,
         "threads": options.threads,
         "machine": f"{platform.machine()}, {platform.system()}",
+        "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else options.device,
         "versions": {"unveil": unveil.__version__}
         | {name: version(name) for name in ("torch", "deepinv", "numpy")}
         | {"python": platform.python_version()},

@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -70,7 +70,8 @@ def main() -> None:
         sys.exit(f"unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}")
     task = TASKS[options.task](options)
     data = dataset(measure(task.operator, task.train, task.sigma_n, 10))
-    test = measure(task.test_operator, task.test, task.sigma_n, 20)
+    test = measure(task.test_operator, task.test, task.sigma_n, 20).to(options.device)
+    task = replace(task, test=task.test.to(options.device), test_operator=task.test_operator.to(options.device))
     table, pictures = {}, {}
     for name in names:
         f = learned(name, task, data, options)
@@ -189,12 +190,17 @@ def learned(name: str, task: Task, data: Dataset, options):
         if estimator.prior is not None and latest_checkpoint(folder / "checkpoints") is None:
             learn_spectrum(estimator.prior, data, seed=options.seed)
         loss, batches = supervised(task, config, LOWEST[method.recipe])
-        return train(estimator, loss, batches, config.training, folder, seed=options.seed, progress=progress)
+        f = train(
+            estimator, loss, batches, config.training, folder, seed=options.seed, device=options.device,
+            progress=progress,
+        )  # fmt: skip
+        return f.to(options.device)
     held_out = data.subset(range(4))  # measurements too; only printed
-    return learn(
-        estimator, data, held_out, config, folder, scales=scales_of(config, data), device="cpu",
+    f = learn(
+        estimator, data, held_out, config, folder, scales=scales_of(config, data), device=options.device,
         stages=lambda title: progress,
     )  # fmt: skip
+    return f.to(options.device)
 
 
 def folder_of(name: str, options) -> Path:
@@ -203,7 +209,8 @@ def folder_of(name: str, options) -> Path:
 
 def learned_prior(name: str, task: Task, options):
     """The denoiser of the images under which x is sampled, of a method with rounds; else None."""
-    return open_prior(folder_of(name, options), configuration(task, METHODS[name], options), task.train.shape[1])
+    prior = open_prior(folder_of(name, options), configuration(task, METHODS[name], options), task.train.shape[1])
+    return None if prior is None else prior.to(options.device)
 
 
 def total_variation(m: Measurement, weight: float = 1.0, iterations: int = 60) -> Tensor:
@@ -234,7 +241,7 @@ def linear(task: Task, data: Dataset):
     form = task.settings.get("estimator", {})
     prior = Stationary(tuple(task.train.shape[1:]), form.get("mean", 0.5), form.get("std", 0.25))
     learn_spectrum(prior, data)
-    return prior.estimate
+    return prior.to(task.test.device).estimate
 
 
 CLASSICAL = {
@@ -298,7 +305,7 @@ def sampled(f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, o
 
 def draw(f: nn.Module, prior, m: Measurement, x_hat: Tensor, options) -> Tensor:
     """Samples (S, B, C, H, W): under the learned prior of the images, or by going on, inflation fitted to some y."""
-    generator = make_generator("cpu", options.seed, 30)
+    generator = make_generator(options.device, options.seed, 30)
     if prior is not None:
         return samples_under_prior(prior, m, x_hat, HIGHEST * prior.std, generator, samples=options.samples)
     try:
@@ -325,7 +332,7 @@ def step_times(names: list[str], task: Task, data: Dataset, options) -> dict[str
 def timed_step(method: Method, task: Task, data: Dataset, options):
     """A function that takes one gradient step, batch included, and returns its seconds."""
     config = configuration(task, method, options)
-    f = build_estimator(config, data.source.channels, task.operator)
+    f = build_estimator(config, data.source.channels, task.operator).to(options.device)
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
     if method.recipe in LOWEST:
         loss, batches = supervised(task, config, LOWEST[method.recipe])
@@ -334,10 +341,12 @@ def timed_step(method: Method, task: Task, data: Dataset, options):
 
     def step(turn: int) -> float:
         begin = time.perf_counter()
-        batch = batches(make_generator("cpu", 0, turn))
+        batch = batches(make_generator("cpu", 0, turn)).to(options.device)
         optimizer.zero_grad()
-        loss(f, batch, make_generator("cpu", 1, turn)).mean().backward()
+        loss(f, batch, make_generator(options.device, 1, turn)).mean().backward()
         optimizer.step()
+        if options.device.startswith("cuda"):
+            torch.cuda.synchronize()
         return time.perf_counter() - begin
 
     return step

@@ -13,9 +13,10 @@ r2r, sure, unsure   the losses of deepinv for this family: R2RLoss; SureGaussian
 bm3d         BM3D of the variance-stabilised image (generalised Anscombe, Makitalo and Foi 2013; of speckle the
              logarithm), told the parameters: the package bm3d
 
-psnr: mean over the test images, whole. claimed: without a reference (`estimate_error`) less the true one, dB of the
-mean square errors over all test images. spread / error: of 2 samples in 25 evaluations of central squares, 1 for exact
-ones. Trainings are kept in --work: the same command goes on where it stopped.
+psnr: mean over the test images, whole, at the measured exposure and at others. claimed: without a reference
+(`estimate_error`) less the true one, dB of the mean square errors over all test images. spread / error: of 2 samples
+in 25 evaluations of central squares, 1 for exact ones. Trainings are kept in --work: the same command goes on where
+it stopped.
 """
 
 import statistics
@@ -51,6 +52,8 @@ MEAN = 0.44
 """Of the photographs."""
 READ, OFFSET = 1.5, 0.1
 """Of the camera: read noise in photons, and what the dark is read as."""
+EXPOSURES = (0.5, 4, 16)
+"""At which the networks are looked at beside the measured one."""
 LOWEST = 0.08
 """Of the levels that the supervised network trains at, over the measured one: as low as sampling needs."""
 SIDE, SAMPLES, EVALUATIONS = 64, 2, 25
@@ -67,7 +70,7 @@ def read_out(n: float) -> Noise:
 
 FAMILIES: dict[str, tuple[Callable[[float], Noise], tuple[float, ...]]] = {
     "gaussian": (Gaussian, (0.1,)),
-    "poisson": (counted, (0.5, 2, 10, 100)),
+    "poisson": (counted, (0.5, 1.76, 2, 8.8, 10, 100)),  # 1.76 and 8.8: 4 and 20 photons at white
     "poisson-gaussian": (read_out, (2, 10, 100)),
     "gamma": (Gamma, (1, 4, 16)),
 }
@@ -153,10 +156,10 @@ def trained(key: str, name: str, model: Noise, noise: Noise, clean, noisy, optio
     data, scales = Dataset(noisy, Identity(), model), (1, 2, 4)
     if name in ("known", "estimated"):
         f = learn(
-            estimator, data, data.subset(range(8)), config, folder, scales=scales, device="cpu",
+            estimator, data, data.subset(range(8)), config, folder, scales=scales, device=options.device,
             stages=lambda title: progress,
         )  # fmt: skip
-        return f, time.monotonic() - start
+        return f.to(options.device), time.monotonic() - start
     if name == "supervised":
         simulated = Simulated(LogUniform(LOWEST, config.loss.levels[1]))
         batches = lambda generator: Images(crops(clean, options.batch, options.crop, generator))  # noqa: E731
@@ -164,35 +167,50 @@ def trained(key: str, name: str, model: Noise, noise: Noise, clean, noisy, optio
     else:
         batches = make_batches(data, options.batch, options.crop, (1,), True)
         loss = objective(name, noise)
-    f = train(estimator, loss, batches, config.training, folder, seed=options.seed, progress=progress)
-    return f, time.monotonic() - start
+    f = train(
+        estimator, loss, batches, config.training, folder, seed=options.seed, device=options.device, progress=progress
+    )
+    return f.to(options.device), time.monotonic() - start
 
 
 @torch.no_grad()
 def figures(f: nn.Module, model: Noise, noise: Noise, test: MemorySource, options) -> dict[str, float]:
     """Those of the module's docstring."""
-    errors, claimed = [], []
+    errors, claimed, device = [], [], options.device
     for i in range(len(test)):
         x = test.read(i)[None]
-        m = Measurement(noise.sample(x, make_generator("cpu", options.seed, 20, i)), Identity(), model)
-        errors.append(float(mean_square_error(f(m), x)))
-        claimed.append(float(estimate_error(f, m, make_generator("cpu", options.seed, 21, i))))
+        m = Measurement(noise.sample(x, make_generator("cpu", options.seed, 20, i)), Identity(), model).to(device)
+        errors.append(float(mean_square_error(f(m), x.to(device))))
+        claimed.append(float(estimate_error(f, m, make_generator(device, options.seed, 21, i))))
     x = torch.stack([centre(test.read(i), SIDE) for i in range(len(test))])
-    m = Measurement(noise.sample(x, make_generator("cpu", options.seed, 30)), Identity(), model)
+    m = Measurement(noise.sample(x, make_generator("cpu", options.seed, 30)), Identity(), model).to(device)
     how: dict[str, Any] = {"steps": EVALUATIONS}
     draw = partial(posterior_samples, f, m, samples=SAMPLES, batch=SAMPLES * len(x), **how)
     with torch.enable_grad():
         inflation = fit_inflation(f, m, seed=options.seed, **how)
-    true = mean_square_error(f(m), x)
+    true = mean_square_error(f(m), x.to(device))
+    others = {f"psnr at exposure {t:g}": other(f, model.exposed(t), noise.exposed(t), test, options) for t in EXPOSURES}
     return {
         "psnr": statistics.mean(psnr(e) for e in errors),
+        **others,
         "claimed": psnr(max(statistics.mean(claimed), 1e-9)) - psnr(statistics.mean(errors)),
-        "spread_over_error": spread_over_error(draw(make_generator("cpu", options.seed, 31)), true),
+        "spread_over_error": spread_over_error(draw(make_generator(device, options.seed, 31)), true),
         "inflation": inflation,
         "spread_over_error_fitted": spread_over_error(
-            draw(make_generator("cpu", options.seed, 31), inflation=inflation), true
+            draw(make_generator(device, options.seed, 31), inflation=inflation), true
         ),
     }
+
+
+def other(f: nn.Module, model: Noise, noise: Noise, test: MemorySource, options) -> float:
+    """PSNR of f on measurements in another noise than it learned from."""
+    total = 0.0
+    for i in range(len(test)):
+        x = test.read(i)[None]
+        y = noise.sample(x, make_generator("cpu", options.seed, 22, i))
+        x_hat = f(Measurement(y, Identity(), model).to(options.device)).cpu()
+        total += psnr(float(mean_square_error(x_hat, x))) / len(test)
+    return total
 
 
 def classical(noise: Noise, test: MemorySource, options) -> dict[str, float]:

@@ -58,11 +58,11 @@ def objective(name: str, noise: Noise) -> Callable[[nn.Module, Measurement, torc
     seen = noise.exposed(1 - ALPHA) if name == "r2r" else noise
 
     def value(f: nn.Module, m: Measurement, generator: torch.Generator) -> Tensor:
-        y, model = m.y - offset, loss.adapt_model(Told(f, seen, offset)).train()
+        y, model = m.y - offset, loss.adapt_model(Told(f, seen.to(m.y.device), offset)).train()
         if name == "r2r" and isinstance(noise, PoissonGaussian):
             y = y.clamp_min(0)  # it thins whole counts
         with torch.random.fork_rng(devices=[]):  # it draws from the global generator
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=generator.device)))
             x = model(y, physics, update_parameters=True) if name == "r2r" else model(y, physics)
             return loss(x_net=x, y=y, physics=physics, model=model).expand(len(m)) / m.level.square()
 

@@ -39,7 +39,7 @@ def main() -> None:
     options.add_argument("--channels", type=int, default=1)
     options = options.parse_args()
     torch.set_num_threads(options.threads)
-    losses = ours(options.channels, options.seed) | peers(options.channels, options.seed)
+    losses = ours(options) | peers(options)
     steps = {name: make_step(loss, options) for name, loss in losses.items()}
     base = {name: "deepinv supervised" if name.startswith("deepinv") else "supervised" for name in steps}
     pairs: dict[str, list[float]] = {name: [] for name in steps}
@@ -64,11 +64,11 @@ def seconds(step: Callable[[int], None], turn: int) -> float:
     return time.perf_counter() - begin
 
 
-def ours(channels: int, seed: int) -> dict[str, Value]:
+def ours(options) -> dict[str, Value]:
     """Our losses on the same measurements, and the default recipe with its batches, windows of three sizes."""
-    x, y = signals(channels, CROP, seed)
+    x, y = (part.to(options.device) for part in signals(options, CROP))
     m = Measurement(y, Identity(), Gaussian(SIGMA))
-    _, large = signals(channels, 8 * CROP, seed)
+    _, large = signals(options, 8 * CROP)
     data = Dataset(MemorySource({str(i): image for i, image in enumerate(large)}), Identity(), Gaussian(SIGMA))
     batches = make_batches(data, BATCH, CROP, (1, 2, 4), True)
     one = make_batches(data, BATCH, CROP, (1,), True)
@@ -77,6 +77,10 @@ def ours(channels: int, seed: int) -> dict[str, Value]:
     def value(loss: Loss) -> Value:
         return lambda f, generator: loss(f, m, generator).mean()
 
+    def batch(batches: Callable, generator: torch.Generator):
+        """Drawn on the CPU, as `train` draws them."""
+        return batches(make_generator("cpu", generator.initial_seed() % 2**32)).to(options.device)
+
     return {
         "supervised": value(Supervised(x)),
         "control: supervised": value(Supervised(x)),
@@ -84,14 +88,16 @@ def ours(channels: int, seed: int) -> dict[str, Value]:
         "recorruption": value(Recorruption()),
         "N-SURE": value(Normalize(Weighted(Stein()))),
         "default recipe": value(recipe),
-        "default recipe, batches included": lambda f, generator: recipe(f, batches(generator), generator).mean(),
-        "recorruption, batches included": lambda f, generator: Recorruption()(f, one(generator), generator).mean(),
+        "default recipe, batches included": lambda f, generator: recipe(f, batch(batches, generator), generator).mean(),
+        "recorruption, batches included": lambda f, generator: Recorruption()(
+            f, batch(one, generator), generator
+        ).mean(),
     }
 
 
-def peers(channels: int, seed: int):
+def peers(options):
     """deepinv's losses as its documentation uses them, around the same network."""
-    x, y = signals(channels, CROP, seed)
+    x, y = (part.to(options.device) for part in signals(options, CROP))
     physics = deepinv.physics.Denoising(deepinv.physics.GaussianNoise(SIGMA))
     sure = deepinv.loss.SureGaussianLoss(SIGMA)
     r2r = deepinv.loss.R2RLoss(noise_model=deepinv.physics.GaussianNoise(SIGMA))
@@ -123,22 +129,22 @@ class Peer(deepinv.models.Denoiser):
         return self.f(Measurement(x, Identity(), Gaussian(sigma)))
 
 
-def signals(channels: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
+def signals(options, size: int) -> tuple[Tensor, Tensor]:
     """Signals x and their measurements y, (BATCH, channels, size, size)."""
-    generator = make_generator("cpu", seed, size)
-    x = torch.rand(BATCH, channels, size, size, generator=generator)
+    generator = make_generator("cpu", options.seed, size)
+    x = torch.rand(BATCH, options.channels, size, size, generator=generator)
     return x, x + SIGMA * normal(x, generator)
 
 
 def make_step(loss: Value, options) -> Callable[[int], None]:
     """One gradient step, its network and optimizer its own."""
     torch.manual_seed(options.seed)
-    f = Preconditioned(UNet(options.channels))
+    f = Preconditioned(UNet(options.channels)).to(options.device)
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
 
     def step(turn: int) -> None:
         optimizer.zero_grad()
-        loss(f, make_generator("cpu", options.seed, turn)).backward()
+        loss(f, make_generator(options.device, options.seed, turn)).backward()
         torch.nn.utils.clip_grad_norm_(f.parameters(), 1.0)
         optimizer.step()
 

@@ -30,7 +30,6 @@ from peers import DEEPINV, denoised_by_bm3d, objective
 from unveil.data import MemorySource, open_images
 from unveil.dataset import Dataset
 from unveil.evaluation import psnr
-from unveil.measurement import Measurement
 from unveil.noise import PoissonGaussian, choose_noise
 from unveil.operators import Identity
 from unveil.runs.noise import noise_of
@@ -107,8 +106,9 @@ def automatic(folder: Path, source: MemorySource, tested: list[int], options) ->
     if not (run / "model.safetensors").exists():
         settings = {"steps": options.steps, "crop": options.crop, "batch": options.batch}
         sets = [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
-        unveil("train", run) if run.exists() else unveil("train", config, "--out", run, *sets)
-    unveil("denoise", run, folder, "--out", out)
+        start = (run,) if run.exists() else (config, "--out", run, *sets)
+        unveil("train", *start, "--device", options.device)
+    unveil("denoise", run, folder, "--out", out, "--device", options.device)
     return {i: np.squeeze(open_images(out / f"{source.name(i)}.tif").read(0).numpy()) for i in tested}
 
 
@@ -122,9 +122,11 @@ def of_peer(name: str, source: MemorySource, noise: PoissonGaussian, tested: lis
     work = options.work / name
     work.mkdir(parents=True, exist_ok=True)
     batches = make_batches(data, options.batch, options.crop, (1,), True)
-    f = train(f, objective(name, common), batches, config.training, work, seed=options.seed).eval()
+    f = train(
+        f, objective(name, common), batches, config.training, work, seed=options.seed, device=options.device
+    ).eval()
     with torch.no_grad():
-        return {i: f(Measurement(data.source.read(i)[None], Identity(), common))[0, 0].numpy() for i in tested}
+        return {i: f(data[i])[0, 0].numpy() for i in tested}
 
 
 if __name__ == "__main__":
