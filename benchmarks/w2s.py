@@ -5,9 +5,9 @@
 --data: NNN_C_single.tif, one exposure, and NNN_C_mean.tif, the mean of 400, of the fields NNN in the channels C. Each
 image was stretched to 8 bits by itself, so that a PSNR is taken after the slope and the offset that fit it best to the
 reference. All networks learn from all single exposures, as the user of a microscope has no others; the last fields are
-looked at. Rows:
+looked at, and those before them where something is chosen ("psnr of validation"). Rows:
 
-unveil       `unveil init`, `train` and `denoise`, with no other words than the steps, crop and batch
+unveil       `unveil init`, `train` and `denoise`, with no other words than the steps, crop, batch and widths
 r2r, sure, unsure   deepinv's losses on the same network, steps and batches. They know no gain of each image's own: they
              are given the images divided by the gains that unveil found
 bm3d         BM3D of the variance-stabilised image (see peers.py), told the parameters that unveil found
@@ -43,6 +43,7 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--data", type=Path, required=True, metavar="DIR")
     options.add_argument("--fields", type=int, default=4, help="how many fields are looked at, the last ones")
+    options.add_argument("--widths", type=int, nargs="+", default=[32, 48, 64], help="of the UNet, finest first")
     options.add_argument("--methods", default=",".join(METHODS), help="some of " + ", ".join(METHODS))
     training_options(options, 600)
     options = options.parse_args()
@@ -56,18 +57,25 @@ def main() -> None:
     source = in_memory(str(folder))
     known = choose_noise([source.read(i) for i in range(len(source))])
     noise = noise_of(known.each or known.noise, source)
-    fields = sorted({path.name.split("_")[0] for path in folder.iterdir()})[-options.fields :]
-    tested = [i for i in range(len(source)) if source.name(i).split("_")[0] in fields]
-    table: dict[str, Any] = {"measured": row({i: source.read(i)[0].numpy() for i in tested}, source, options)}
-    for name in options.methods.split(","):
-        start = time.monotonic()
-        if name == "unveil":
-            found = automatic(folder, source, tested, options)
+    fields = sorted({path.name.split("_")[0] for path in folder.iterdir()})
+    chosen, tested = (
+        [i for i in range(len(source)) if source.name(i).split("_")[0] in some]
+        for some in (fields[-2 * options.fields : -options.fields], fields[-options.fields :])
+    )
+    table: dict[str, Any] = {}
+    for name in ("measured", *options.methods.split(",")):
+        start, looked = time.monotonic(), chosen + tested
+        if name == "measured":
+            found = {i: source.read(i)[0].numpy() for i in looked}
+        elif name == "unveil":
+            found = automatic(folder, source, looked, options)
         elif name == "bm3d":
-            found = {i: denoised_by_bm3d(source.read(i)[0].double().numpy(), one(noise, i)) for i in tested}
+            found = {i: denoised_by_bm3d(source.read(i)[0].double().numpy(), one(noise, i)) for i in looked}
         else:
-            found = of_peer(name, source, noise, tested, options)
-        table[name] = {**row(found, source, options), "seconds": time.monotonic() - start}
+            found = of_peer(name, source, noise, looked, options)
+        validation = row({i: found[i] for i in chosen}, source, options)["psnr"]
+        of_tested = row({i: found[i] for i in tested}, source, options)
+        table[name] = {**of_tested, "psnr of validation": validation, "seconds": time.monotonic() - start}
         print(name, {k: round(v, 2) for k, v in table[name].items()}, flush=True)
         images = {"all": len(source), "tested": [source.name(i) for i in tested]}
         write(options.json, options, {"steps": options.steps, "images": images, "noise": str(known), "methods": table})
@@ -104,8 +112,9 @@ def automatic(folder: Path, source: MemorySource, tested: list[int], options) ->
     if not config.exists():
         unveil("init", folder, "--out", config)
     if not (run / "model.safetensors").exists():
-        settings = {"steps": options.steps, "crop": options.crop, "batch": options.batch}
-        sets = [word for key, value in settings.items() for word in ("--set", f"training.{key}={value}")]
+        settings = {f"training.{key}": getattr(options, key) for key in ("steps", "crop", "batch")}
+        settings["estimator.widths"] = options.widths
+        sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         start = (run,) if run.exists() else (config, "--out", run, *sets)
         unveil("train", *start, "--device", options.device)
     unveil("denoise", run, folder, "--out", out, "--device", options.device)
@@ -118,6 +127,8 @@ def of_peer(name: str, source: MemorySource, noise: PoissonGaussian, tested: lis
     scaled = {source.name(i): (source.read(i) - noise.offset[i]) * gain / noise.gain[i] for i in range(len(source))}
     common = PoissonGaussian(gain, (noise.read / noise.gain).median() * gain, torch.zeros(()))
     data, config = Dataset(MemorySource(scaled), Identity(), common), configuration(options)
+    shape = config.estimator.model_copy(update={"widths": tuple(options.widths)})
+    config = config.model_copy(update={"estimator": shape})
     f = build_estimator(config, 1, Identity(), PoissonGaussian)
     work = options.work / name
     work.mkdir(parents=True, exist_ok=True)
