@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from unveil.random import make_generator, normal, uniform
+from unveil.random import binomial, make_generator, normal, poisson, uniform
 
 
 def first(*key, device="cpu"):
@@ -54,3 +54,19 @@ def test_draws(device, dtype):
     assert u.max() <= 6
     assert abs(u.mean() - 2) < 4 * (64 / 12 / n) ** 0.5
     assert abs(u.var() - 64 / 12) < 4 * 64 * (1 / 180 / n) ** 0.5
+
+
+def test_counts_leave_nothing_to_the_next_draw(device):
+    """A draw of 30 photons takes more random numbers than torch moves a generator of a GPU on by."""
+    n, generator = 200_000, make_generator(device, 3)
+    mean = torch.full((n,), 30.0, device=device, dtype=torch.float64)
+    draws = [
+        (poisson(mean, generator) - 30) / 30**0.5,
+        (poisson(mean, generator) - 30) / 30**0.5,
+        (binomial(mean, torch.tensor([0.3]).to(mean), generator) - 9) / 6.3**0.5,
+        normal(mean, generator),
+    ]
+    z = torch.stack(draws)
+    assert (z.mean(1).abs() < 4.5 / n**0.5).all()
+    assert ((z.var(1) - 1).abs() < 4.5 * (2.1 / n) ** 0.5).all()
+    assert (torch.corrcoef(z) - torch.eye(4).to(z)).abs().max() < 4.5 / n**0.5

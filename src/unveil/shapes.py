@@ -46,9 +46,15 @@ def per_entry(value: float | Tensor, y: Tensor, name: str) -> Tensor:
     return value.to(y)
 
 
-def times(value: Tensor, factor: Tensor) -> Tensor:
-    """Return value times factor, () or (B,); a map (1 or B, C, H, W) sample by sample."""
-    return value.to(factor.device) * (factor.reshape(-1, 1, 1, 1) if value.ndim == 4 else factor)
+def times(value: float | Tensor, factor: float | Tensor) -> Tensor:
+    """Return value times factor, () or (B,); a map (1 or B, C, H, W) sample by sample.
+
+    On the factor's device; on the value's where the factor is on the CPU, where numbers are.
+    """
+    value, factor = torch.as_tensor(value), torch.as_tensor(factor)
+    device = value.device if factor.device.type == "cpu" else factor.device
+    factor = factor.to(device)
+    return value.to(device) * (factor.reshape(-1, 1, 1, 1) if value.ndim == 4 else factor)
 
 
 def check_images(y: Tensor) -> None:

@@ -197,7 +197,7 @@ class Intensity:
 
     def _laws(self, m):
         y = m.y.double()[..., None]
-        gain = expand(torch.as_tensor(m.noise.gain, dtype=torch.float64), y)
+        gain = expand(torch.as_tensor(m.noise.gain, dtype=torch.float64, device=y.device), y)
         shapes, rates = self.shapes + y / gain, self.rates + 1 / gain
         log_weights = (
             self.weights.log()
@@ -237,7 +237,7 @@ class Reflectivity(Intensity):
 
     def _laws(self, m):
         y = m.y.double()[..., None]
-        looks = expand(torch.as_tensor(m.noise.looks, dtype=torch.float64), y)
+        looks = expand(torch.as_tensor(m.noise.looks, dtype=torch.float64, device=y.device), y)
         shapes, rates = self.shapes + looks, self.rates + looks * y
         evidence = self.shapes * self.rates.log() - self.shapes.lgamma() + shapes.lgamma() - shapes * rates.log()
         return (self.weights.log() + evidence).softmax(-1), shapes, rates

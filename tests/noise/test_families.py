@@ -288,7 +288,8 @@ def test_refusals_of_correlated_noise(wrong, words):
         Correlated(1.0, **wrong)
 
 
-def test_correlated_noise_is_of_images_of_its_channels(generator):
-    for y, words in ((torch.zeros(2, 6), "neighbours"), (torch.zeros(2, 3, 4, 4), "data have 3")):
+def test_correlated_noise_is_of_images_of_its_channels(device, generator):
+    for shape, words in (((2, 6), "neighbours"), ((2, 3, 4, 4), "data have 3")):
+        y = torch.zeros(shape, device=device)
         with pytest.raises(UnveilError, match=words):
             Correlated(1.0, covariance=CHANNELS).sample(y, generator)

@@ -17,21 +17,21 @@ from unveil.training.batches import make_batches
 SIDE = 24
 
 
-def camera(side=SIDE, channels=2):
+def camera(side=SIDE, channels=2, device="cpu"):
     """Gains that differ by 4, read noise by 9, offsets by more than the read noise."""
-    r = [torch.rand(1, channels, side, side, generator=make_generator("cpu", 7, k)) for k in range(3)]
+    r = [torch.rand(1, channels, side, side, generator=make_generator("cpu", 7, k)).to(device) for k in range(3)]
     return PoissonGaussian(0.02 * 4 ** r[0], 0.02 * 9 ** r[1], 0.1 * r[2] - 0.1)
 
 
-def scene(batch=40):
-    return 0.2 + 0.8 * torch.rand(batch, 2, SIDE, SIDE, generator=make_generator("cpu", 5))
+def scene(batch=40, device="cpu"):
+    return 0.2 + 0.8 * torch.rand(batch, 2, SIDE, SIDE, generator=make_generator("cpu", 5)).to(device)
 
 
 @pytest.mark.parametrize("t", [0.15, 0.6, 4.0])
-def test_exposure_and_scale_by_pixel(t, generator):
-    noise, u = camera(), scene()
+def test_exposure_and_scale_by_pixel(t, device, generator):
+    noise, u = camera(device=device), scene(device=device)
     check_noise(noise.sample(u, generator), u, noise)
-    factors = t * torch.linspace(1, 0.5, len(u))
+    factors = t * torch.linspace(1, 0.5, len(u), device=device)
     for share in (t, factors):
         exposed = noise.exposed(share)
         check_noise(exposed.sample(u, generator), u, exposed)
@@ -42,7 +42,7 @@ def test_exposure_and_scale_by_pixel(t, generator):
         check_noise(noise.noisier(noise.sample(u, generator), factors, generator), u, noise.exposed(factors))
 
 
-def test_a_number_for_all_pixels_is_a_map_of_it(generator):
+def test_a_number_for_all_pixels_is_a_map_of_it():
     u = scene(4)
     one, maps = PoissonGaussian(0.03, 0.05, 0.1), PoissonGaussian(torch.full((SIDE, SIDE), 0.03), 0.05, 0.1)
     torch.testing.assert_close(maps.variance(u), one.variance(u))
@@ -51,10 +51,10 @@ def test_a_number_for_all_pixels_is_a_map_of_it(generator):
 
 
 @pytest.mark.parametrize("k", [2, 3])
-def test_means_over_pixels_have_the_variance_of_their_mean(k, generator):
+def test_means_over_pixels_have_the_variance_of_their_mean(k, device, generator):
     """Exactly where the scene is flat: of the pixels' own variances, and not of their mean parameters."""
-    noise = camera()
-    u = torch.rand(3, 2, SIDE // k, SIDE // k, generator=generator) + 0.1
+    noise = camera(device=device)
+    u = torch.rand(3, 2, SIDE // k, SIDE // k, generator=generator, device=device) + 0.1
     fine = u.repeat_interleave(k, -1).repeat_interleave(k, -2)
     of_pixels = noise.variance(fine).unfold(2, k, k).unfold(3, k, k).mean((4, 5)) / k**2
     coarse = Measurement(noise.sample(fine, generator), Identity(), noise).coarser(k)

@@ -239,6 +239,6 @@ def test_the_law_of_speckled_views(t, looks, device, dtype):
 def test_a_wrong_law_of_speckle_is_rejected(device, dtype):
     y = 0.3 * torch.ones(1, DRAWS, device=device, dtype=dtype)
     y = BetaOfAll(4.0).noisier(
-        Gamma(4.0).sample(y, make_generator(device, 4)), torch.tensor([0.5]), make_generator(device, 5)
+        Gamma(4.0).sample(y, make_generator(device, 4)), torch.tensor([0.5]).to(y), make_generator(device, 5)
     )
     assert stats.kstest((y / 0.3).flatten().cpu().double(), stats.gamma(2, scale=0.5).cdf).pvalue < 1e-6

@@ -30,7 +30,7 @@ from unveil.errors import UnveilError
 from unveil.noise.base import SHORT, Mean, Noise
 from unveil.noise.kernel import autocovariance, coarser_kernel, draw_stationary
 from unveil.random import normal, signs
-from unveil.shapes import expand, per_sample
+from unveil.shapes import expand, per_sample, times
 
 __all__ = ["Correlated"]
 
@@ -94,8 +94,7 @@ class Correlated(Noise):
         return y + expand(more, y) * self.draw(y, generator)
 
     def scaled(self, a: float | Tensor) -> "Correlated":
-        a = torch.as_tensor(a)
-        return replace(self, sigma=torch.as_tensor(self.sigma).to(a.device) * a)
+        return replace(self, sigma=times(self.sigma, a))
 
     def coarser(self, k: int | Tensor) -> "Correlated":
         """Return the noise of means over k x k pixels, one k or one per sample (B,).

@@ -35,7 +35,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
 from unveil.noise.skewed import skewed_probe
-from unveil.shapes import expand, per_sample
+from unveil.shapes import expand, per_sample, times
 
 __all__ = ["Gamma"]
 
@@ -65,8 +65,7 @@ class Gamma(Noise):
         return u.clamp_min(0) * torch._standard_gamma(looks, generator=generator) / looks
 
     def exposed(self, t: float | Tensor) -> "Gamma":
-        t = torch.as_tensor(t)
-        return Gamma(torch.as_tensor(self.looks).to(t.device) * t)
+        return Gamma(times(self.looks, t))
 
     def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
         share, looks = expand(per_sample(t, y, "t"), y).clamp(0, 1), self._looks(y)

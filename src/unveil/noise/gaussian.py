@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unveil.noise.base import Mean, Noise
 from unveil.random import normal
-from unveil.shapes import expand, per_sample
+from unveil.shapes import expand, per_sample, times
 
 __all__ = ["Gaussian"]
 
@@ -45,8 +45,7 @@ class Gaussian(Noise):
         return y + self._level(y) * expand(per_sample(1 / t - 1, y, "t").clamp_min(0).sqrt(), y) * normal(y, generator)
 
     def scaled(self, a: float | Tensor) -> "Gaussian":
-        a = torch.as_tensor(a)
-        return Gaussian(torch.as_tensor(self.sigma).to(a.device) * a)
+        return Gaussian(times(self.sigma, a))
 
     def variance(self, u: Tensor) -> Tensor:
         return (self._level(u) ** 2).expand_as(u)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from unveil.noise.base import Mean, Noise
 from unveil.noise.skewed import skewed_probe
-from unveil.shapes import expand, per_sample
+from unveil.random import binomial, poisson
+from unveil.shapes import expand, per_sample, times
 
 __all__ = ["Poisson"]
 
@@ -40,7 +41,7 @@ class Poisson(Noise):
 
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         gain = self._gain(u)
-        return gain * torch.poisson(u.clamp_min(0) / gain, generator)
+        return gain * poisson(u.clamp_min(0) / gain, generator)
 
     def exposed(self, t: float | Tensor) -> "Poisson":
         return self.scaled(1 / torch.as_tensor(t))
@@ -48,11 +49,10 @@ class Poisson(Noise):
     def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
         gain = self._gain(y)
         share = expand(per_sample(t, y, "t"), y).clamp(0, 1)
-        return gain / share * torch.binomial(_counts(y / gain, generator), share.expand_as(y), generator)
+        return gain / share * binomial(_counts(y / gain, generator), share, generator)
 
     def scaled(self, a: float | Tensor) -> "Poisson":
-        a = torch.as_tensor(a)
-        return Poisson(torch.as_tensor(self.gain).to(a.device) * a)
+        return Poisson(times(self.gain, a))
 
     def variance(self, u: Tensor) -> Tensor:
         return self._gain(u) * u.clamp_min(0)

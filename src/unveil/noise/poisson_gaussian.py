@@ -37,7 +37,7 @@ from torch.nn.functional import avg_pool2d
 from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
 from unveil.noise.skewed import skewed_probe
-from unveil.random import normal
+from unveil.random import binomial, normal, poisson
 from unveil.shapes import expand, per_entry, per_sample, times
 
 __all__ = ["PoissonGaussian"]
@@ -72,13 +72,12 @@ class PoissonGaussian(Noise):
 
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         gain, read, offset = self._of(u)
-        photons = torch.poisson((u - offset).clamp_min(0) / gain, generator)
+        photons = poisson((u - offset).clamp_min(0) / gain, generator)
         return offset + gain * photons + read * normal(u, generator)
 
     def exposed(self, t: float | Tensor) -> "PoissonGaussian":
         t = torch.as_tensor(t)
-        gain, read = (torch.as_tensor(value) for value in (self.gain, self.read))
-        return PoissonGaussian(times(gain, 1 / t), times(read, t**-0.5), self.offset)
+        return PoissonGaussian(times(self.gain, 1 / t), times(self.read, t**-0.5), self.offset)
 
     def coarser(self, k: int | Tensor) -> "PoissonGaussian":
         """Return the noise of means over k x k pixels; of maps, of one k for all samples.
@@ -102,17 +101,16 @@ class PoissonGaussian(Noise):
 
     def noisier(self, y: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
         gain, read, offset = self._of(y)
-        share = expand(per_sample(t, y, "t"), y).clamp(0, 1).expand_as(y)
+        share = expand(per_sample(t, y, "t"), y).clamp(0, 1)
         counts = ((y - offset) / gain).round()
-        kept, missing = torch.binomial(counts.clamp_min(0), share, generator), counts.clamp_max(0)
+        kept, missing = binomial(counts.clamp_min(0), share, generator), counts.clamp_max(0)
         variance = (read**2 + gain**2 * missing).clamp_min(0)
         left = y - offset - gain * counts.clamp_min(0)
         fresh = ((1 / share - 1) * variance).sqrt() * normal(y, generator)
         return offset + gain / share * kept + left + fresh
 
     def scaled(self, a: float | Tensor) -> "PoissonGaussian":
-        a = torch.as_tensor(a)
-        return PoissonGaussian(*(times(torch.as_tensor(value), a) for value in (self.gain, self.read, self.offset)))
+        return PoissonGaussian(*(times(value, a) for value in (self.gain, self.read, self.offset)))
 
     def shifted(self, mu: float) -> "PoissonGaussian":
         return PoissonGaussian(self.gain, self.read, torch.as_tensor(self.offset) + mu)
