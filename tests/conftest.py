@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from unveil.precision import full_precision
 from unveil.random import make_generator
 
 # The tensors here are tiny: threads would wait for one another. For this process, and for those that tests start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+full_precision()  # tolerances are those of float32, on any device
 
 
 def pytest_addoption(parser):

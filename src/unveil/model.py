@@ -29,6 +29,7 @@ from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
+from unveil.precision import full_precision
 from unveil.random import make_generator
 from unveil.runs.create import save_run
 from unveil.runs.learned import check_learnable, choose_told, told
@@ -53,11 +54,13 @@ class Model:
 
     f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on; where each of them has parameters of
     its own, what is common to all, and they are found in whatever it is given. config: how. inflation: of its sampler.
+    Single precision is full precision in a process that has a model (`unveil.precision`).
     """
 
     def __init__(
         self, f: nn.Module, operator: Operator, noise: Noise | OwnNoise, config: Config, inflation: float = 0.0
     ) -> None:
+        full_precision()
         self.f = f.eval()
         self.operator = operator
         self.noise = noise

@@ -9,6 +9,7 @@ import torch
 import yaml
 from test_cli import call, refused
 
+from unveil.cli.device import torch_device
 from unveil.config_file import load_config
 from unveil.data import open_images
 from unveil.evaluation import estimate_error, psnr
@@ -137,7 +138,9 @@ def test_evaluate_and_report_on_the_held_out_measurement(workspace):
     assert i > 0, "not the first, or its mask could be another's unseen"
     held_out = run.measurements()[1]
     assert row["name"] == held_out.source.name(0) == open_source(run.config).name(i)
-    estimated = estimate_error(run.estimator(held_out.operator), held_out[0], make_generator("cpu", 0, 0))
+    where = torch_device("auto")
+    f, m = run.estimator(held_out.operator).to(where), held_out[0].to(where)
+    estimated = estimate_error(f, m, make_generator(where, 0, 0))
     assert row["psnr_estimate"] == pytest.approx(psnr(float(estimated)), abs=0.05), "through its own mask"
     assert row["psnr_hidden"] is None or math.isfinite(row["psnr_hidden"])
     assert row["psnr_mmse"] is None

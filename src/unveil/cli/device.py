@@ -3,12 +3,17 @@
 import torch
 
 from unveil.errors import UnveilError
+from unveil.precision import full_precision
 
 __all__ = ["torch_device"]
 
 
 def torch_device(device: str) -> torch.device:
-    """Return the device of that name; auto is the accelerator, where there is one."""
+    """Return the device of that name; auto is the accelerator, where there is one.
+
+    Single precision is full precision from here on (`unveil.precision`).
+    """
+    full_precision()
     if device == "auto":
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return found or torch.device("cpu")
