@@ -61,11 +61,12 @@ class Optics:
             )
 
     def rows(self) -> dict[str, Tensor]:
-        """Return every parameter by its name, all () or all (N,); numbers have torch's default precision."""
+        """Return every parameter by its name, all () or all (N,), on one device; numbers have the default precision."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if values["defocus_v"] is None:
             values["defocus_v"] = values["defocus_u"]
-        tensors = {name: torch.as_tensor(value) for name, value in values.items()}
+        device = next((value.device for value in values.values() if isinstance(value, Tensor)), None)
+        tensors = {name: torch.as_tensor(value, device=device) for name, value in values.items()}
         shapes = {name: tuple(value.shape) for name, value in tensors.items() if value.ndim}
         if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
             raise UnveilError(f"the optics have shapes {shapes}: each must be a number, or (N,) for the same N images")

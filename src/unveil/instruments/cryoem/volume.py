@@ -10,9 +10,8 @@ Klinteberg 2019, https://doi.org/10.1137/18M120885X). That errs by 0.3% to 1% of
 to 10%. Frequencies beyond the circle |k| < 1/2, where a turned cube has no data, are zero in y.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.linalg import conjugate_gradients
 from unveil.operators.base import Operator
+from unveil.operators.linear import linear
 
 __all__ = ["random_rotations", "relion_rotations", "volume"]
 
@@ -36,29 +36,30 @@ POINTS = 2**18
 class Projections(Operator):
     """A: x (B, 1, D, D, D), axes z, y, x -> y (B, P, D, D), and its exact transpose.
 
-    rotations (P, 3, 3), shifts (P, 2), transfer (1 or P, D, D), as `volume` says.
+    rotations (P, 3, 3), on whose device it is; shifts (P, 2), transfer (1 or P, D, D), as `volume` says.
     """
 
     def __init__(self, size: int, rotations: Tensor, shifts: Tensor, transfer: Tensor) -> None:
         self.image_shape, self.measurement_shape = (1, size, size, size), (len(rotations), size, size)
         self.size, self.padded = size, OVERSAMPLING * size
         columns = size // 2 + 1
-        y, x = torch.meshgrid(torch.fft.fftfreq(size, 1 / size), torch.fft.rfftfreq(size, 1 / size), indexing="ij")
+        frequencies = (f(size, 1 / size, device=rotations.device) for f in (torch.fft.fftfreq, torch.fft.rfftfreq))
+        y, x = torch.meshgrid(*frequencies, indexing="ij")
         x, y = x.round().flatten(), y.round().flatten()
         inside = 4 * (x**2 + y**2) < size**2
         self.place = inside.nonzero()[:, 0]  # (K,), of the (D, D // 2 + 1) frequencies of an image
         self.frequencies = torch.stack([x, y], 1)[inside]  # (K, 2), cycles an image
-        self.transfer = transfer[..., :columns].flatten(1)[:, inside.to(transfer.device)]
+        self.transfer = transfer.to(rotations.device)[..., :columns].flatten(1)[:, inside]
         self.rotations = rotations
-        self.shifts = shifts
+        self.shifts = shifts.to(rotations.device)
 
     def _apply(self, x: Tensor) -> Tensor:
         """Return y (B, P, D, D), in units of x times a voxel's side."""
-        return _Linear.apply(x, self._project, self._project_back)
+        return linear(x, self._project, self._project_back)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         """Return A^T y (B, 1, D, D, D)."""
-        return _Linear.apply(y, self._project_back, self._project)
+        return linear(y, self._project_back, self._project)
 
     def A_dagger(self, y: Tensor, iterations: int = 30) -> Tensor:
         """Return the least squares image by so many steps of conjugate gradients from 0.
@@ -136,25 +137,6 @@ class Projections(Operator):
     def _crop(self, cube: Tensor) -> Tensor:
         """Apply the transpose of `_pad`."""
         return cube.roll(3 * (self.size // 2,), (1, 2, 3))[:, : self.size, : self.size, : self.size]
-
-
-class _Linear(torch.autograd.Function):
-    """A linear map whose gradient is its transpose.
-
-    Recording the map itself would keep 8 indices for every value of y.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, apply: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        ctx.maps = apply, transpose
-        return apply(x)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        apply, transpose = ctx.maps
-        return _Linear.apply(gradient, transpose, apply), None, None
 
 
 def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer: Tensor | None = None) -> Projections:

@@ -65,7 +65,7 @@ class Mosaic(Operator):
         self.measurement_shape = (1, *self.image_shape[1:])
 
     def _apply(self, x: Tensor) -> Tensor:
-        return (x * self.filters.to(x.dtype)).sum(1, keepdim=True)
+        return (x * self.filters.to(x)).sum(1, keepdim=True)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return y * self.filters.to(y.dtype)
+        return y * self.filters.to(y)

@@ -22,9 +22,10 @@ Where the axis of rotation is, in pixels from the middle of the first, on the de
 
 astra and tomopy store (angles, detectors); here it is (detectors, angles).
 
-The adjoint is exact, by backpropagation (its sums have no fixed order on a GPU). The pseudo-inverse would take many
-iterations and enhance the noise more, so that `A_dagger` is filtered back-projection instead (Kak and Slaney 1988,
-chapter 3, https://doi.org/10.1137/1.9780898719277): A A_dagger A x is a few percent from A x.
+The adjoint is exact, by backpropagation (its sums have no fixed order on a GPU), and each is the other's gradient. The
+pseudo-inverse would take many iterations and enhance the noise more, so that `A_dagger` is filtered back-projection
+instead (Kak and Slaney 1988, chapter 3, https://doi.org/10.1137/1.9780898719277): A A_dagger A x is a few percent from
+A x.
 """
 
 import math
@@ -37,6 +38,7 @@ from unveil.errors import UnveilError, warn
 from unveil.instruments.files import read_real
 from unveil.instruments.tomography import Axis, TomographySection
 from unveil.operators.base import Operator
+from unveil.operators.linear import linear
 
 __all__ = ["ParallelBeam", "build_tomography", "tomography"]
 
@@ -122,17 +124,22 @@ class ParallelBeam(Operator):
         self.grid: Tensor | None = None
 
     def _apply(self, x: Tensor) -> Tensor:
+        return linear(x, self._project, self._project_back)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return linear(y, self._project_back, self._project)
+
+    def _project(self, x: Tensor) -> Tensor:
         place = torch.arange(self.width, device=x.device, dtype=x.dtype) - self.centre
         seen = place.square()[:, None] + place.square() <= self.radius**2
         grid = self._grid(x).expand(len(x), -1, -1, -1)
         turned = grid_sample(x * seen, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         return turned.sum(-1).unflatten(-1, (len(self.angles), self.detectors)).mT / self.width
 
-    def _adjoint(self, y: Tensor) -> Tensor:
-        learning = torch.is_grad_enabled() and y.requires_grad
+    def _project_back(self, y: Tensor) -> Tensor:
         with torch.enable_grad():
             x = torch.zeros_like(self.image(y), requires_grad=True)
-            (back,) = torch.autograd.grad(self._apply(x), x, y, create_graph=learning)
+            (back,) = torch.autograd.grad(self._project(x), x, y)
         return back
 
     def A_dagger(self, y: Tensor) -> Tensor:
