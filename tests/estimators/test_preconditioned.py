@@ -314,7 +314,7 @@ def test_the_units_of_the_measurements_do_not_matter(device):
     for unit in (1.0, c):
         operator = Matrix(unit * a)
         f = network(operator, iterations=2).to(device)
-        assert f.scale == pytest.approx(unit, rel=0.02), "twenty steps of power iteration"
+        assert float(f.scale) == pytest.approx(unit, rel=0.02), "twenty steps of power iteration"
         f.backbone.register_forward_pre_hook(lambda module, shown: given.append(shown))
         y = operator.A(x) + unit * 0.1 * random(device, SIDE, 1, 1, len(a), key=11)
         outputs.append(f(Measurement(y, operator, Gaussian(unit * 0.1))))
