@@ -59,6 +59,11 @@ class Measurement:
         which = torch.arange(len(self), device=self.y.device)[rows]
         return replace(self, y=self.y[which], operator=self.operator.select(which), noise=self.noise.select(which))
 
+    def _repr_html_(self) -> str:
+        from unveil.report.notebook import measurement_html  # which knows far more than this room
+
+        return measurement_html(self)
+
     def to(self, device: torch.device | str) -> Self:
         return replace(self, y=self.y.to(device), operator=self.operator.to(device), noise=self.noise.to(device))
 

@@ -73,6 +73,19 @@ class Model:
         family = self.noise.family.__name__.lower()
         return f"Model({kind}, {family} noise, {self.noise}; {parameters:,} parameters)"
 
+    def _repr_html_(self) -> str:
+        from unveil.report.notebook import named, words_html
+
+        config, parameters = self.config, sum(p.numel() for p in self.f.parameters())
+        words = {
+            "operator": type(self.operator).__name__,
+            "noise": f"{named(self.noise)} (on the scale of y)",
+            "network": f"{config.estimator.form}, {parameters:,} parameters",
+            "learned by": f"recipe {config.loss.recipe}, {config.training.steps} steps, seed {config.seed}",
+            "use": "model(y) is E[x | y]; model.sample(y, 8) draws posterior samples; model.evaluate(y) says how good",
+        }
+        return words_html("Model", words)
+
     @torch.no_grad()
     def __call__(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Tensor:
         """Return E[x | y] (B, *image) of measurements y (B, *measurement), on the device of the model.

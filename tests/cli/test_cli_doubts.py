@@ -94,10 +94,10 @@ def test_doubtful_figures_say_so_everywhere(run, tmp_path):
     record, page = json.loads((run / "evaluation.json").read_text()), (run / "report.html").read_text()
     (line,) = record["warnings"]
     assert "not on the scale" in line
-    assert "class='headline warning'" in page
+    assert 'class="headline warning"' in page
     assert call(*words, right) == ""
     assert json.loads((run / "evaluation.json").read_text())["warnings"] == []
-    assert "class='headline warning'" not in (run / "report.html").read_text()
+    assert 'class="headline warning"' not in (run / "report.html").read_text()
 
 
 def test_training_says_what_the_images_contradict(tmp_path):

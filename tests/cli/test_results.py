@@ -134,16 +134,16 @@ def test_an_evaluation_replaces_the_one_before_whole(run, data, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")
     assert call("evaluate", run, data, "--sampled", 2, *SAMPLING)[0] == 0
     before = content(run)
-    assert "images/y1/sample_001.png" in before
+    assert "images/y1/sample_001.tif" in before
     assert "the reference has 1 images" in refused("evaluate", run, data, "--reference", data / "y0.tif")
     assert content(run) == before  # a call that is refused removes nothing
     (data / "y1.tif").rename(data / "other.tif")
     assert call("evaluate", run, data, "--sampled", 1, *SAMPLING)[0] == 0
     left = [name for name in content(run) if name.startswith("images/")]
-    frames = [f"images/other/sample_00{k}.png" for k in range(2)]
-    assert sorted(left) == sorted(
-        ["images/other.png", *frames, "images/unveil-output.json", "images/y0.png", "images/y2.png"]
-    )
+    kept = [f"images/{name}/{what}.tif" for name in ("other", "y0", "y2") for what in ("measured", "estimate")]
+    kept += [f"images/other/{what}.tif" for what in ("sample_000", "sample_001", "deviation")]
+    strips = [f"images/{name}.png" for name in ("other", "y0", "y2")]
+    assert sorted(left) == sorted(["images/unveil-output.json", *kept, *strips])
     assert "y1" not in (run / "evaluation.json").read_text()
 
 

@@ -3,6 +3,8 @@
 import io
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -15,10 +17,12 @@ from unveil.checks import Fit
 from unveil.cli.screen import metrics_table
 from unveil.config import parse_config
 from unveil.data import open_images, save_image
+from unveil.data.pixel_size import pixel_size
 from unveil.errors import UnveilError
 from unveil.evaluation import Evaluation, Metrics
-from unveil.report import comparison, training_curves, write_report, write_results
-from unveil.report.pictures import displayed
+from unveil.instruments.instrument import ImageUnits
+from unveil.report import comparison, write_report, write_results
+from unveil.report.charts import training_charts
 from unveil.runs import create_run
 
 
@@ -41,17 +45,19 @@ def test_comparison_is_a_picture_that_shows_something(channels, samples):
     assert image.std() > 10
 
 
-def test_displayed_maps_zero_to_black_and_one_to_white():
-    assert displayed(torch.tensor([[[-1.0, 0.0, 1.0, 2.0]]])).tolist() == [[0, 0, 1, 1]]
-    assert displayed(torch.zeros(3, 4, 5)).shape == (4, 5, 3)
-    assert displayed(torch.tensor([[[0.3]], [[0.4]]])).item() == pytest.approx(0.5)  # modulus of a complex pixel
+def drawn(svg):
+    """How many points the curves of a chart have."""
+    return sum(len(re.findall("[ML]", path)) for path in re.findall(r'<path d="([^"]*)" clip-path', svg))
 
 
-def test_training_curves():
-    assert training_curves([]) is None
+def test_training_charts():
+    assert training_charts([]) == []
     lines = [{"step": i + 1, "loss": 1.0 / (i + 1)} for i in range(20)]
     lines[9]["psnr_estimate"] = 20.0
-    assert pixels(training_curves(lines)).std() > 5
+    loss, psnr = training_charts(lines)
+    assert drawn(loss.svg) >= 20
+    assert "From 1 to 0.05 in 20 steps" in loss.words
+    assert "20.00 dB" in psnr.words
 
 
 @pytest.fixture
@@ -68,9 +74,26 @@ def test_results_are_written_as_they_come(run):
     record = json.loads((run.folder / "evaluation.json").read_text())
     assert record["mean"] == means
     assert record["images"][1]["psnr_mmse"] is None
-    frames = sorted((run.folder / "images" / "a").iterdir())
-    assert [f.name for f in frames] == ["sample_000.png", "sample_001.png", "sample_002.png"]
-    assert open_images(frames[0]).shape(0) == (3, 24, 32)
+    kept = {f.stem: open_images(f) for f in (run.folder / "images" / "a").iterdir()}
+    assert sorted(kept) == ["deviation", "estimate", "measured", "reference", "sample_000", "sample_001", "sample_002"]
+    assert kept["sample_000"].shape(0) == (3, 24, 32)
+    assert not (run.folder / "images" / "b" / "reference.tif").exists()
+
+
+def test_kept_pictures_have_the_units_of_the_files(run):
+    one, units = result(channels=1), ImageUnits(100.0, 300.0, "numbers in the files", 0.25, "µm")
+    write_results(run.folder, [one], units_of=lambda name: units)
+    folder = run.folder / "images" / "image"
+    expected = {"estimate": 100 + 200 * one.x_hat, "sample_001": 100 + 200 * one.samples[1]}
+    expected["deviation"] = 200 * one.samples.std(0)
+    for name, x in expected.items():
+        torch.testing.assert_close(open_images(folder / f"{name}.tif").read(0), x)
+        assert pixel_size(folder / f"{name}.tif") == (pytest.approx(0.25), "µm")
+    (row,) = json.loads((run.folder / "evaluation.json").read_text())["images"]
+    assert row["picture"] == {"window": [100, 300], "units": units.name, "pixel": 0.25, "pixel_unit": "µm"}
+    page = write_report(run).read_text()
+    assert page.count("black 100, white 300 (numbers in the files), 1 pixel = 0.25 µm") == 5  # all but the deviation
+    assert "numbers in the files, 1 pixel = 0.25 µm" in page
 
 
 def test_the_page_shows_the_figures_and_needs_nothing_else(run):
@@ -80,8 +103,10 @@ def test_the_page_shows_the_figures_and_needs_nothing_else(run):
     assert "a&amp;b" in page
     assert "<b></h1>" not in page  # the folder's name is escaped
     assert "run&lt;b&gt;" in page
-    assert page.count("data:image/png;base64,") == 2 + 3  # two comparisons, three frames
-    assert "http" not in page
+    first = 3 + 3 + 2  # measured, estimate, reference; samples; their deviation and its colour bar
+    assert page.count("<img") == page.count("data:image/png;base64,") == first + 3
+    assert not re.search(r"https?:|url\((?!#)|@import|src=\"(?!data:)", page)
+    assert page.count("default-src &#39;none&#39;") + page.count("default-src 'none'") == 1
 
 
 def test_a_run_without_results_has_no_report(run):
@@ -155,24 +180,27 @@ def test_pictures_elsewhere_are_not_shown(run, tmp_path):
     secret = tmp_path / "secret"
     (run.folder / "images").rename(secret)
     (run.folder / "images").symlink_to(secret)
-    assert "data:image/png" not in write_report(run).read_text(), "the folder is a link"
+    assert "<img" not in write_report(run).read_text(), "the folder is a link"
     (run.folder / "images").unlink()
     (run.folder / "images").mkdir()
-    (run.folder / "images" / "a.png").symlink_to(secret / "a.png")
-    (run.folder / "images" / "b.png").write_text("no picture")
-    assert "data:image/png" not in write_report(run).read_text(), "a file is a link, and another no PNG"
-    (run.folder / "images" / "a.png").unlink()
-    (secret / "a.png").rename(run.folder / "images" / "a.png")
     (run.folder / "images" / "a").symlink_to(secret / "a")
-    assert write_report(run).read_text().count("data:image/png") == 1, "the folder of the samples is a link"
+    (run.folder / "images" / "b").mkdir()
+    (run.folder / "images" / "b" / "estimate.tif").write_text("no picture")
+    assert "<img" not in write_report(run).read_text(), "a folder is a link, and a file no TIFF"
+    shutil.copy(secret / "b" / "estimate.tif", run.folder / "images" / "b")
+    (run.folder / "images" / "b" / "sample_000.tif").symlink_to(secret / "b" / "sample_000.tif")
+    (run.folder / "images" / "b" / "measured.tif").write_bytes((secret / "b" / "measured.tif").read_bytes()[:400])
+    assert write_report(run).read_text().count("<img") == 1, "a sample is a link, and a picture was cut off"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -1e308, 2**62])
 def test_curves_of_a_training_that_went_astray(value):
     lines = [{"step": i + 1, "loss": 1.0, "psnr_estimate": 20.0} for i in range(4)]
-    assert pixels(training_curves([*lines, {"step": 5, "loss": value, "psnr_estimate": value}])).std() > 5
-    assert training_curves([{"step": 1}, {"step": 2, "loss": float("nan")}]) is None
-    training_curves([{"step": 2**62, "loss": 1.0}, {"step": -(2**62), "loss": 1.0}])
+    charts = training_charts([*lines, {"step": 5, "loss": value, "psnr_estimate": value}])
+    shown = 4 + (abs(value) < 1e30)
+    assert [drawn(chart.svg) for chart in charts] == [shown, shown]
+    assert training_charts([{"step": 1}, {"step": 2, "loss": float("nan")}]) == []
+    training_charts([{"step": 2**62, "loss": 1.0}, {"step": -(2**62), "loss": 1.0}])
 
 
 def test_doubts_stand_in_the_headline_s_place_and_beside_the_figures(run):
@@ -182,7 +210,7 @@ def test_doubts_stand_in_the_headline_s_place_and_beside_the_figures(run):
     assert page.index("levels &lt;differ&gt;") < page.index("31.2 dB")
     assert json.loads((run.folder / "evaluation.json").read_text())["warnings"] == ["levels <differ>"]
     write_results(run.folder, [result("a")])
-    assert "class='headline warning'" not in write_report(run).read_text()
+    assert 'class="headline warning"' not in write_report(run).read_text()
 
 
 def figures(name, estimate, true=None, spread=None):
@@ -251,9 +279,13 @@ def test_each_figure_without_a_reference_carries_its_warning(run, true, monkeypa
     assert record["not_valid"] == ["psnr_estimate", "psnr_hidden", "spread_over_error"]
     assert record["warnings"] == [str(fit)]
     page = write_report(run).read_text()
-    assert "class='headline warning'>the noise model does not fit: it &lt;grows&gt;" in page
+    verdict = page[page.index('<ul class="verdict"') : page.index("</ul>")]
+    assert '<li class="bad"' in verdict
+    assert "The noise model does not fit the measurements." in verdict
+    assert "it &lt;grows&gt;" in verdict
+    assert "it &lt;grows&gt;" in page[page.index("<h2>Figures") :], "beside the figures too"
     for figure in ("40.87", "39.87", "1.234"):
-        assert page.count(figure) == page.count(f"<td class=warning><s>{figure}</s> <small>not valid</small>") == 2
+        assert page.count(figure) == page.count(f'<td class="warning"><s>{figure}</s> <small>not valid</small>') == 2
     assert "40.9 dB" not in page, "no headline"
     assert ("28.6 dB" in page) == (true is not None), "what needs no model stands"
     assert page.count("<br>not valid: the noise model does not fit") == 3

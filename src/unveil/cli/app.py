@@ -265,6 +265,14 @@ def evaluate(
 
 
 @app.command()
+def view(run: RunFolder) -> None:
+    """Open what evaluate found in napari, images and their samples; in the browser where napari is not installed."""
+    from unveil.cli.view import run_view
+
+    run_view(run)
+
+
+@app.command()
 def report(run: RunFolder) -> None:
     """Write RUN/report.html from what evaluate found: one self-contained page to look at and to send."""
     from unveil.cli.evaluate import run_report

@@ -31,7 +31,8 @@ from unveil.evaluation import (
 from unveil.evaluation.evidence import Evidence
 from unveil.evaluation.resolution import Unresolved, variance_errors
 from unveil.noise import Noise
-from unveil.report import unknown_errors, write_report, write_results
+from unveil.report import units_of, unknown_errors, write_report, write_results
+from unveil.report.kept import picture_files
 from unveil.runs import Run, open_run
 from unveil.runs.folder import writing
 from unveil.runs.noise import estimated
@@ -146,7 +147,9 @@ def evaluate_and_report(
         if not valid and said:  # which is more to the point
             fit, said = dataclasses.replace(fit, reason=said[0]), said[1:]
         doubts = [*doubts, *said]
-        rows, means = write_results(run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record)
+        rows, means = write_results(
+            run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record, units_of(config, source)
+        )
         page = write_report(run)
     console.print(metrics_table(rows, means, incomplete, valid))
     for line in [*doubts, *unknown_errors(rows, unresolved.line)] if valid else [str(fit), *doubts]:
@@ -164,8 +167,8 @@ def evaluate_and_report(
 def picture_names(source: ImageSource, sampled: int, samples: int) -> list[str]:
     """Return the names of all that `write_results` may draw, in RUN/images."""
     names = [source.name(i) for i in range(len(source))]
-    frames = [f"{name}/sample_{k:03d}.png" for name in names[:sampled] for k in range(samples)]
-    return [f"{name}.png" for name in names] + frames
+    kept = [file for i, name in enumerate(names) for file in picture_files(name, samples if i < sampled else 0)]
+    return [f"{name}.png" for name in names] + kept
 
 
 def usable(results: Iterable[Evaluation], failures: Failures, begin: Callable[[], object]) -> Iterator[Evaluation]:

@@ -65,6 +65,11 @@ class Evaluation:
     reference: Tensor | None
     risk: Risk | None = None
 
+    def _repr_html_(self) -> str:
+        from unveil.report.notebook import evaluation_html  # which knows far more than this room
+
+        return evaluation_html(self)
+
 
 def draw_samples(
     f: Estimator,

@@ -7,13 +7,27 @@ from typing import Any
 
 from unveil.sections import Section
 
-__all__ = ["USUAL", "Instrument", "Scale", "load"]
+__all__ = ["USUAL", "ImageUnits", "Instrument", "Scale", "load"]
 
 USUAL = (0.02, 3.0)
 """Of the deviation of images' values. The estimator and the losses suppose about 0.25."""
 
 Name = str
 """module:function, loaded when it is used."""
+
+
+@dataclass(frozen=True)
+class ImageUnits:
+    """What the values and the pixels of an image stand for: low + (high - low) x, in units called `name`.
+
+    pixel: the side of a pixel along a row, in units called `pixel_unit`; None: not known.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    name: str = "units of the data"
+    pixel: float | None = None
+    pixel_unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,8 @@ class Instrument:
     complete: (keys of the section as given, the data's path) -> keys found in the data: name -> (value, a line to say).
     scale:    (section, first measurements (B, C, H, W)) -> what they tell of the section's scale, a `Scale`; None where
         nothing.
+    units:    (section) -> what it tells of its images' values and pixels, `ImageUnits`; where they have the pixels of
+        their measurements the values are those of the files.
     check:    (section, source): raises UnveilError where files of measurements are not of this instrument.
     doubts:   (measurements (B, C, H, W), their operators, the noise level or None) -> lines where they contradict the
         description.
@@ -56,6 +72,7 @@ class Instrument:
     scales: bool = False
     complete: Name | None = None
     scale: Name | None = None
+    units: Callable[[Any], ImageUnits] = lambda section: ImageUnits()
     check: Name | None = None
     doubts: Name | None = None
 

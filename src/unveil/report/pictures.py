@@ -1,41 +1,33 @@
-"""Pictures of results, as PNG bytes: an image beside its estimates, and the course of training."""
+"""A picture of one result, as PNG bytes: an image beside its estimates."""
 
 import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
 from unveil.evaluation import Evaluation
+from unveil.instruments.instrument import ImageUnits
+from unveil.report.look import deviation, displayed, window_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["comparison", "displayed", "training_curves"]
+__all__ = ["comparison"]
 
+OWN = ImageUnits()
 DPI = 110
 INVALID = "not valid: the noise model does not fit"
 UNKNOWN = "error unknown: the noise model does not fit"
 WARNING = "#b00020"
-SHOWN = 1e30
-"""What is not smaller was no number when a training went astray, and has no place on an axis."""
 
 
-def displayed(x: Tensor) -> np.ndarray:
-    """Return x (C, H, W) in [0, 1] as matplotlib shows it: (H, W), or (H, W, 3); two channels as their modulus."""
-    if x.shape[0] == 3:
-        return x.clamp(0, 1).permute(1, 2, 0).numpy()
-    if x.shape[0] == 2:
-        return x.square().sum(0).sqrt().clamp(0, 1).numpy()
-    return x[0].clamp(0, 1).numpy()
-
-
-def comparison(result: Evaluation, valid: bool = True) -> bytes:
+def comparison(result: Evaluation, valid: bool = True, units: ImageUnits = OWN) -> bytes:
     """Draw the measured image, MMSE estimate, two samples, their deviation and, where there is one, the reference.
 
-    valid: whether the noise model fits; else no error is drawn that was estimated with it, and the deviation says so.
+    All in one window of intensities. units: of the deviation. valid: whether the noise model fits; else no error is
+    drawn that was estimated with it, and the deviation says so.
     """
     metrics = result.metrics
     panels: list[tuple[str, Tensor]] = [(_titled("measured", metrics.psnr_noisy), result.y)]
@@ -52,17 +44,23 @@ def comparison(result: Evaluation, valid: bool = True) -> bytes:
                 (_titled(f"posterior sample {k + 1}", metrics.psnr_sample if k == 0 else None), result.samples[k])
             )
         if len(result.samples) > 1:
-            spread = result.samples.std(0).mean(0)
+            spread = (units.high - units.low) * deviation(result.samples)
     if result.reference is not None:
         panels.append(("reference, never seen in training", result.reference))
-    return _grid(panels, spread, valid)
+    return _grid(panels, spread, valid, window_of(result.x_hat), units.name)
 
 
 def _titled(title: str, value: float | None, prefix: str = "") -> str:
     return title if value is None or math.isnan(value) else f"{title}\n{prefix}{value:.2f} dB"
 
 
-def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None, valid: bool) -> bytes:
+def _grid(
+    panels: Sequence[tuple[str, Tensor]],
+    spread: Tensor | None,
+    valid: bool,
+    window: tuple[float, float],
+    units: str,
+) -> bytes:
     from matplotlib.figure import Figure
 
     count = len(panels) + (spread is not None)
@@ -78,53 +76,15 @@ def _grid(panels: Sequence[tuple[str, Tensor]], spread: Tensor | None, valid: bo
     at = iter(axes)
     for title, x in panels:
         axis = next(at)
-        axis.imshow(displayed(x), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.imshow(displayed(x, window), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(title, fontsize=9, color=WARNING if UNKNOWN in title else "black")
     if spread is not None:
         axis = next(at)
         drawn = axis.imshow(spread.numpy(), cmap="magma", vmin=0, interpolation="nearest")
-        title = "uncertainty: samples' standard deviation"
+        title = f"uncertainty: samples' standard deviation\n{units}"
         axis.set_title(title if valid else f"{title}\n{INVALID}", fontsize=9, color="black" if valid else WARNING)
         figure.colorbar(drawn, ax=axis, shrink=0.9)
     return _png(figure)
-
-
-def training_curves(metrics: Sequence[dict[str, float]], valid: bool = True) -> bytes | None:
-    """Draw the loss and the held-out PSNR against the step; None where there is nothing to show.
-
-    The PSNR is estimated without a reference. valid: whether the noise model fits; else it says so.
-    """
-    from matplotlib.figure import Figure
-
-    metrics = [line for line in metrics if abs(line.get("loss", math.inf)) < SHOWN]
-    if not metrics:
-        return None
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    steps = [line["step"] for line in metrics]
-    loss = np.array([line["loss"] for line in metrics])
-    window = max(1, len(loss) // 50)
-    smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
-    left.plot(steps, loss, color="0.8", linewidth=0.6)
-    left.plot(steps[window - 1 :], smooth, color="C0", label=f"mean of {window} steps")
-    left.set(xlabel="step", ylabel="training loss (weighted)", ylim=_limits(loss))
-    left.legend(frameon=False)
-    for key, label in (("psnr_estimate", "at the measured level"), ("psnr_estimate_half", "at half of it (2x2 means)")):
-        points = [(line["step"], line[key]) for line in metrics if abs(line.get(key, math.inf)) < SHOWN]
-        if points:
-            right.plot(*zip(*points), marker=".", label=label)
-    right.set(xlabel="step", ylabel="held-out PSNR, estimated (dB)")
-    if not valid:
-        right.set_title(INVALID, fontsize=9, color=WARNING)
-    if right.has_data():
-        right.legend(frameon=False)
-    return _png(figure)
-
-
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, [1, 99])
-    margin = 0.1 * (high - low) + 1e-9
-    return float(low - margin), float(high + margin)
 
 
 def _png(figure: "Figure") -> bytes:

@@ -4,22 +4,33 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from unveil.data import ImageSource, open_images
 from unveil.errors import UnveilError
 from unveil.records import read_record
+from unveil.report.evidence_record import Evidence
 
-__all__ = ["Record", "Row", "own_picture", "read_evaluation"]
+__all__ = ["Record", "Row", "Shown", "own_file", "own_images", "read_evaluation"]
 
-MOST_PICTURE = 64 * 2**20
-"""Bytes of a picture that is shown. One that evaluate draws has less than a few MB."""
+
+class Shown(BaseModel):
+    """How the pictures of an image are shown: values shown black and white, in `units`, and the side of a pixel."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    window: tuple[float, float] = (0.0, 1.0)
+    units: str = ""
+    pixel: float | None = None
+    pixel_unit: str = ""
 
 
 class Row(BaseModel):
-    """The figures of one image, and its name, that of its pictures in images/."""
+    """The figures of one image, its name, that of its pictures in images/, and how these are shown."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, float | None]
 
     name: str
+    picture: Shown | None = None
 
     @field_validator("name")
     @classmethod
@@ -53,6 +64,7 @@ class Record(BaseModel):
     images_in_mean: dict[str, int] = {}
     warnings: list[str] = []
     fit: FitRecord | None = None
+    evidence: Evidence | None = None
 
     @property
     def valid(self) -> bool:
@@ -71,13 +83,19 @@ def read_evaluation(folder: Path) -> Record:
     return read_record(path, Record, f"run unveil evaluate {folder} again")
 
 
-def own_picture(folder: Path, inside: str) -> bytes | None:
-    """Return the PNG file folder/inside; None where there is none, or it lies elsewhere: links are not followed."""
+def own_file(folder: Path, inside: str) -> Path | None:
+    """Return the file folder/inside; None where there is none, or it lies elsewhere: links are not followed."""
     path = folder / inside
     try:
-        if path.resolve() != folder.resolve() / inside or not path.is_file() or path.stat().st_size > MOST_PICTURE:
-            return None
-        content = path.read_bytes()
+        return path if path.resolve() == folder.resolve() / inside and path.is_file() else None
     except OSError:  # a name too long, no permission: the page says what it can
         return None
-    return content if content.startswith(b"\x89PNG\r\n\x1a\n") else None
+
+
+def own_images(folder: Path, inside: str) -> ImageSource | None:
+    """Return the image in the file folder/inside; None where there is none of its own, or it is damaged."""
+    path = own_file(folder, inside)
+    try:
+        return None if path is None else open_images(path)
+    except (OSError, UnveilError):
+        return None

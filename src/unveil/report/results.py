@@ -9,9 +9,12 @@ from typing import Any
 
 from unveil.checks import Fit
 from unveil.checks.fit import plain_figures
-from unveil.data import atomic_write, save_image
+from unveil.data import atomic_write
 from unveil.evaluation import WITHOUT_REFERENCE, Evaluation, Metrics, counted, mean_metrics
+from unveil.instruments.instrument import ImageUnits
+from unveil.report.kept import keep_pictures, pictures_of
 from unveil.report.pictures import comparison
+from unveil.report.units import UnitsOf
 
 __all__ = ["unknown_errors", "write_results"]
 
@@ -27,6 +30,7 @@ def write_results(
     fit: Fit | None = None,
     unresolved: Callable[[], str | None] = lambda: None,
     evidence: Callable[[bool], dict[str, Any]] | None = None,
+    units_of: UnitsOf = lambda name: ImageUnits(),
 ) -> tuple[list[Metrics], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
@@ -34,23 +38,22 @@ def write_results(
     errors the estimates without a reference are then of. fit: whether the noise model fits, where that was looked at;
     where it does not, no figure without a reference is written or drawn without saying so. unresolved: asked when all
     results came, for a line on images whose error cannot be told. evidence: asked then for what all say together
-    (`Evidence.record`).
+    (`Evidence.record`). units_of: of each image, by name.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     rows, valid = [], fit is None or fit.verdict != "does not fit"
+    shown: dict[str, object] = {}
     for result in results:
         rows.append(result.metrics)
+        name = result.metrics.name
         if result.samples is not None or len(rows) <= PICTURED:
-            save_bytes(images / f"{result.metrics.name}.png", comparison(result, valid))
-        if result.samples is not None and result.y.shape[0] in (1, 3):
-            frames = images / result.metrics.name
-            frames.mkdir(exist_ok=True)
-            for k, sample in enumerate(result.samples):
-                save_image(frames / f"sample_{k:03d}.png", sample)
+            units = units_of(name)
+            save_bytes(images / f"{name}.png", comparison(result, valid, units))
+            shown[name] = keep_pictures(images / name, pictures_of(result), units)
     means = mean_metrics(rows)
     record = {
-        "images": [asdict(row) for row in rows],
+        "images": [{**asdict(row), "picture": shown.get(row.name)} for row in rows],
         "mean": means,
         "images_in_mean": {key: count for key, count in counted(rows).items() if key in means},
         "psnr_estimate_of": "A x on the measured entries" if incomplete else "x",

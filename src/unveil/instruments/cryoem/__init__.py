@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from unveil.instruments.instrument import Instrument
+from unveil.instruments.instrument import ImageUnits, Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
@@ -47,6 +47,7 @@ INSTRUMENT = Instrument(
     keys=("table",),
     mean=0.0,
     same_grid=True,
+    units=lambda section: ImageUnits(pixel=section.pixel_size, pixel_unit="Å"),
 )
 """Particles have one contrast, and a fraction of it drowns in their noise: they are not normalized; and their
 background, which the CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything

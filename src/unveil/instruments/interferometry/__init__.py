@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from unveil.instruments.instrument import Instrument
+from unveil.instruments.instrument import ImageUnits, Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
 
@@ -53,6 +53,11 @@ class InterferometrySection(Section):
         return self
 
 
+def image_units(section: InterferometrySection) -> ImageUnits:
+    """Return what the section says of images: jansky per pixel, and microarcseconds."""
+    return ImageUnits(0.0, section.brightness, "Jy per pixel", section.field_of_view / section.pixels, "µas")
+
+
 INSTRUMENT = Instrument(
     section=InterferometrySection,
     build="unveil.instruments.interferometry.operator:build_interferometry",
@@ -66,6 +71,7 @@ INSTRUMENT = Instrument(
     prior="white",
     level_shows=False,
     scale="unveil.instruments.interferometry.observations:find_scale",
+    units=image_units,
     check="unveil.instruments.interferometry.observations:check_source",
     scales=True,
 )

@@ -1,0 +1,82 @@
+"""The side of a pixel, as a file states it: ImageJ's and OME's TIFF, MRC, OME-Zarr. Nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+from unveil.data.like_mrc import EXTENSIONS as MRC
+
+__all__ = ["pixel_size"]
+
+MICROMETRES = ("um", "micron", "microns", "micrometer", "micrometre", "\u00b5m", "\u03bcm", "\\u00B5m")
+UNITS = {**dict.fromkeys(MICROMETRES, "\u00b5m"), "angstrom": "\u00c5", "nanometer": "nm", "millimeter": "mm"}
+"""As files spell it -> as it is written."""
+PIXELS = ("", "pixel", "pixels", "inch", "none", "null")
+"""Units that say nothing of the object: dots an inch are of a printed page."""
+
+
+def pixel_size(path: Path) -> tuple[float, str] | None:
+    """Return the side of a pixel along a row, > 0, and its unit, as the file `path` states it; None where it does not.
+
+    Of a damaged file None as well: who reads its pixels says so.
+    """
+    try:
+        found = _stated(path)
+    except Exception:  # headers of other programs hold anything, and their readers raise anything
+        return None
+    if found is None:
+        return None
+    side, unit = float(found[0]), str(found[1]).strip()
+    if not (math.isfinite(side) and side > 0) or unit.lower() in PIXELS:
+        return None
+    return side, UNITS.get(unit.lower(), UNITS.get(unit, unit))[:20]
+
+
+def _stated(path: Path) -> tuple[Any, Any] | None:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return _zarr(path)
+    if suffix in (".tif", ".tiff"):
+        return _tiff(path)
+    return _mrc(path) if suffix in MRC else None
+
+
+def _tiff(path: Path) -> tuple[Any, Any] | None:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if file.is_ome:
+            images = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
+            pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
+            return pixels["PhysicalSizeX"], pixels.get("PhysicalSizeXUnit", "\u00b5m")
+        if file.is_imagej:
+            count, length = file.pages.first.tags["XResolution"].value  # pixels in so many units
+            return length / count, (file.imagej_metadata or {}).get("unit", "")
+    return None
+
+
+def _mrc(path: Path) -> tuple[Any, Any] | None:
+    import mrcfile
+
+    with warnings.catch_warnings():  # of an old header, which was read all the same
+        warnings.simplefilter("ignore")
+        with mrcfile.open(path, permissive=True, header_only=True) as file:
+            return file.voxel_size.x, "angstrom"
+
+
+def _zarr(path: Path) -> tuple[Any, Any] | None:
+    """Return what the first image's level 0 states (https://ngff.openmicroscopy.org/0.5/)."""
+    new, old = path / "zarr.json", path / ".zattrs"
+    if new.is_file():
+        attributes = json.loads(new.read_text(encoding="utf-8"))["attributes"]
+    else:
+        attributes = json.loads(old.read_text(encoding="utf-8"))
+    scales = attributes.get("ome", attributes)["multiscales"][0]
+    k = [axis["name"] for axis in scales["axes"]].index("x")
+    steps = [*scales["datasets"][0]["coordinateTransformations"], *scales.get("coordinateTransformations", [])]
+    sides = [step["scale"][k] for step in steps if step["type"] == "scale"]
+    return math.prod(sides), scales["axes"][k].get("unit", "")

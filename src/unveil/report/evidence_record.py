@@ -1,0 +1,128 @@
+"""What evaluation.json holds under `evidence`: intervals, calibration, resolution. Each part may be missing."""
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Calibration", "Conformal", "Errors", "Evidence", "Flux", "Resolution"]
+
+Curve = list[float | None]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class ImageError(_Part):
+    """PSNR of one image, dB, and its 95% interval; None: unknown, or no end."""
+
+    name: str
+    psnr: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class MeanError(_Part):
+    """Mean PSNR of `images`, its 95% interval, and that of further images like these; dB."""
+
+    psnr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    images: int | list[str] | None = None
+    next_low: float | None = None
+    next_high: float | None = None
+
+
+class Errors(_Part):
+    """Without a reference."""
+
+    images: list[ImageError] = []
+    mean: MeanError | None = None
+
+
+class Bound(_Part):
+    """With probability `level` the root mean square error of the next image is below rmse, on the [0, 1] scale."""
+
+    level: float
+    rmse: float | None = None
+    psnr: float | None = None
+
+
+class Conformal(_Part):
+    """Bounds learned from so many images."""
+
+    images: int
+    bounds: list[Bound] = []
+
+
+class Brightness(_Part):
+    """Spread and error in places of one brightness; ratio: of their variances."""
+
+    brightness: float
+    spread: float
+    error: float | None = None
+    ratio: float | None = None
+    se: float | None = None
+
+
+class Calibration(_Part):
+    """Whether the samples' spread is the error: a verdict, and what it rests on."""
+
+    exposure: float = 1.0
+    samples: int | None = None
+    levels: list[float] = []
+    coverage: Curve = []
+    coverage_se: Curve = []
+    histogram: Curve = []
+    histogram_se: Curve = []
+    p_value: float | None = None
+    spread_over_error: float | None = None
+    spread_over_error_se: float | None = None
+    by_brightness: list[Brightness] = []
+    verdict: str
+    reason: str = ""
+
+
+class Resolution(_Part):
+    """Correlations of Fourier rings, by frequency in cycles per pixel; pixels: the resolved periods."""
+
+    frequency: list[float] = []
+    raw: Curve | None = None
+    halves: Curve | None = None
+    to_truth: Curve | None = None
+    reference: Curve | None = None
+    half_bit: Curve | None = None
+    pixels: dict[str, float | None] = {}
+    pixel_size: float | None = None
+    unit: str | None = None
+
+
+class Flux(_Part):
+    """The line through block means of the estimate against those of the measurement."""
+
+    slope: float
+    se: float | None = None
+    offset: float | None = None
+    offset_se: float | None = None
+    block: int | None = None
+    points: list[tuple[float, float]] = []
+
+
+class Component(_Part):
+    """Shares of the samples' variance along their principal components."""
+
+    shares: list[float] = []
+
+
+class Evidence(_Part):
+    """All of it. not_valid: the parts that do not hold, since the noise model does not fit."""
+
+    not_valid: list[str] = []
+    error: Errors | None = None
+    conformal: Conformal | None = None
+    calibration: Calibration | None = None
+    calibration_reference: Calibration | None = None
+    resolution: Resolution | None = None
+    flux: Flux | None = None
+    components: dict[str, Component] = {}
+
+    def holds(self, part: str) -> bool:
+        return part not in self.not_valid

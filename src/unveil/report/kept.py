@@ -1,0 +1,69 @@
+"""The pictures that `evaluate` keeps: RUN/images/NAME/measured.tif and the like, for the report and other viewers.
+
+float32, whole, in the units of the measurements' files; with the pixel's size and one window of intensities, as ImageJ
+and Fiji read them.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data import atomic_write
+from unveil.evaluation import Evaluation
+from unveil.instruments.instrument import ImageUnits
+from unveil.report.look import deviation, window_of
+
+__all__ = ["DEVIATION", "keep_pictures", "picture_files", "pictures_of"]
+
+DEVIATION = "deviation"
+ASCII = {"µm": "micron", "Å": "angstrom", "µas": "microarcsecond"}
+"""Units as ImageJ's files spell them."""
+
+
+def pictures_of(result: Evaluation) -> dict[str, Tensor]:
+    """Return the images of a result by name, each (C, H, W), on the scale of x."""
+    found = {"measured": result.y, "estimate": result.x_hat}
+    if result.reference is not None:
+        found["reference"] = result.reference
+    if result.samples is not None:
+        found |= {f"sample_{k:03d}": x for k, x in enumerate(result.samples)}
+        if len(result.samples) > 1:
+            found[DEVIATION] = deviation(result.samples)[None]
+    return found
+
+
+def picture_files(name: str, samples: int) -> list[str]:
+    """Return the names of all files, within images/, that may be kept of the image `name` with so many samples."""
+    parts = ["measured", "estimate", "reference", DEVIATION, *(f"sample_{k:03d}" for k in range(samples))]
+    return [f"{name}/{part}.tif" for part in parts]
+
+
+def keep_pictures(folder: Path, pictures: Mapping[str, Tensor], units: ImageUnits) -> dict[str, object]:
+    """Write pictures, one of them the `estimate`, into `folder`; return how they are shown, for the record.
+
+    Deviations have the units of the others, and not their zero.
+    """
+    folder.mkdir(exist_ok=True)
+    size = units.high - units.low
+    window = [units.low + size * edge for edge in window_of(pictures["estimate"])]
+    for name, x in pictures.items():
+        values = size * x if name == DEVIATION else units.low + size * x
+        limits = [0.0, float(values.max())] if name == DEVIATION else window
+        atomic_write(folder / f"{name}.tif", partial(_write, x=values, window=limits, units=units))
+    return {"window": window, "units": units.name, "pixel": units.pixel, "pixel_unit": units.pixel_unit}
+
+
+def _write(path: Path, x: Tensor, window: list[float], units: ImageUnits) -> None:
+    import tifffile
+
+    values = np.ascontiguousarray(x.detach().cpu().to(torch.float32).numpy())
+    said: dict[str, object] = {"axes": "CYX", "min": window[0], "max": window[1]}
+    resolution = None
+    if units.pixel is not None:
+        said["unit"] = ASCII.get(units.pixel_unit, units.pixel_unit)
+        resolution = (1 / units.pixel, 1 / units.pixel)
+    tifffile.imwrite(path, values, imagej=True, resolution=resolution, metadata=said)

@@ -1,0 +1,150 @@
+"""The verdict in words: does the noise model fit, how large is the error, do the samples spread as they should?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from unveil.report.charts import INVALID
+from unveil.report.evidence_record import Calibration
+from unveil.report.record import Record
+
+__all__ = ["Finding", "findings", "headline"]
+
+
+TOO_SURE = 0.8
+"""Of variance over squared error: a tenth of the deviation."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the verdict. state: as it is marked."""
+
+    state: Literal["good", "bad", "unsure"]
+    what: str
+    detail: str = ""
+
+    @property
+    def mark(self) -> str:
+        return {"good": "✓", "bad": "✗", "unsure": "?"}[self.state]
+
+
+def findings(evaluation: Record, incomplete: bool) -> list[Finding]:
+    """Return the verdict: the noise model, which governs what follows; the error; the samples."""
+    return [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation)]
+
+
+def _noise(evaluation: Record) -> Finding:
+    fit = evaluation.fit
+    if fit is None:
+        return Finding("unsure", "Whether the noise model fits was not looked at.")
+    if fit.verdict == "fits":
+        return Finding("good", "The noise model fits the measurements.")
+    if not evaluation.valid:
+        return Finding(
+            "bad",
+            "The noise model does not fit the measurements.",
+            f"{fit.reason}. No figure without a reference holds.",
+        )
+    return Finding(
+        "unsure", f"Whether the noise model fits {fit.verdict}" + (f": {fit.reason}." if fit.reason else ".")
+    )
+
+
+def _error(evaluation: Record, incomplete: bool) -> Finding:
+    known = "psnr_mmse" in evaluation.mean or ("psnr_estimate" in evaluation.mean and evaluation.valid)
+    state: Literal["good", "bad", "unsure"] = "good" if known else "unsure"
+    if not evaluation.valid:
+        state = "bad"
+    elif evaluation.warnings or (incomplete and "psnr_mmse" not in evaluation.mean):
+        state = "unsure"
+    return Finding(state, headline(evaluation, incomplete), _interval(evaluation))
+
+
+def headline(evaluation: Record, incomplete: bool) -> str:
+    """Return the error in one sentence: of what, and over how many images."""
+    mean, rows = evaluation.mean, evaluation.images
+    over = images(len(rows)) if len(rows) == 1 else f"Mean of {images(len(rows))}"
+    unknown = sum(row.metrics.get("psnr_estimate") is None for row in rows)
+    estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
+    if not evaluation.valid:
+        text = f"{over}: {_with_reference(mean)}. " if "psnr_mmse" in mean else f"{over}. "
+        return f"{text}The error estimated without a reference is {INVALID}."
+    if incomplete:
+        estimate = (
+            f"Of the measured entries alone, A f(y) against A x: {estimate}, estimated without a reference; of what "
+            f"the instrument does not see it says nothing."
+        )
+    if "psnr_mmse" not in mean:
+        return f"{over}: {estimate}" if incomplete else f"{over}: {estimate}, estimated without a reference."
+    text = f"{over}: {_with_reference(mean)}"
+    return f"{text}. {estimate}" if incomplete else f"{text} ({estimate} estimated without the reference)."
+
+
+def _with_reference(mean: Mapping[str, float]) -> str:
+    start = f"from {mean['psnr_noisy']:.1f} dB measured to " if "psnr_noisy" in mean else ""
+    return f"{start}{mean['psnr_mmse']:.1f} dB"
+
+
+def _interval(evaluation: Record) -> str:
+    """Return the interval of the error without a reference, and of the next image's; nothing where none is known."""
+    evidence = evaluation.evidence
+    if evidence is None or not evaluation.valid or not evidence.holds("error"):
+        return ""
+    said = []
+    mean = None if evidence.error is None else evidence.error.mean
+    if mean is not None and mean.low is not None:
+        upper = "no upper end" if mean.high is None else f"{mean.high:.2f}"
+        said.append(f"95% interval, without a reference: {mean.low:.2f} to {upper} dB for the mean of these images.")
+        if mean.next_low is not None and mean.next_high is not None:
+            said.append(f"Of more images like these: {mean.next_low:.2f} to {mean.next_high:.2f} dB.")
+    bounds = [] if evidence.conformal is None or not evidence.holds("conformal") else evidence.conformal.bounds
+    known = [bound for bound in bounds if bound.psnr is not None]
+    if known:
+        best = min(known, key=lambda bound: abs(bound.level - 0.9))
+        said.append(f"The next image is better than {best.psnr:.1f} dB with probability {best.level:.0%}.")
+    return " ".join(said)
+
+
+def _samples(evaluation: Record) -> Finding:
+    """Return what is known of the samples: by the best of the figures that hold."""
+    evidence, mean = evaluation.evidence, evaluation.mean
+    if evidence is not None and evidence.calibration_reference is not None:
+        return _calibration(evidence.calibration_reference, "against the reference")
+    if evidence is not None and evidence.calibration is not None and evaluation.valid and evidence.holds("calibration"):
+        return _calibration(evidence.calibration, "without a reference")
+    if "true_spread_over_error" in mean:
+        return _spread(mean["true_spread_over_error"], "against the reference")
+    if not evaluation.valid:
+        return Finding("bad", f"Whether the samples are calibrated is {INVALID}.")
+    if "spread_over_error" in mean:
+        return _spread(mean["spread_over_error"], "without a reference")
+    return Finding("unsure", "Whether samples are calibrated is not known.", "No error to compare their spread with.")
+
+
+def _spread(ratio: float, how: str) -> Finding:
+    """Return what the ratio alone tells, where calibration was not looked at: no more than a tenth of the deviation."""
+    detail = f"Their variance is {ratio:.2f} of the squared error, {how}; 1 for exact samples. Not tested further."
+    if ratio < TOO_SURE:
+        return Finding("bad", "The samples are too sure of themselves.", detail)
+    if ratio > 1 / TOO_SURE:
+        return Finding("bad", "The samples are too unsure of themselves.", detail)
+    return Finding("unsure", "The samples spread about as the estimate errs.", detail)
+
+
+def _calibration(found: Calibration, how: str) -> Finding:
+    ratio = found.spread_over_error
+    detail = "" if ratio is None else f"The samples' variance is {ratio:.2f} of the squared error; 1 for exact samples."
+    if found.reason:
+        detail = f"{found.reason.rstrip('.')}. {detail}"
+    words = {
+        "calibrated": ("good", "The samples are calibrated"),
+        "too sure": ("bad", "The samples are too sure of themselves"),
+        "too unsure": ("bad", "The samples are too unsure of themselves"),
+        "not calibrated": ("bad", "The samples are not calibrated"),
+    }
+    state, text = words.get(found.verdict, ("unsure", "Whether the samples are calibrated cannot be told"))
+    return Finding(state, f"{text}, {how}.", detail.strip())  # type: ignore[arg-type]
+
+
+def images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
