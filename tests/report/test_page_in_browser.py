@@ -205,6 +205,35 @@ def test_the_pointer_zooms_and_moves(opened):
     assert linked(page) == pytest.approx([0, 0, 1], abs=1e-3)
 
 
+def test_two_fingers_zoom_and_one_scrolls_the_page(opened):
+    page = opened(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    view = page.locator('[data-panel="estimate"] .view').first
+    view.scroll_into_view_if_needed()
+    box, session = view.bounding_box(), page.context.new_cdp_session(page)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind, *offsets):
+        points = [{"x": x + dx, "y": y + dy, "id": k} for k, (dx, dy) in enumerate(offsets)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (-10, 0), (10, 0))
+    for d in range(12, 26, 2):
+        touch("touchMove", (-d, 0), (d, 0))
+    touch("touchEnd")
+    assert linked(page)[2] == pytest.approx(2.4, abs=0.05)
+    assert page.evaluate("visualViewport.scale") == 1, "the page itself is not zoomed"
+    page.get_by_role("button", name="Show all").first.click()
+    view.scroll_into_view_if_needed()
+    before, box = page.evaluate("scrollY"), view.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch("touchStart", (0, 0))
+    for d in range(10, 150, 10):
+        touch("touchMove", (0, -d))
+    touch("touchEnd")
+    page.wait_for_function("before => scrollY !== before", arg=before)
+    assert linked(page) == pytest.approx([0, 0, 1], abs=1e-3)
+
+
 def test_the_most_unsure_place_is_shown(opened):
     page = opened()
     page.get_by_role("button", name="Most unsure").first.click()

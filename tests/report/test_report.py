@@ -23,6 +23,7 @@ from unveil.evaluation import Evaluation, Metrics
 from unveil.instruments.instrument import ImageUnits
 from unveil.report import comparison, write_report, write_results
 from unveil.report.charts import training_charts
+from unveil.report.page import MARKUP
 from unveil.runs import create_run
 
 
@@ -107,6 +108,20 @@ def test_the_page_shows_the_figures_and_needs_nothing_else(run):
     assert page.count("<img") == page.count("data:image/png;base64,") == first + 3
     assert not re.search(r"https?:|url\((?!#)|@import|src=\"(?!data:)", page)
     assert page.count("default-src &#39;none&#39;") + page.count("default-src 'none'") == 1
+
+
+def test_the_page_is_no_larger_than_it_may_be(run, monkeypatch):
+    monkeypatch.setattr("unveil.report.results.comparison", lambda *_: b"")
+    x = torch.rand(9, 3, 90, 90)
+    write_results(run.folder, [Evaluation(Metrics(name, 30.0), x[0], x[1], x[2:], None) for name in "abc"])
+    whole = write_report(run).stat().st_size
+    assert whole > 900_000
+    monkeypatch.setattr("unveil.report.page.MOST_BYTES", whole - 200_000 + MARKUP)
+    page = write_report(run)
+    assert whole - 240_000 < page.stat().st_size <= whole - 180_000, "but for the markup"
+    assert "of 7 fit on this page" in page.read_text()
+    monkeypatch.setattr("unveil.report.page.MOST_BYTES", MARKUP)
+    assert "Pictures of 3 more did not fit on this page" in write_report(run).read_text()
 
 
 def test_a_run_without_results_has_no_report(run):

@@ -10,8 +10,8 @@ __all__ = ["MAP", "coloured", "colours", "deviation", "displayed", "intensities"
 
 SHARES = (0.1, 99.9)
 """Percent of an estimate's values below black, and below white: a few bright pixels hide no others."""
-BEYOND = 0.1
-"""By which estimates of images in [0, 1] may leave it."""
+BEYOND = 0.25
+"""By which estimates of images in [0, 1] may leave it, as after few steps."""
 MOST_VALUES = 10**6
 """That percentiles are taken of."""
 MAP = "magma"

@@ -57,7 +57,7 @@ def _error(evaluation: Record, incomplete: bool) -> Finding:
         state = "bad"
     elif evaluation.warnings or (incomplete and "psnr_mmse" not in evaluation.mean):
         state = "unsure"
-    return Finding(state, headline(evaluation, incomplete), _interval(evaluation))
+    return Finding(state, headline(evaluation, incomplete), _interval(evaluation, incomplete))
 
 
 def headline(evaluation: Record, incomplete: bool) -> str:
@@ -85,7 +85,7 @@ def _with_reference(mean: Mapping[str, float]) -> str:
     return f"{start}{mean['psnr_mmse']:.1f} dB"
 
 
-def _interval(evaluation: Record) -> str:
+def _interval(evaluation: Record, incomplete: bool) -> str:
     """Return the interval of the error without a reference, and of the next image's; nothing where none is known."""
     evidence = evaluation.evidence
     if evidence is None or not evaluation.valid or not evidence.holds("error"):
@@ -102,7 +102,7 @@ def _interval(evaluation: Record) -> str:
     if known:
         best = min(known, key=lambda bound: abs(bound.level - 0.9))
         said.append(f"The next image is better than {best.psnr:.1f} dB with probability {best.level:.0%}.")
-    return " ".join(said)
+    return ("Of A x: " if incomplete and said else "") + " ".join(said)
 
 
 def _samples(evaluation: Record) -> Finding:
