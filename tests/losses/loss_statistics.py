@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from scipy import stats
 
 from unveil.instruments.inpainting.operator import Inpainting
 from unveil.losses import LogUniform, Loss, Recorruption, Stein, Supervised
@@ -257,7 +258,7 @@ def check_zero(d, what, sensitivity=0.03, floor=2e-4):
     error = max(float(rows.std() / len(rows) ** 0.5), floor)
     assert error < sensitivity, f"{what}: a standard error of {error:.3g} sees nothing; repeat more"
     z = float(rows.mean()) / error
-    if abs(z) > 4:
+    if abs(z) > stats.t.isf(stats.norm.sf(4), len(rows) - 1):  # as rare as 4 if the error were known
         raise Biased(f"{what}: mean {rows.mean():.3g}, {z:.1f} standard errors")
     each = d.mean(0) / (d.std(0) / len(d) ** 0.5).clamp_min(floor * 5)
     excess = float(each.square().sum() - d.shape[1]) / math.sqrt(2 * d.shape[1])

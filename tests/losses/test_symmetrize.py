@@ -71,7 +71,7 @@ def test_symmetrized_splitting_is_unbiased(base, family, device):
 
     compared = Compared()
     loss = Symmetrize(Hide(compared, 0.3, keep=0.3, axes=(-1,)), Flip())
-    for r in range(160):
+    for r in range(240):
         loss(f, case.measure(make_generator(device, 40, r, 1)), make_generator(device, 40, r, 2))
         rows.append(compared.d)
     check_zero(torch.stack(rows), "splitting of a turned operator", sensitivity=0.1)
