@@ -120,8 +120,8 @@ def test_wrong_ones_are_rejected(mistake, family, device):
     case = LinearCase(device, family)
     if mistake is None:
         return check_equivariance(WrongEquivariance(None, Flip()), case, Flip())
+    repeats = 600 if mistake == "the noise of y again" else 120  # of single samples' means alone it is seen
     with pytest.raises(Biased):
-        repeats = 600 if mistake == "the noise of y again" else 120  # of single samples' means alone it is seen
         check_equivariance(WrongEquivariance(mistake, Flip()), case, Flip(), sensitivity=1e9, repeats=repeats)
 
 

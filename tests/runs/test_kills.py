@@ -2,10 +2,13 @@
 
 import json
 import os
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
+import torch
 
 from small import SIGMA, configure, measure
 from unveil.errors import UnveilWarning
@@ -80,6 +83,13 @@ def everything(folder):
 
 @pytest.mark.parametrize("first", [1, 47])
 def test_killed_again_and_again_a_run_ends_as_one_that_was_not(first, tmp_path):
+    if not torch.cuda.is_initialized():
+        return kill_again_and_again(first, tmp_path)
+    begin = [sys.executable, __file__, str(first), str(tmp_path)]  # a process that has used a GPU cannot be forked
+    subprocess.run(begin, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=True)
+
+
+def kill_again_and_again(first, tmp_path):
     """At the write number `first` of 66, then at the first, second, ... of those that resume it."""
     training = {"steps": 3, "batch": 1, "warmup": 1, "checkpoint_every": 1, "validate_every": 9}
     config = configure(
@@ -98,3 +108,7 @@ def test_killed_again_and_again_a_run_ends_as_one_that_was_not(first, tmp_path):
         assert kills < 60, "it never ends"
     assert kills > 5
     assert everything(run) == everything(tmp_path / "whole")
+
+
+if __name__ == "__main__":
+    kill_again_and_again(int(sys.argv[1]), Path(sys.argv[2]))

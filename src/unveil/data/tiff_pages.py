@@ -41,7 +41,8 @@ class Images:
 def find_images(file: Any, where: str) -> list[Images]:
     """Return the images of an open `file`; warn once of pages that are none, unless there is nothing else in it."""
     found, beside = [], 0
-    for number, top in enumerate(_series(file)):
+    tops = _series(file)
+    for number, top in enumerate(tops):
         for level, series in enumerate(top.levels):
             if level and (series.kind != "generic" or series.keyframe.is_subifd or series.keyframe.is_reduced):
                 continue  # a level of a pyramid; of files that do not say so, pages of half the size are images
@@ -52,7 +53,7 @@ def find_images(file: Any, where: str) -> list[Images]:
             if pages:
                 found.append(Images(series, number, level, pages))
     if not found:  # reduced images alone are what the user has
-        return [Images(s, k, 0, frozenset(range(len(s.pages)))) for k, s in enumerate(file.series)]
+        return [Images(s, k, 0, frozenset(range(len(s.pages)))) for k, s in enumerate(tops)]
     if beside:
         warn(f"{where}: {beside} of its pages are labels, macros, thumbnails or masks, not images: they are left out")
     return found
@@ -67,6 +68,8 @@ def _series(file: Any) -> list[Any]:
     if series and series[0].kind == "uniform":
         forms = {tuple(entries.get(code) for code in _FORM) for entries in (_entries(file, p) for p in series[0].pages)}
         if len(forms) > 1:
+            if callable(file.series):  # of tifffile's later releases
+                return list(file.series(kind="generic"))
             file.is_uniform = False
             del file.series  # a cached property
             series = list(file.series)
