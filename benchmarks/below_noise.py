@@ -196,7 +196,7 @@ def learned(name: str, clean: MemorySource, seed: int, options) -> nn.Module:
         sys.exit(f"{folder} holds a training with other settings: choose another --work")
     folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(to_yaml(config))
-    estimator = build_estimator(config, clean.channels, Identity(), NOISES[options.noise])
+    estimator = build_estimator(config, clean.channels, Identity(), not NOISES[options.noise].additive)
     start = time.monotonic()
 
     def stage(title: str):
@@ -262,7 +262,7 @@ def timed_step(method: Method, clean: MemorySource, options):
     suiting = suited(config.loss, Identity(), noise_of(options))
     loss = oracle(options) if method.loss is None else method.loss(suiting)
     batches = batches_of(method, clean, config, options)
-    f = build_estimator(config, clean.channels, Identity(), NOISES[options.noise])
+    f = build_estimator(config, clean.channels, Identity(), not NOISES[options.noise].additive)
     optimizer = torch.optim.AdamW(f.parameters(), lr=1e-4)
 
     def step(turn: int) -> float:

@@ -146,7 +146,7 @@ def trained(key: str, name: str, model: Noise, noise: Noise, clean, noisy, optio
     """
     config, folder = configuration(options), options.work / key.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True)
-    estimator = build_estimator(config, clean.channels, Identity(), type(model))
+    estimator = build_estimator(config, clean.channels, Identity(), model.uneven)
     start = time.monotonic()
 
     def progress(done: int, total: int, metrics: dict[str, float]) -> None:

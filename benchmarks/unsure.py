@@ -120,7 +120,7 @@ def trained(key: str, recipe: str, noise: Noise, noisy: MemorySource, options) -
 
     with tempfile.TemporaryDirectory() as folder:
         f = learn(
-            build_estimator(config, noisy.channels, Identity(), type(noise)), data, data.subset(range(8)), config,
+            build_estimator(config, noisy.channels, Identity(), noise.uneven), data, data.subset(range(8)), config,
             Path(folder), loss=loss, device="cpu", stages=lambda title: progress,
         )  # fmt: skip
     return f, loss

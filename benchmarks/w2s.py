@@ -129,7 +129,7 @@ def of_peer(name: str, source: MemorySource, noise: PoissonGaussian, tested: lis
     data, config = Dataset(MemorySource(scaled), Identity(), common), configuration(options)
     shape = config.estimator.model_copy(update={"widths": tuple(options.widths)})
     config = config.model_copy(update={"estimator": shape})
-    f = build_estimator(config, 1, Identity(), PoissonGaussian)
+    f = build_estimator(config, 1, Identity(), uneven=True)
     work = options.work / name
     work.mkdir(parents=True, exist_ok=True)
     batches = make_batches(data, options.batch, options.crop, (1,), True)

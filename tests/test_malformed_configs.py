@@ -96,8 +96,12 @@ SYSTEMS = {
 
 def whole(kind):
     """A good configuration, each key stated."""
-    noise = {"kind": "correlated", "kernel": "k.npy", "covariance": "c.npy"} if kind == "mri" else {}
-    values = {"data": {"path": "images"}, "operator": {"kind": kind, **SYSTEMS[kind]}, "noise": noise}
+    noise = {
+        "mri": {"kind": "correlated", "kernel": "k.npy", "covariance": "c.npy"},
+        "blur": {"kind": "poisson-gaussian", "gain": "g.tif", "read": "r.tif", "offset": "o.tif"},
+        "demosaicing": {"sigma": "s.tif"},
+    }
+    values = {"data": {"path": "images"}, "operator": {"kind": kind, **SYSTEMS[kind]}, "noise": noise.get(kind, {})}
     config = parse_config(values, "test")
     return config.model_dump(mode="json")
 

@@ -38,7 +38,12 @@ LIMITS = {
 }
 
 
-UNIONS = (("noise", "gaussian", "sigma"), ("sampling", "inflation"), ("operator", "tomography", "axis"))
+UNIONS = (
+    ("noise", "gaussian", "sigma"),
+    *(("noise", "poisson-gaussian", name) for name in ("gain", "read", "offset")),
+    ("sampling", "inflation"),
+    ("operator", "tomography", "axis"),
+)
 """Where a key may be a number or a name."""
 KINDS: dict[tuple[Any, ...], Callable[[], Mapping[str, type[BaseModel]]]] = {
     ("operator",): lambda: {kind: found.section for kind, found in INSTRUMENTS.items()},
@@ -63,6 +68,8 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
         if location[: len(union)] == union:  # pydantic goes on with the member that failed
             words = [_words(e) for e in errors if e["loc"][: len(union)] == union]
             location = union
+            if union[0] == "noise" and isinstance(given, str):
+                words += ["estimate"] * (union[2] == "sigma") + [f"the file of a map, as {union[2]}.tif"]
     named = location
     if tuple(location[:1]) in KINDS and len(location) > 1:
         named = (location[0], *location[2:])  # pydantic puts the kind in between

@@ -129,7 +129,10 @@ class Measurement:
         if found is None:
             return None
         operator, take = found
-        noise = self.noise.coarser(k) if self.operator.averages else self.noise.exposed(k**2)
+        if self.operator.averages:
+            noise = self.noise.coarser(k)
+        else:
+            noise = self.noise.part(take) if self.noise.mapped else self.noise.exposed(k**2)
         return replace(self, y=take(self.y), operator=operator, noise=noise)
 
     def window(self, box: tuple[int, int, int, int]) -> Self | None:

@@ -21,6 +21,8 @@ from unveil.checks.measurements import image_lines
 from unveil.checks.own_scale import own_scale
 from unveil.config import Config, parse_config
 from unveil.data import ImageSource, MemorySource, open_images
+from unveil.data.corrected import Corrected
+from unveil.data.ranges import stored_range
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.evaluation import Evaluation, draw_samples, evaluate
@@ -53,7 +55,8 @@ class Model:
     """A trained estimator of images, and the sampler of what the measurements leave open.
 
     f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on; where each of them has parameters of
-    its own, what is common to all, and they are found in whatever it is given. config: how. inflation: of its sampler.
+    its own, what is common to all, and they are found in whatever it is given. A detector's pattern, of which the noise
+    has maps, is taken off whatever it is given. config: how. inflation: of its sampler.
     Single precision is full precision in a process that has a model (`unveil.precision`).
     """
 
@@ -122,7 +125,7 @@ class Model:
 
         reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
         """
-        source = _source(y)
+        source = _without_pattern(_source(y), self.noise)
         data = Dataset(source, self.operator, noise_of(self.noise, source))
         clean = None if reference is None else _source(reference)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
@@ -136,6 +139,8 @@ class Model:
             return y.to(device)
         values = _tensor(y)
         own = noise or self.noise
+        if isinstance(own, Noise) and own.pattern is not None:
+            values = own.pattern.off(values)
         return Measurement(values, self.operator, own.of(values)).to(device)
 
     def to(self, device: torch.device | str) -> Self:
@@ -146,12 +151,12 @@ class Model:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write a run folder, which `open_run` opens, and, where A is the identity, every command.
 
-        Raises UnveilError if it exists, and for noise that was given for each image or each pixel.
+        Raises UnveilError if it exists, and for noise that was given for each image.
         """
         if isinstance(self.noise, Noise) and not _is_one(self.noise):
             raise UnveilError(
-                f"{folder}: the noise was given for each image or pixel of the training, and a run folder "
-                f"holds one for all: keep the model in memory, or learn with noise='estimate'"
+                f"{folder}: the noise was given for each image of the training, and a run folder holds one for "
+                f"all: keep the model in memory, or learn with noise='estimate'"
             )
         return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation)
 
@@ -187,6 +192,7 @@ def learn(
     config = _configuration(source, settings, noise, steps, seed)
     known = find_noise(config, source, operator) if isinstance(noise, str) else noise
     check_learnable(config, known)
+    source = _without_pattern(source, known)
     noise = noise_of(known, source)
     if not operator.unseen:
         for line in image_lines(source, noise):
@@ -197,7 +203,7 @@ def learn(
     if not (operator.unseen or stated) and (why := own_scale(source, noise, scales, crop)) is not None:
         warn(f'{why}: they are learned from at one scale; settings={{"loss": {{"scales": [1, 2, 4]}}}} overrides')
         scales = (1,)
-    f = build_estimator(config, source.channels, operator, type(noise), backbone)
+    f = build_estimator(config, source.channels, operator, noise.uneven, backbone)
     data = Dataset(source, operator, noise)
     training, held_out = (data.subset(part) for part in _split(source, config))
     with ExitStack() as stack:
@@ -230,6 +236,11 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
     run = open_folder(folder, given=operator is not None)
     operator = operator or run.operator()
     return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation)
+
+
+def _without_pattern(source: ImageSource, noise: Noise | OwnNoise) -> ImageSource:
+    pattern = noise.pattern if isinstance(noise, Noise) else None
+    return source if pattern is None else Corrected(source, pattern.factor[0], pattern.shift[0])
 
 
 def _source(y: Measurements) -> ImageSource:
@@ -276,13 +287,21 @@ def _configuration(
         training.setdefault("crop", max(4, smallest // 4 * 4))
     if isinstance(noise, Noise):
         values["noise"] = recorded(noise) if _is_one(noise) else {"kind": "auto"}  # it is not found from there
+        if noise.mapped and _is_one(noise):  # in the numbers of the files, as configurations have it
+            low, high = values["data"]["value_range"] = stored_range(source)
+            values["noise"] = _stated(noise.scaled(high - low).shifted(low))
     return parse_config({"seed": seed, **values}, "settings")
 
 
 def _is_one(noise: Noise) -> bool:
-    """Return whether all images and pixels have the same parameters."""
+    """Return whether all images have the same parameters."""
     values = [value for value in vars(noise).values() if isinstance(value, Tensor)]
-    return not noise.mapped and all(value.ndim != 1 or len(value) == 1 for value in values)
+    return all(value.ndim not in (1, 4) or len(value) == 1 for value in values)
+
+
+def _stated(noise: Noise) -> dict[str, Any]:
+    """Return the section of a configuration; it names maps as a run folder does."""
+    return {name: f"{name}.tif" if isinstance(value, dict) else value for name, value in recorded(noise).items()}
 
 
 def _split(source: ImageSource, config: Config) -> tuple[list[int], list[int]]:

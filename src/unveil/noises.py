@@ -5,6 +5,7 @@ Kept apart from `unveil.noise`, which computes with what is described here and l
 """
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -17,6 +18,7 @@ __all__ = [
     "NoiseSection", "PoissonGaussianNoise", "PoissonNoise", "families", "sections",
 ]  # fmt: skip
 
+MAP = "; or a file of its map, one image of the size of the images, in the numbers of the files"
 FAMILY = (
     "gaussian, poisson, poisson-gaussian, gamma or correlated, each with keys of its own; or auto, found in the data"
 )
@@ -27,7 +29,43 @@ LEAST_LOOKS, MOST_LOOKS = 0.1, 1e6
 """Below it hardly an entry tells anything; above it noise is less than rounding."""
 
 
-class AutoNoise(Section):
+def _form(stated: Any) -> str:
+    """Return whether a parameter is a number, a map or to be estimated.
+
+    A map is in a file, whose name has an extension; a word without one is a slip, and no number.
+    """
+    if isinstance(stated, str) and "." in PurePath(stated).name:
+        try:
+            float(stated)
+        except ValueError:
+            return "map"
+    return "estimate" if stated == "estimate" else "number"
+
+
+Size = Annotated[float, Field(ge=LEAST_SIGMA, le=MOST_SIGMA)]
+SizeOrMap = Annotated[Annotated[Size, Tag("number")] | Annotated[FilePath, Tag("map")], Discriminator(_form)]
+NumberOrMap = Annotated[Annotated[float, Tag("number")] | Annotated[FilePath, Tag("map")], Discriminator(_form)]
+SigmaOrMap = Annotated[
+    Annotated[float, Tag("number")] | Annotated[Literal["estimate"], Tag("estimate")] | Annotated[FilePath, Tag("map")],
+    Discriminator(_form),
+]
+
+
+class AnyNoise(Section):
+    """What all sections answer: which parameters may be maps, and which are."""
+
+    mappable: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+
+    @property
+    def maps(self) -> dict[str, str]:
+        """Return the files of those parameters that are maps, by name."""
+        stated = {name: getattr(self, name) for name in self.mappable}
+        return {name: value for name, value in stated.items() if _form(value) == "map"}
+
+
+class AutoNoise(AnyNoise):
     """Noise whose family and parameters are found in the data when the run is made."""
 
     stored: ClassVar[bool] = False
@@ -37,7 +75,7 @@ class AutoNoise(Section):
     kind: Literal["auto"] = Field("auto", description=FAMILY)
 
 
-class NoiseFamily(Section):
+class NoiseFamily(AnyNoise):
     """What is known of the noise of one family."""
 
     family: ClassVar[str]
@@ -56,10 +94,12 @@ class GaussianNoise(NoiseFamily):
 
     family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
     additive: ClassVar[bool] = True
+    mappable: ClassVar[tuple[str, ...]] = ("sigma",)
 
     kind: Literal["gaussian"] = Field("gaussian", description=FAMILY)
-    sigma: float | Literal["estimate"] = Field(
-        "estimate", description="standard deviation on the [0, 1] scale of the data, or estimate (from the data)"
+    sigma: SigmaOrMap = Field(
+        "estimate",
+        description="standard deviation on the [0, 1] scale of the data, or estimate (from the data)" + MAP,
     )
 
     @field_validator("sigma")
@@ -135,13 +175,12 @@ class PoissonGaussianNoise(NoiseFamily):
 
     family: ClassVar[str] = "unveil.noise.poisson_gaussian:PoissonGaussian"
     stored: ClassVar[bool] = True
+    mappable: ClassVar[tuple[str, ...]] = ("gain", "read", "offset")
 
     kind: Literal["poisson-gaussian"] = Field("poisson-gaussian", description=FAMILY)
-    gain: float = Field(ge=LEAST_SIGMA, le=MOST_SIGMA, description="what one photon adds to the numbers in the files")
-    read: float = Field(
-        ge=LEAST_SIGMA, le=MOST_SIGMA, description="deviation of the numbers in the files in the dark (read noise)"
-    )
-    offset: float = Field(0.0, description="mean of the numbers in the files in the dark", allow_inf_nan=False)
+    gain: SizeOrMap = Field(description="what one photon adds to the numbers in the files" + MAP)
+    read: SizeOrMap = Field(description="deviation of the numbers in the files in the dark (read noise); or its map")
+    offset: NumberOrMap = Field(0.0, description="mean of the numbers in the files in the dark; or its map")
 
 
 class GammaNoise(NoiseFamily):

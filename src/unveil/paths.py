@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel
 
@@ -50,28 +50,44 @@ def _relative(path: str, base: str | None) -> str:
 def moved(values: Mapping[str, Any], section: type[BaseModel], change: Callable[[str], str]) -> dict[str, Any]:
     """Return a copy of `values`, of `section`, in which each path is changed.
 
-    What is not as the section says stays as it is.
+    What is not as the section says stays as it is, and so do the words and numbers that may stand in a path's place.
     """
     result = deepcopy(dict(values))
-    for *sections, name in path_keys(section):
+    for (*sections, name), kinds in _path_fields(section).items():
         place: Any = result
         for key in sections:
             place = place.get(key) if isinstance(place, dict) else None
-        if isinstance(place, dict) and isinstance(place.get(name), str):
+        if isinstance(place, dict) and isinstance(place.get(name), str) and not _other(place[name], kinds):
             place[name] = change(place[name])
     return result
 
 
 def path_keys(section: type[BaseModel]) -> set[tuple[str, ...]]:
     """Return the keys of `section`, and of the sections in it, that hold a path."""
-    found: set[tuple[str, ...]] = set()
+    return set(_path_fields(section))
+
+
+def _path_fields(section: type[BaseModel]) -> dict[tuple[str, ...], set[Any]]:
+    """Return the keys that hold a path, each with all the words (`Literal`) and types that it may hold."""
+    found: dict[tuple[str, ...], set[Any]] = {}
     for key, field in section.model_fields.items():
-        for part in (*field.metadata, *_parts(field.annotation)):
-            if part is _MARK:
-                found.add((key,))
-            elif isinstance(part, type) and issubclass(part, BaseModel):
-                found |= {(key, *inner) for inner in path_keys(part)}
+        parts = [*field.metadata, *_parts(field.annotation)]
+        if _MARK in parts:
+            words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
+            found.setdefault((key,), set()).update(words, [float] if float in parts else [])
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                for inner, kinds in _path_fields(part).items():
+                    found.setdefault((key, *inner), set()).update(kinds)
     return found
+
+
+def _other(text: str, kinds: set[Any]) -> bool:
+    """Return whether text is one of the words, or a number where there may be one, and so no path."""
+    try:
+        return text in kinds or (float in kinds and float(text) is not None)
+    except ValueError:
+        return False
 
 
 _MARK = get_args(FilePath)[1]

@@ -33,17 +33,19 @@ def per_sample(value: float | Tensor, y: Tensor, name: str = "sigma") -> Tensor:
 def per_entry(value: float | Tensor, y: Tensor, name: str) -> Tensor:
     """Return `value` as a tensor to multiply the batch y (B, ...) with.
 
-    value: as of `per_sample`; or a map (1, C, H, W) of all samples, or (B, C, H, W), whose C may be 1.
+    value: as of `per_sample`; or a map (1, C, H, W) of all samples, or (B, C, H, W), whose C may be 1 unless y is
+        (B, C H W).
     Raises UnveilError for any other shape.
     """
     if not (isinstance(value, Tensor) and value.ndim == 4 and value[0].numel() > 1):
         return expand(per_sample(value, y, name), y)
-    fits = y.ndim == 4 and value.shape[2:] == y.shape[2:]
-    if not (fits and value.shape[0] in (1, len(y)) and value.shape[1] in (1, y.shape[1])):
+    in_a_row = y.ndim == 2 and value[0].numel() == y.shape[1]  # beside another instrument's
+    fits = in_a_row or (y.ndim == 4 and value.shape[2:] == y.shape[2:] and value.shape[1] in (1, y.shape[1]))
+    if not (fits and value.shape[0] in (1, len(y))):
         raise UnveilError(
             f"{name} is a map of shape {tuple(value.shape)} for images of shape {tuple(y.shape)}: it must be theirs"
         )
-    return value.to(y)
+    return value.to(y).flatten(1) if in_a_row else value.to(y)
 
 
 def times(value: float | Tensor, factor: float | Tensor) -> Tensor:

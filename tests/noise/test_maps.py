@@ -89,16 +89,29 @@ def test_a_crop_has_the_maps_of_its_place_as_it_is_turned():
     assert set(k.tolist()) == {1, 2, 4}
 
 
-def test_the_network_learns_with_maps_and_other_sizes_are_refused(tmp_path):
-    noise, y = camera(32, 1), torch.rand(3, 1, 32, 32)
+def test_learning_takes_the_pattern_off_and_the_folder_keeps_the_maps(tmp_path):
+    """A flat scene: raw images hold the pattern of offsets and gains, what the network is given does not."""
+    noise = camera(32, 1)
+    scene = torch.linspace(0.6, 1.0, 32).expand(3, 1, 32, 32)
+    even = noise.corrected
+    assert even.gain.ndim == even.offset.ndim == 0
+    assert even.read.shape == (1, 1, 32, 32)
+    gain, offset = noise.gain.median(), noise.offset.median()
+    u = noise.offset + (scene - offset) * noise.gain / gain
+    torch.testing.assert_close(noise.pattern.off(u), scene)
+    y = noise.sample(u, make_generator("cpu", 1))
+    many = u[:1].expand(2000, -1, -1, -1)
+    left = noise.pattern.off(noise.sample(many, make_generator("cpu", 1))) - scene[:1]
+    z = left / even.variance(scene[:1]).sqrt()
+    assert float(z.mean(0).abs().max()) < 5 / 2000**0.5
+    assert float((z.square().mean(0) - 1).abs().max()) < 5 * (4 / 2000) ** 0.5  # 2 and the excess, 2 at most
     settings = {"training": {"batch": 2, "crop": 16, "warmup": 1}, "estimator": {"widths": [8, 8]}}
     model = unveil.learn(y, noise=noise, steps=2, settings=settings, progress=False)
-    assert model(y).isfinite().all()
-    with pytest.raises(UnveilError, match="was given for each image or pixel"):
-        model.save(tmp_path / "run")
-    with pytest.raises(UnveilError, match="16x16 pixels, and the maps of its noise have 32x32"):
+    torch.testing.assert_close(model.measurement(y).y, noise.pattern.off(y))
+    again = unveil.open_run(model.save(tmp_path / "run"))
+    torch.testing.assert_close(again(y), model(y))
+    torch.testing.assert_close(again.noise.read, noise.read)
+    with pytest.raises(UnveilError, match="16x16 pixels, and the maps of the detector have 32x32"):
         model.evaluate(y[..., :16, :16])
-    with pytest.raises(UnveilError, match="gain is a map of shape"):
-        model(y[..., :16, :16])
     with pytest.raises(UnveilError, match="of one size"):
         PoissonGaussian(torch.ones(4, 4), torch.ones(4, 5))

@@ -47,9 +47,9 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
     several = list(images.values())
     if noise is not None and not noise.white:
         return [line for line in (own_outlier_line(several, noise),) if line is not None]
+    if noise is not None and noise.mapped:  # levels and hot pixels are in the maps
+        return [line for line in (copied_channels(several), tilt_line(several)) if line is not None]
     if noise is not None and not noise.additive:
-        if noise.mapped:  # hot pixels are in the maps
-            return [line for line in (copied_channels(several), tilt_line(several)) if line is not None]
         lines = [copied_channels(several), own_outlier_line(several, noise), tilt_line(several)]
         if noise.step is not None:
             lines += count_lines(several, noise.step)

@@ -21,17 +21,16 @@ from torch import Tensor
 
 from unveil.checks.look import filled
 from unveil.checks.misfits import FEWEST_IMAGES, STRONG, WEAK, misfits
-from unveil.checks.quiet import Ratio, local_mean, take_blocks
+from unveil.checks.quiet import Ratio, evened, local_mean, take_blocks
 from unveil.checks.values import Values, odd_values
 from unveil.noise import Noise
 from unveil.noise.estimate.blocks import SIDE
 from unveil.random import make_generator
 
-__all__ = ["MAPPED", "Fit", "noise_fit", "plain_figures", "verdict_of"]
+__all__ = ["Fit", "noise_fit", "plain_figures", "verdict_of"]
 
 CLIPPED, COARSE, ODD, ODD_IN_FEW = 0.01, 1.0, 3e-4, 1.2e-3
 _KEY = 1018  # of draws that are those of nothing else
-MAPPED = "each pixel has parameters of its own, and blocks of pixels are looked at; look at flats of one brightness"
 UNSURE = 0.12
 """The error of the level above which nothing is said."""
 
@@ -56,10 +55,9 @@ class Fit:
 def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:
     """Return whether `noise` fits images (C, H, W), real, of any sizes; NaN where a pixel is not measured.
 
-    noise: in the images' units; where its parameters are one per sample, image i has the i-th.
+    noise: in the images' units; where its parameters are one per sample, image i has the i-th. Where they differ from
+    pixel to pixel blocks are looked at as if the noise of all pixels were that of the middle one (`evened`).
     """
-    if noise.mapped:
-        return Fit("cannot be told", MAPPED)
     several = [image.detach().cpu() for image in images]
     noises = [noise.to("cpu").select(torch.tensor([i])) for i in range(len(several))]
     big = [i for i, image in enumerate(several) if min(image.shape[1:]) >= SIDE]
@@ -68,11 +66,14 @@ def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:
         return Fit("cannot be told", f"the images have less than {SIDE} x {SIDE} pixels")
     generator = make_generator("cpu", 0, _KEY)
     whole = [filled(y) for y in several]
-    drawn = [n.sample(local_mean(y)[None], generator)[0] for y, n in zip(whole, noises)]
+    means = [local_mean(y) for y in whole]
+    drawn = [n.sample(mean[None], generator)[0] for mean, n in zip(means, noises)]
     found: dict[str, Any] = {}
     values = odd_values(whole, noises, drawn)
     lines = list(_piled(values, found))
-    lines += misfits(take_blocks(several, noises), take_blocks(drawn, noises), noise, found)
+    even, alike = ([evened(y, n, mean) for y, n, mean in zip(row, noises, means)] for row in (several, drawn))
+    middle = [n.middle for n in noises]
+    lines += misfits(take_blocks(even, middle), take_blocks(alike, middle), noise, found)
     lines += _outliers(values, len(several), found)
     return verdict_of(lines, found)
 

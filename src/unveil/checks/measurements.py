@@ -7,7 +7,7 @@ import torch
 
 from unveil.checks.contradictions import contradictions, mixed_types
 from unveil.checks.fit import Fit, noise_fit
-from unveil.checks.look import look, spread
+from unveil.checks.look import look, middle, spread
 from unveil.checks.masks import mask_line
 from unveil.data import ImageSource
 from unveil.instruments.instrument import load
@@ -59,5 +59,6 @@ def fit_of_images(source: ImageSource, noise: Noise) -> Fit:
 
 
 def looked_at(noise: Noise, source: ImageSource) -> Noise:
-    """Return the noise, of all or of each of the images of `source`, of those that `look` takes."""
-    return noise.select(torch.tensor(spread(len(source))))
+    """Return the noise, of all or of each of the images of `source`, of what `look` takes of them."""
+    chosen = noise.select(torch.tensor(spread(len(source))))
+    return chosen.window(middle(source.shape(0))) if noise.mapped else chosen

@@ -36,6 +36,7 @@ __all__ = [
     "away_from",
     "bands_apart",
     "block_basis",
+    "evened",
     "local_mean",
     "made_white",
     "not_nothing",
@@ -133,8 +134,21 @@ def away_from(gaps: Tensor) -> Tensor:
     return max_pool2d(max_pool2d(gaps.double()[None], SIDE), 3, 1, 1)[0].flatten() == 0
 
 
+def evened(y: Tensor, noise: Noise, about: Tensor) -> Tensor:
+    """Return y (C, H, W), NaN in gaps, as if the noise of each pixel were that of the middle one.
+
+    about: (C, H, W), the scene, about: what y is off it is multiplied by the ratio of the two deviations. noise: a
+    batch of one.
+    """
+    if not noise.mapped:
+        return y
+    own, middle = (one.variance(about[None])[0] for one in (noise, noise.middle))
+    own, middle = (not_nothing(variance) for variance in (own, middle))
+    return about + (y - about) * (middle / own).sqrt()
+
+
 def not_nothing(stated: Tensor) -> Tensor:
-    """Return variances (N,) that are at least a little of their mean."""
+    """Return variances, of any shape, that are at least a little of their mean."""
     return stated.clamp_min(TINY * float(stated.mean()) + 1e-300)
 
 

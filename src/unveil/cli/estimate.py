@@ -18,6 +18,7 @@ from unveil.cli.suit import unusual_range
 from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import ImageSource, atomic_write, open_images
+from unveil.data.ranges import stored_ranges
 from unveil.errors import UnveilError, warn
 from unveil.noise import Found
 from unveil.noise.estimate.calibrated import calibrated, camera
@@ -25,7 +26,7 @@ from unveil.noise.estimate.choose import WORDS
 from unveil.noise.estimate.frames import Darks, dark_frames
 from unveil.report.transfer import draw_transfer
 from unveil.runs.correlated import read_covariance
-from unveil.runs.noise import found_noise, stored_ranges
+from unveil.runs.noise import found_noise
 from unveil.training.setup import open_source
 
 __all__ = ["run_estimate"]

@@ -100,7 +100,7 @@ def evaluate_and_report(
     """
     failures = failures or Failures()
     incomplete, source = data.operator.unseen > 0, data.source
-    noise = None if data.noise.additive and data.noise.white else looked_at(data.noise, source)
+    noise = None if data.noise.white and not data.noise.uneven else looked_at(data.noise, source)
     said = [] if incomplete else contradictions(look(source), noise)
     if source.gaps:
         parts = look(source, gaps="keep").values()

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from unveil.checks import constant_images, copied_channels, look
 from unveil.checks.faulty import dead_pixels, saturated_from
-from unveil.checks.look import spread
-from unveil.checks.measurements import contradicted
+from unveil.checks.measurements import contradicted, looked_at
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
 from unveil.cli.outputs import check_free, keep_inputs, source_files
@@ -29,6 +27,7 @@ from unveil.cli.suit import (
 from unveil.config import Config, parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import ImageSource, atomic_write
+from unveil.data.ranges import stored_ranges
 from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
 from unveil.instruments.instrument import load
@@ -36,7 +35,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Found, Noise
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.operators.base import Operator
-from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, recorded, stored_ranges
+from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, recorded
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_measurements, with_gaps
 
@@ -130,7 +129,7 @@ def with_faulty(config: Config, source: ImageSource, noise: Noise, out: Path) ->
     ranges = stored_ranges(source)
     if config.data.saturated is None and len(ranges) == 1:
         (low, high), images = ranges.pop(), list(look(source).values())
-        top = saturated_from(images, noise.select(torch.tensor(spread(len(source)))))
+        top = saturated_from(images, looked_at(noise, source))
         if top is not None:
             found["saturated"] = stored = low + top * (high - low)
             share = sum(int((y >= top).sum()) for y in images) / sum(y.numel() for y in images)

@@ -217,8 +217,9 @@ def identities(path: Path) -> Iterator[object]:
 
 
 def config_files(config: Config) -> list[Path]:
-    """Return the files that a configuration names: of data, masks, tables and the like."""
-    named = [value for value in (config.data.path, *config.operator.model_dump().values()) if isinstance(value, str)]
+    """Return the files that a configuration names: of data, masks, tables, maps of noise and the like."""
+    stated = [config.data.path, *config.operator.model_dump().values(), *config.noise.maps.values()]
+    named = [value for value in stated if isinstance(value, str)]
     return [Path(value) for value in named if Path(value).is_file()]
 
 

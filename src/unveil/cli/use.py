@@ -62,7 +62,7 @@ def open_input(
     run = open_run(run_folder)
     noise, config = run.noise, with_sets(run, sets)
     if sigma is not None:
-        if not isinstance(noise, Gaussian):
+        if not isinstance(noise, Gaussian) or noise.mapped:
             raise UnveilError(
                 f"--sigma {sigma:g}: the run's noise is {recorded(noise)['kind']}, {noise}, and has no one level"
             )
@@ -100,7 +100,7 @@ def with_noise(
     failures: told of images in which it cannot be found, which are left out; None: the first one raises.
     """
     if isinstance(noise, Noise):
-        return Dataset(source, operator, noise)
+        return Dataset(source, operator, noise.corrected)
     if failures is None:
         return Dataset(source, operator, noise_of(noise, source))
     found, kept = [], []

@@ -41,7 +41,8 @@ class Gaps(Subset):
         if self._saturated is not None:
             origin = self.origin(i)
             low, high = (0.0, 1.0) if origin is None else origin.value_range
-            faulty = faulty | (y >= (self._saturated - low) / (high - low) - ROUNDING)
+            top = torch.tensor((self._saturated - low) / (high - low) - ROUNDING)
+            faulty = faulty | (y >= self.as_read(i, window, top))
         return y.masked_fill(faulty, float("nan"))
 
     def _dead_in(self, i: int, window: Window) -> Tensor:

@@ -95,6 +95,10 @@ class ImageSource(ABC):
         """Return the files of all images, each once."""
         return list(dict.fromkeys(path for i in range(len(self)) if (path := self.file(i)) is not None))
 
+    def as_read(self, i: int, window: Window, value: Tensor) -> Tensor:
+        """Return what `value`, () or (C or 1, h, w), on the scale of the file is read as in a window of image i."""
+        return value
+
     def smallest(self) -> tuple[int, int]:
         """Return the smallest side of all images, pixels, and the number of the first image that has it."""
         return min((min(self.shape(i)[1:]), i) for i in range(len(self)))
@@ -193,6 +197,9 @@ class Subset(ImageSource):
 
     def where(self, i: int) -> str:
         return self._parent.where(self._indices[self._index(i)])
+
+    def as_read(self, i: int, window: Window, value: Tensor) -> Tensor:
+        return self._parent.as_read(self._indices[self._index(i)], window, value)
 
     def _read(self, i: int, window: Window) -> Tensor:
         return self._parent._read(self._indices[i], window)

@@ -47,7 +47,7 @@ def inputs(operator: Operator, additive: bool = True, prior: bool = False, itera
     """Return how many images (C, H, W) the network of such measurements is shown.
 
     W y; A^T y, where that is not W y up to a factor, and where g is applied again, to an estimate that is no W y; a map
-    of the noise's deviation, where that depends on the signal.
+    of the noise's deviation, where that differs by the signal or the place (`additive` is of one level).
     """
     return 1 + (prior or iterations > 1 or not operator.projects) + (not additive)
 
@@ -125,7 +125,7 @@ class Preconditioned(nn.Module):
         if self.prior is not None or len(self.log_weights) or not A.projects:
             back = A.A_adjoint(m.y - A.A(centre))
             beside.append(back / expand(self.scale**2 * self.std * (1 + ratio**2).sqrt(), back))
-        if not m.noise.additive:
+        if m.noise.uneven:
             deviation = A.A_adjoint(m.noise.estimated_variance(m.y)).clamp_min(0).sqrt()
             beside.append(deviation / expand(self.std * (1 + ratio**2).sqrt(), deviation))
         return beside

@@ -35,10 +35,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unveil.checks.fit import MAPPED, Fit, noise_fit, plain_figures, verdict_of
+from unveil.checks.fit import Fit, noise_fit, plain_figures, verdict_of
 from unveil.checks.look import middle, spread
 from unveil.checks.misfits import FEWEST, QUIET, STRONG, misfits, too_weak
-from unveil.checks.quiet import Blocks, Ratio, away_from, local_mean, made_white, ratio, take_blocks
+from unveil.checks.quiet import Blocks, Ratio, away_from, evened, local_mean, made_white, ratio, take_blocks
 from unveil.dataset import Dataset
 from unveil.measurement import Estimator, Measurement
 from unveil.noise import Noise
@@ -53,7 +53,10 @@ _KEY = 1017  # of draws that are those of nothing else: simulated data may be of
 
 
 class _Seen(NamedTuple):
-    """Of one measurement, on the CPU: y_t, y_rest and its noise, A f(y_t), which entries are measured or None: all."""
+    """Of one measurement, on the CPU: y_t, y_rest and its noise, A f(y_t), which entries are measured or None: all.
+
+    Where the noise differs from pixel to pixel y_rest and its noise are `evened`.
+    """
 
     view: Tensor
     rest: Tensor
@@ -73,7 +76,8 @@ def model_fit(f: Estimator, data: Dataset, *, seed: int = 0, device: str | torch
     if data.operator.measured is None and not data.operator.image_shape:
         chosen = data.subset(spread(len(data)))
         parts = [chosen.source.read(i, middle(chosen.source.shape(i))) for i in range(len(chosen))]
-        before = noise_fit(parts, chosen.noise)
+        noise = chosen.noise.window(middle(chosen.source.shape(0))) if chosen.noise.mapped else chosen.noise
+        before = noise_fit(parts, noise)
         if before.verdict == "does not fit":
             return before
     after = residual_fit(f, data, seed=seed, device=device)
@@ -88,8 +92,6 @@ def residual_fit(f: Estimator, data: Dataset, *, seed: int = 0, device: str | to
 
     f: trained, on `device`. All draws are of `seed`.
     """
-    if data.noise.mapped:
-        return Fit("cannot be told", MAPPED)
     seen = [_see(f, _part(data, i).to(device), make_generator(device, seed, i, _KEY)) for i in spread(len(data))]
     found: dict[str, Any] = {"correlation": _correlation(seen)}
     grid = data.operator.measured is None and all(one.rest.ndim == 4 for one in seen)
@@ -115,7 +117,10 @@ def _see(f: Estimator, m: Measurement, generator: torch.Generator) -> _Seen:
     predicted = m.predict(f(view))
     measured = None if m.operator.measured is None else m.operator.measured.expand_as(m.y).cpu()
     stated = float(m.operator.mean(m.noise.estimated_variance(m.y)))
-    return _Seen(view.y.cpu(), rest.y.cpu(), rest.noise.to("cpu"), predicted.cpu(), measured, stated)
+    predicted, own, left = predicted.cpu(), rest.noise.to("cpu"), rest.y.cpu()
+    if own.mapped:  # as if all pixels' noise were that of the middle one
+        left = evened(left[0], own, predicted[0])[None]
+    return _Seen(view.y.cpu(), left, own.middle, predicted, measured, stated)
 
 
 def _residual(one: _Seen) -> Tensor:

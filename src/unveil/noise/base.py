@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
+from unveil.noise.pattern import Pattern
 from unveil.random import signs
 from unveil.shapes import expand, times
 
@@ -78,15 +79,39 @@ class Noise(ABC):
         return self.size is not None
 
     @property
+    def uneven(self) -> bool:
+        """Return whether the deviation differs between entries, by the signal or the place: the network is shown it."""
+        return self.mapped or not self.additive
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """Return the pattern that the detector has in its images and the scene has not; None of no map of it."""
+        return None
+
+    @property
+    def corrected(self) -> "Noise":
+        """Return the noise of images whose pattern was taken off."""
+        return self
+
+    @property
     def size(self) -> tuple[int, int] | None:
         """Return the height and width of the images that parameters are maps of; None where they are none."""
         values = [vars(self)[field.name] for field in fields(self)] if self.maps else []
         return next(((value.shape[2], value.shape[3]) for value in values if value.ndim == 4), None)
 
+    @property
+    def middle(self) -> Self:
+        """Return the noise of the middle pixel, the median of each map of parameters."""
+        return self._maps(lambda value: value.flatten(1).median(1).values)
+
     def window(self, box: tuple[int, int, int, int]) -> Self:
         """Return the noise of a window (top, left, height, width) of the image."""
         top, left, height, width = box
         return self._maps(lambda value: value[..., top : top + height, left : left + width])
+
+    def part(self, take: Callable[[Tensor], Tensor]) -> Self:
+        """Return the noise of the entries that `take` takes of y (B, *measurement), and scales."""
+        return self._maps(take)
 
     def turned(self, turn: int) -> Self:
         """Return the noise of the image after turn % 4 quarter turns and, from 4 on, a flip of the columns."""
@@ -137,12 +162,12 @@ class Noise(ABC):
         return type(self)
 
     def find(self, images: Iterable[Tensor], names: Sequence[str]) -> "Noise":
-        """Return the noise of `images`: this, which is known; `OwnNoise` finds that of each."""
-        return self
+        """Return the noise of `images`, their pattern taken off: what is known; `OwnNoise` finds that of each."""
+        return self.corrected
 
     def of(self, y: Tensor) -> "Noise":
         """Return the noise of the images y (B, ...), on their device, as `find` does."""
-        return self.to(y.device)
+        return self.corrected.to(y.device)
 
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         """Return the level sigma (B,) that an estimator is told: the root of the mean variance, in the units of y."""

@@ -36,6 +36,7 @@ from torch.nn.functional import avg_pool2d
 
 from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
+from unveil.noise.pattern import Pattern
 from unveil.noise.skewed import skewed_probe
 from unveil.random import binomial, normal, poisson
 from unveil.shapes import expand, per_entry, per_sample, times
@@ -52,7 +53,8 @@ class PoissonGaussian(Noise):
 
     gain: what one photon adds to y. read: the deviation of y in the dark. offset: the mean of y in the dark. All in the
         units of y, a number, one per sample (B,), or a map of the pixels, as of an sCMOS camera: (H, W), (C, H, W),
-        (1, C, H, W), or (B, C, H, W).
+        (1, C, H, W), or (B, C, H, W). `pattern` takes maps of gain and offset off the images, `corrected` is the noise
+        of these.
     Raises UnveilError unless every gain and read is finite and > 0, and every offset finite.
     """
 
@@ -112,6 +114,27 @@ class PoissonGaussian(Noise):
     def scaled(self, a: float | Tensor) -> "PoissonGaussian":
         return PoissonGaussian(*(times(value, a) for value in (self.gain, self.read, self.offset)))
 
+    @property
+    def pattern(self) -> Pattern | None:
+        gain, offset = torch.as_tensor(self.gain), torch.as_tensor(self.offset)
+        if gain.ndim < 4 and offset.ndim < 4:
+            return None
+        factor = _middle(gain) / gain
+        shift = _middle(offset) - factor * offset
+        shape = torch.broadcast_shapes(factor.shape, shift.shape)
+        if len(shape) != 4 or shape[0] != 1:
+            raise UnveilError("gain and offset are of single images and of pixels: a detector has one map of each")
+        return Pattern(factor.expand(shape), shift.expand(shape))
+
+    @property
+    def corrected(self) -> "PoissonGaussian":
+        gain, read, offset = (torch.as_tensor(value) for value in (self.gain, self.read, self.offset))
+        if self.pattern is None:
+            return self
+        if gain.ndim == 4:
+            read = (read if read.ndim == 4 else read.reshape(-1, 1, 1, 1)) * (_middle(gain) / gain)
+        return PoissonGaussian(_middle(gain), read, _middle(offset))
+
     def shifted(self, mu: float) -> "PoissonGaussian":
         return PoissonGaussian(self.gain, self.read, torch.as_tensor(self.offset) + mu)
 
@@ -133,6 +156,10 @@ class PoissonGaussian(Noise):
         """Return the gain, the read noise and the offset, each to be multiplied with y (B, ...)."""
         named = {"gain": self.gain, "read": self.read, "offset": self.offset}
         return [per_entry(value, y, name) for name, value in named.items()]
+
+
+def _middle(value: Tensor) -> Tensor:
+    return value.median() if value.ndim == 4 else value
 
 
 def _spread(value: Tensor, shape: torch.Size) -> Tensor:

@@ -183,7 +183,8 @@ def _part(name: str, source: ImageSource, images: Sequence[int]) -> Part:
 def _system(config: Config) -> tuple[Part, ...]:
     """Return the files that describe the imaging system, by their keys."""
     parts = []
-    for keys in sorted(path_keys(Config) - {("data", "path")}):
+    kept = {("noise", name) for name in config.noise.maps}  # in the run folder, and known there
+    for keys in sorted(path_keys(Config) - {("data", "path")} - kept):
         value: Any = config
         for key in keys:
             value = getattr(value, key, None)

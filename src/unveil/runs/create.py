@@ -17,6 +17,7 @@ from unveil.checks.measurements import contradicted
 from unveil.config import Config
 from unveil.config_file import located, to_yaml
 from unveil.data import atomic_write
+from unveil.data.ranges import stored_range
 from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
 from unveil.noise import Noise, OwnNoise
@@ -27,11 +28,14 @@ from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.folder import writing
 from unveil.runs.learned import check_learnable
+from unveil.runs.maps import FOLDER as MAPS
+from unveil.runs.maps import keep_maps, same_maps, with_kept_maps
 from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.runs.record import FORMAT, difference
 from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
 from unveil.training.checkpoint import save_weights
+from unveil.training.detector import read_maps
 from unveil.training.inflation import write_inflation
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss
@@ -63,13 +67,13 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     make_loss(config.loss)
     scales = possible_scales(config, source, operator)
     noise = find_noise(config, source, operator)
-    check_form(config, operator, noise.family)
+    check_form(config, operator, noise.uneven)
     check_learnable(config, noise)
     contents = read_contents(source, config, reading(stages))
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")
     record = {
-        **_record(config, noise, source.channels, scales),
+        **_record(config, noise, source.channels, scales, stored_range(source) if noise.mapped else (0.0, 1.0)),
         "images": len(source),
         "data": contents.fingerprint,
         "seen": see(source, look(source))._asdict(),
@@ -83,7 +87,8 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
             return _open_same(folder, config)
         _check_free(folder, config)
         write_contents(folder, contents)
-        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "config.yaml", to_yaml(with_kept_maps(config, folder), folder))
+        keep_maps(folder, read_maps(config.noise, source))
         _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
     return open_run(folder)
 
@@ -98,10 +103,10 @@ def save_run(
     if folder.exists() and any(folder.iterdir()):
         raise UnveilError(f"{folder}: holds files already; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    weights = f.state_dict()
+    weights, stored = f.state_dict(), config.data.value_range or (0.0, 1.0)
     channels = operator.measurement_shape[0] if operator.measurement_shape else out_channels(f)
     record = {
-        **_record(config, noise, channels, config.loss.scales),
+        **_record(config, noise, channels, config.loss.scales, stored),
         "images": 0,
         "data": "",
         "given": not isinstance(operator, Identity),
@@ -110,7 +115,10 @@ def save_run(
         atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))
         how = config.sampling
         write_inflation(folder, inflation, steps=how.steps, schedule=how.schedule, lowest=how.lowest)
-        _write(folder / "config.yaml", to_yaml(config, folder))
+        _write(folder / "config.yaml", to_yaml(with_kept_maps(config, folder), folder))
+        if isinstance(noise, Noise) and noise.mapped:
+            in_files = noise.scaled(stored[1] - stored[0]).shifted(stored[0])
+            keep_maps(folder, {name: getattr(in_files, name) for name in config.noise.maps})
         _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
     return folder
 
@@ -121,14 +129,16 @@ def out_channels(f: nn.Module) -> int:
     return convolutions[-1].out_channels
 
 
-def _record(config: Config, noise: Noise | OwnNoise, channels: int, scales: Sequence[int]) -> dict[str, Any]:
+def _record(
+    config: Config, noise: Noise | OwnNoise, channels: int, scales: Sequence[int], stored: tuple[float, float] = (0, 1)
+) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "unveil": unveil.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": config.seed,
-        "noise": recorded(noise),
+        "noise": recorded(noise) | ({"stored": stored} if noise.mapped else {}),
         "channels": channels,
         "scales": list(scales),
         "config": located(config).model_dump(mode="json"),
@@ -142,6 +152,10 @@ def _open_same(folder: Path, config: Config) -> Run:
     Raises UnveilError when its configuration is not `config`.
     """
     run = open_run(folder)
+    if run.config.noise.maps.keys() == config.noise.maps.keys():
+        if not same_maps(folder, config.noise):
+            raise UnveilError(f"{folder}: holds a run with other maps of its noise; choose another folder with --out")
+        config = with_kept_maps(config, folder)
     if changed := difference(located(run.config), located(config)):
         key, there, here = changed
         raise UnveilError(
@@ -162,11 +176,12 @@ def _check_free(folder: Path, config: Config) -> None:
         raise UnveilError(f"{folder}: cannot be listed ({error.strerror}); choose another folder with --out") from None
     if CONTENTS in names and SEAL in read_json(folder / CONTENTS, CHOOSE):
         names.remove(CONTENTS)
-    others = [name for name in names if name != "config.yaml"]
+    begun = {"config.yaml", MAPS} if config.noise.maps and "config.yaml" in names else {"config.yaml"}
+    others = [name for name in names if name not in begun]
     if others:
         raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; {CHOOSE}")
     written = folder / "config.yaml"
-    if names and written.read_bytes() != to_yaml(config, folder).encode():
+    if names and written.read_bytes() != to_yaml(with_kept_maps(config, folder), folder).encode():
         raise UnveilError(f"{written}: would be written over, and is not what this run would write; {CHOOSE}")
 
 

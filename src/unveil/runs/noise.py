@@ -10,6 +10,7 @@ from unveil.checks import look
 from unveil.checks.look import filled, middle
 from unveil.config import Config
 from unveil.data import ImageSource
+from unveil.data.ranges import stored_range, stored_ranges
 from unveil.errors import UnveilError
 from unveil.noise import NOISES, Found, Gaussian, Noise, OwnNoise, choose_noise, estimate_common_sigma
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
@@ -17,18 +18,19 @@ from unveil.noises import CorrelatedNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.runs.correlated import stated_correlation
+from unveil.runs.maps import digest
+from unveil.training.detector import detector_noise
 from unveil.training.setup import instrument
 
-__all__ = [
-    "estimated", "find_noise", "found_noise", "noise_of", "recorded", "stated_noise", "stored_range",
-    "stored_ranges",
-]  # fmt: skip
+__all__ = ["estimated", "find_noise", "found_noise", "noise_of", "recorded", "stated_noise"]
 
 IMAGES_FOR_SIGMA = 64
 
 
 def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise | OwnNoise:
     """Return the noise on the [0, 1] scale, or what all images have in common where each has parameters of its own.
+
+    Of maps it has the pattern that is taken off the images: `noise_of` is that of what is left.
 
     It is as the configuration states it, else as the instrument's description tells it, else as found in the data.
 
@@ -38,6 +40,8 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
     if isinstance(stated, CorrelatedNoise):
         low, high = stored_range(source)
         return stated_correlation(stated, high - low, lambda: _spectrum(config, source))
+    if stated.maps:
+        return detector_noise(stated, source)
     if not estimated(config):
         noise = NOISES[stated.kind](**stated.model_dump(exclude={"kind"}))
         if not stated.stored:
@@ -117,6 +121,8 @@ def _spectrum(config: Config, source: ImageSource) -> NoiseFound:
 def recorded(noise: Noise | OwnNoise) -> dict[str, Any]:
     """Return the noise's kind and parameters, for JSON; of parameters that are each image's own, a list of them.
 
+    Of a map its shape and SHA-256, for the run folder has the map itself (`unveil.runs.maps`).
+
     Of parameters still to be found in each image, what is common to them.
     """
     if isinstance(noise, OwnNoise):
@@ -127,20 +133,6 @@ def recorded(noise: Noise | OwnNoise) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim == 4:
+        return {"shape": list(value.shape), "sha256": digest(value)}
     return torch.as_tensor(value).tolist() if value is not None else None
-
-
-def stored_range(source: ImageSource) -> tuple[float, float]:
-    """Return the numbers in the files that are read as 0 and 1.
-
-    Raises UnveilError where they differ.
-    """
-    ranges = stored_ranges(source)
-    if len(ranges) > 1:
-        raise UnveilError("the images hold numbers of different types: convert them to one, or state data.value_range")
-    return ranges.pop()
-
-
-def stored_ranges(source: ImageSource) -> set[tuple[float, float]]:
-    """Return the numbers in the files that are read as 0 and 1: several where files are of several types."""
-    return {(0.0, 1.0) if (origin := source.origin(i)) is None else origin.value_range for i in range(len(source))}

@@ -14,8 +14,10 @@ from unveil.config_file import load_config
 from unveil.data import atomic_write
 from unveil.errors import UnveilError
 from unveil.noise import NOISES, Noise, OwnNoise
+from unveil.noises import AnyNoise
 from unveil.paths import moved
 from unveil.records import SEAL, read_json, read_record, sealed
+from unveil.runs.maps import FOLDER, digest, kept_noise
 
 __all__ = ["FORMAT", "LearnedNoise", "RunRecord", "difference", "open_record", "record_learned"]
 
@@ -23,22 +25,55 @@ FORMAT = 3
 MEND = "restore it, or train again in a new folder"
 
 
+class RecordedMap(BaseModel):
+    """What a map of a parameter is known by; itself it is in a file."""
+
+    shape: tuple[int, int, int, int]
+    sha256: str
+
+
 class RecordedNoise(BaseModel):
-    """The kind of the noise, and its parameters; where these are found in each image, what is common to all."""
+    """The kind of the noise, and its parameters; where these are found in each image, what is common to all.
+
+    stored: where some are maps, the numbers in the files that are 0 and 1.
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, float | list[list[float]]]
+    __pydantic_extra__: dict[str, float | list[list[float]] | RecordedMap]
 
     kind: str
     per_image: bool = False
+    stored: tuple[float, float] | None = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        self.noise()
+        if not self.maps:
+            self.noise()
         return self
 
+    @property
+    def maps(self) -> dict[str, RecordedMap]:
+        return {name: value for name, value in self.__pydantic_extra__.items() if isinstance(value, RecordedMap)}
+
+    def noise_of(self, folder: Path, stated: AnyNoise) -> Noise | OwnNoise:
+        """Return the noise of the run in `folder`, with its maps; stated: in its configuration.
+
+        Raises UnveilError where a map is missing, or another one.
+        """
+        if not self.maps:
+            return self.noise()
+        if self.kind != stated.kind or self.maps.keys() != stated.maps.keys():
+            raise UnveilError(f"{folder / 'run.json'}: its noise has other maps than that of config.yaml; {MEND}")
+        noise = kept_noise(folder, stated, self.stored or (0.0, 1.0))
+        for name, known in self.maps.items():
+            if digest(getattr(noise, name)) != known.sha256:
+                raise UnveilError(
+                    f"{folder / FOLDER / name}.tif: is not the map of noise.{name} that the run has; {MEND}"
+                )
+        return noise
+
     def noise(self) -> Noise | OwnNoise:
-        """Return the noise.
+        """Return the noise that has no maps.
 
         Raises UnveilError for a kind, or parameters, that there are not.
         """
@@ -97,13 +132,12 @@ class RunRecord(BaseModel):
     data: str
     seen: Seen | None = None
 
-    @property
-    def told(self) -> Noise | OwnNoise:
-        """The noise that the trained network is told: the one that the run began with, or what was learned of it.
+    def told(self, folder: Path, stated: AnyNoise) -> Noise | OwnNoise:
+        """Return the noise that the trained network is told: the one that the run began with, or what was learned of it.
 
-        Raises UnveilError where what was learned is not of that noise.
+        folder, stated: as of `RecordedNoise.noise_of`. Raises UnveilError where what was learned is not of that noise.
         """
-        noise = self.noise.noise()
+        noise = self.noise.noise_of(folder, stated)
         if self.learned is None:
             return noise
         if isinstance(noise, OwnNoise):
@@ -164,4 +198,4 @@ def difference(old: Config, new: Config) -> tuple[str, Any, Any] | None:
 
 
 def _without_paths(config: Config) -> Config:
-    return config.model_validate(moved(config.model_dump(), Config, lambda path: ""))
+    return config.model_validate(moved(config.model_dump(), Config, lambda path: "some.file"))

@@ -41,7 +41,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
         data, held_out = run.measurements(stages, to_train=True)
     loss = recipe_loss(config, data)
     estimator = learn(
-        build_estimator(config, run.channels, data.operator, type(data.noise)),
+        build_estimator(config, run.channels, data.operator, data.noise.uneven),
         data,
         held_out,
         config,

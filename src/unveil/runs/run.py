@@ -4,6 +4,7 @@ config.yaml          the configuration
 run.json             versions, seed, command, noise, and what the configuration and the data were when it began; and
                      what was learned of the noise
 data.json            the hash of each file's content
+maps/                of noise parameters that differ from pixel to pixel, as config.yaml names them
 metrics.jsonl        one line a step; tensorboard/ has the same
 round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
 sampler.json         the inflation of the sampler, fitted to the trained network
@@ -56,7 +57,7 @@ class Run:
     """A run on disk.
 
     folder: where it is. config: what it was asked to do. noise: of the measurements on the data's [0, 1] scale, that
-    the trained network is told.
+    the trained network is told, as it is before a detector's pattern is taken off.
     channels: C of its images. scales: the block sizes that its images are large enough for. seen: the types and the
     range of their values, where they are recorded.
     """
@@ -115,7 +116,7 @@ class Run:
         if to_train and is_first() and seen != recorded:  # what was read now need not be read at the next resume
             write_contents(self.folder, seen)
         training, held_out = split(measured, config, recorded.images, numbers)
-        noise = record.noise.noise() if to_train else self.noise
+        noise = record.noise.noise_of(self.folder, config.noise) if to_train else self.noise
         data = Dataset(with_gaps(config, measured), operator, noise_of(noise, measured))
         return data.subset(indices(training)), data.subset(indices(held_out))
 
@@ -155,7 +156,7 @@ class Run:
         """
         if not self.weights.is_file():
             raise UnveilError(f"{self.folder}: not trained to the end; finish with unveil train {self.folder}")
-        estimator = build_estimator(self.config, self.channels, operator, self.noise.family)
+        estimator = build_estimator(self.config, self.channels, operator, self.noise.uneven)
         load_weights(self.weights, estimator, self._mend())
         return estimator.eval()
 
@@ -192,7 +193,8 @@ def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
         raise UnveilError(
             f"{folder}: its operator was given in Python; open it there, unveil.open_run(folder, operator)"
         )
-    return Run(folder, config, record.told, record.channels, record.scales, record.seen)
+    noise = record.told(folder, config.noise)
+    return Run(folder, config, noise, record.channels, record.scales, record.seen)
 
 
 def check_name(folder: Path) -> None:

@@ -13,9 +13,9 @@ from unveil.estimators import WRAPPED, Preconditioned, Stationary, UNet, inputs
 from unveil.instruments.files import read_real
 from unveil.instruments.instrument import Instrument, load
 from unveil.instruments.registry import INSTRUMENTS, build_operator
-from unveil.noise import Gaussian, Noise
 from unveil.operators.base import Operator
 from unveil.random import make_generator
+from unveil.training.detector import without_pattern
 
 __all__ = [
     "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source",
@@ -24,11 +24,12 @@ __all__ = [
 
 
 def build_estimator(
-    config: Config, channels: int, operator: Operator, noise: type[Noise] = Gaussian, backbone: nn.Module | None = None
+    config: Config, channels: int, operator: Operator, uneven: bool = False, backbone: nn.Module | None = None
 ) -> nn.Module:
     """Return f(m) with weights drawn from the configuration's seed alone.
 
-    channels: of the measurements; those of the images where the operator does not tell. noise: its family.
+    channels: of the measurements; those of the images where the operator does not tell. uneven: whether the
+    noise's deviation differs between entries (`Noise.uneven`).
     backbone: g in place of the UNet; its weights stay as they are.
     Raises UnveilError for a form that does not fit, and for a backbone that takes or gives other channels.
     """
@@ -36,13 +37,13 @@ def build_estimator(
     shape = operator.image_shape
     colours = channels if shape is None else shape[0]
     if form.form in WRAPPED and backbone is None:
-        check_form(config, operator, noise)
+        check_form(config, operator, uneven)
         with _seeded(config):
             return WRAPPED[form.form](colours, form.widths, form.blocks)
     mean = signal_mean(config)
     chosen = form.prior or instrument(config).prior
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.std)
-    views = inputs(operator, noise.additive, prior is not None, form.iterations)
+    views = inputs(operator, not uneven, prior is not None, form.iterations)
     with _seeded(config):
         if backbone is None:
             backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
@@ -59,12 +60,12 @@ def build_estimator(
         )
 
 
-def check_form(config: Config, operator: Operator, noise: type[Noise]) -> None:
+def check_form(config: Config, operator: Operator, uneven: bool) -> None:
     """Raise UnveilError for an estimator that is not of such measurements."""
     form = config.estimator.form
-    if form in WRAPPED and (operator.unseen or not noise.additive):
+    if form in WRAPPED and (operator.unseen or uneven):
         raise UnveilError(
-            f"estimator.form = {form} is for complete images in noise that their brightness does not change; use "
+            f"estimator.form = {form} is for complete images in noise that is the same in all their pixels; use "
             f"preconditioned"
         )
 
@@ -170,14 +171,15 @@ Unreadable = Callable[[UnveilError], object]
 
 
 def open_source(config: Config, unreadable: Unreadable | None = None) -> ImageSource:
-    """Return the images that the configuration names, as they are stored.
+    """Return the images that the configuration names, as they are stored but for the pattern of their detector.
 
     unreadable: as in `open_images`.
     """
     data = config.data
-    return open_images(
+    source = open_images(
         data.path, dataset=data.dataset, axes=data.axes, value_range=data.value_range, unreadable=unreadable
     )
+    return without_pattern(config.noise, source)
 
 
 def with_gaps(config: Config, source: ImageSource) -> ImageSource:

@@ -22,7 +22,7 @@ texture, may. The thresholds were chosen on the first 200 photographs of BSD400.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,6 +72,13 @@ class OwnNoise:
 
     def __str__(self) -> str:
         return f"the gain of each image its own{self.common}"
+
+    mapped: ClassVar[bool] = False
+
+    @property
+    def uneven(self) -> bool:
+        """Return whether the deviation differs between entries, as that of counts does."""
+        return True
 
     @property
     def common(self) -> str:
