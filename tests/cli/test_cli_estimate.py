@@ -105,3 +105,54 @@ def test_a_noise_scan_of_coils_is_stated_by_the_line_it_gives(tmp_path, capsys, 
     assert float(find_noise(config, source, operator).sigma) == pytest.approx(7e-4**0.5, rel=0.03)
     np.save("other.npy", noise(4000)[:, :1])
     assert "it is of 2 channels and the data have 4" in refused("estimate", "kspace.npy", "--noise-scan", "other.npy")
+
+
+def test_maps_of_a_camera_by_darks_and_flats(tmp_path, capsys):
+    """Of gains, read noise and offsets that differ, and hot pixels; what is printed is what init takes."""
+    r = np.random.default_rng(0)
+    shape = (96, 96)
+    true = {
+        "gain": GAIN * np.exp(0.15 * r.standard_normal(shape)),
+        "read": READ * np.exp(0.5 * r.standard_normal(shape)) * np.where(r.random(shape) < 0.01, 15, 1),
+        "offset": OFFSET + 3 * r.standard_normal(shape),
+    }
+
+    def frames(name, light, count):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            y = true["offset"] + true["gain"] * r.poisson(light) + true["read"] * r.standard_normal(shape)
+            tifffile.imwrite(tmp_path / name / f"{i}.tif", y.round().clip(0).astype(np.uint16))
+        return tmp_path / name
+
+    scenes = [r.uniform(20, 200, (6, 6)).repeat(16, 0).repeat(16, 1) for _ in range(3)]
+    images = [frames(f"y{i}", scene, 1) for i, scene in enumerate(scenes)]
+    for i, folder in enumerate(images[1:], 1):
+        next(folder.iterdir()).rename(images[0] / f"{i}.tif")
+    darks = frames("d", np.zeros(shape), 20)
+    flats = frames("f", np.full(shape, 300), 20)
+    for path in frames("g", np.full(shape, 1000), 20).iterdir():
+        path.rename(flats / f"bright{path.name}")
+    out = tmp_path / "out"
+    assert call("estimate", images[0], "--darks", darks, "--flats", flats, "--out", out)[0] == 0
+    said = capsys.readouterr().out
+    found = json.loads((out / "estimate.json").read_text())
+    assert found["verdict"] == "fits", found["reason"]
+    errors = {row["name"]: row["error"] for row in found["rows"]}
+    for name, words in (("gain", "gain"), ("read", "read noise"), ("offset", "offset")):
+        off = tifffile.imread(out / f"{name}.tif") - true[name]
+        stated = errors[f"{words} of pixels"]
+        assert np.quantile(np.abs(off), 0.683) == pytest.approx(stated, rel=0.15)
+        assert off.std() < 0.9 * true[name].std()
+    lines = said.splitlines()
+    at = lines.index("noise:")
+    section = yaml.safe_load("\n".join(lines[at : at + 5]))["noise"]
+    assert section == {"kind": "poisson-gaussian", **{name: str(out / f"{name}.tif") for name in true}}
+    assert call("init", images[0], "--out", tmp_path / "c.yaml", *shlex.split(lines[-1])) == (0, "")
+    assert yaml.safe_load((tmp_path / "c.yaml").read_text())["noise"]["gain"] == str(out / "gain.tif")
+
+
+def test_no_maps_where_pixels_do_not_differ(measured, tmp_path, capsys):
+    images, darks, flats = measured
+    assert call("estimate", images, "--darks", darks, "--flats", flats, "--out", tmp_path / "out")[0] == 0
+    assert "no map of gain" in capsys.readouterr().out
+    assert not list((tmp_path / "out").glob("*.tif"))

@@ -115,15 +115,16 @@ def estimate(
         str | None, typer.Option("--noise-scan", metavar="PATH", help="Samples or frames without signal, of all coils.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for estimate.json and a photon-transfer plot.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for estimate.json, a photon-transfer plot, and maps.")
     ] = None,
     sets: Sets = None,
     force: Force = False,
 ) -> None:
     """Find the noise of images: its family and parameters, with standard errors, and whether it fits.
 
-    In the numbers of the files; from the images alone, and from calibration frames where there are any. The last line
-    is what states it to init and train, which find it by themselves as well (noise.kind=auto).
+    In the numbers of the files; from the images alone, and from calibration frames where there are any, which also tell
+    offset, read noise and gain of single pixels (gain.tif, read.tif, offset.tif in DIR). The last line is what states
+    it to init and train, which find it by themselves as well (noise.kind=auto).
     """
     from unveil.cli.estimate import run_estimate
 

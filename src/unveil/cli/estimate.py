@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from unveil.checks import Fit, look, noise_fit, outliers
+from unveil.cli.estimate_maps import find_maps, map_row, named, with_maps, write_maps, yaml_lines
 from unveil.cli.outputs import check_free, keep_inputs
 from unveil.cli.screen import console, say
 from unveil.cli.suit import unusual_range
@@ -61,7 +63,8 @@ def run_estimate(
     config = parse_config(override(stated, ["data.value_range=[0, 1]"]), "--set")
     source = open_source(config)
     inputs = source.files()
-    targets = [] if out is None else [out / "estimate.json", out / "transfer.png"]
+    targets = [] if out is None else [out / name for name in ("estimate.json", "transfer.png")]
+    targets += [] if out is None or darks is None else [out / f"{name}.tif" for name in ("gain", "read", "offset")]
     keep_inputs(inputs, targets)
     for target in targets:
         check_free(target, force)
@@ -69,7 +72,8 @@ def run_estimate(
         say_scan(scan, source, None if out is None else targets[0])
         return
     images = look(source)
-    dark = None if darks is None else dark_frames(frames(darks, "--darks"))
+    dark_stack = None if darks is None else frames(darks, "--darks")
+    dark = None if dark_stack is None else dark_frames(dark_stack)
     even = None if flats is None else frames(flats, "--flats")
     try:
         found = found_noise(config, source)
@@ -80,20 +84,32 @@ def run_estimate(
     else:
         found = found if dark is None and even is None else calibrated(found, dark, even)
     by = "blocks of the images" if even is None else "repeated flats, pixel by pixel"
-    noise = found.noise.find(images.values(), [*images])
+    maps = {} if dark_stack is None else find_maps(found, dark_stack, even, source)
+    if maps:
+        source, noise = with_maps(found, maps, source)
+        images = look(source)
+    else:
+        noise = found.noise.find(images.values(), [*images])
     fit = noise_fit(list(images.values()), noise)
     rows = [*parameter_rows(found, by), *fit_rows(fit, list(images.values())), *dark_rows(dark)]
+    rows += [map_row(name, one) for name, one in maps.items()]
     console.print(table(found.kind, rows))
     say(f"noise: {found}")
     say(str(fit))
+    files: dict[str, Path] = {}
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record(found, rows, fit), indent=1) + "\n"
         picture = draw_transfer(found, "numbers in the files")
         atomic_write(targets[0], lambda path: path.write_text(text, encoding="utf-8"))
         atomic_write(targets[1], lambda path: path.write_bytes(picture))
+        files = write_maps(out, maps)
         say(f"wrote {out}; look at {targets[1]}")
-    say(options(found, stated, source))
+        if files:
+            say(yaml_lines(found, files))
+    elif maps:
+        say(f"--out DIR writes maps of {', '.join(maps)}, pixel by pixel, which serve better than one number of each")
+    say(options(found, stated, source, files))
 
 
 def frames(path: str, option: str) -> Tensor:
@@ -161,17 +177,10 @@ SQUARES_APART = 0.263 - 0.156
 
 
 def dark_rows(dark: Darks | None) -> list[Row]:
-    """Return rows on what dark frames tell of single pixels."""
+    """Return a row on what dark frames tell of hot pixels."""
     if dark is None:
         return []
-    reads, offsets = dark.reads[~dark.hot], dark.offsets[~dark.hot]
-    return [
-        ("hot pixels, darks", int(dark.hot.sum()), None, f"of {dark.hot.numel()}, offset or read noise far off"),
-        ("read noise of pixels", f"{float(reads.quantile(0.05)):.3g} to {float(reads.quantile(0.95)):.3g}", None,
-         "dark frames, 5% to 95%"),
-        ("offset of pixels", f"{float(offsets.quantile(0.05)):.4g} to {float(offsets.quantile(0.95)):.4g}", None,
-         "dark frames, 5% to 95%"),
-    ]  # fmt: skip
+    return [("hot pixels, darks", int(dark.hot.sum()), None, f"of {dark.hot.numel()}, offset or read noise far off")]
 
 
 def say_scan(path: str, source: ImageSource, target: Path | None) -> None:
@@ -239,14 +248,14 @@ def as_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [{"name": name, "value": value, "error": error, "found_from": how} for name, value, error, how in rows]
 
 
-def options(found: Found, stated: dict[str, Any], source: ImageSource) -> str:
-    """Return the line of options that states what was found, to init and train."""
+def options(found: Found, stated: dict[str, Any], source: ImageSource, files: Mapping[str, Path]) -> str:
+    """Return the line of options that states what was found, to init and train; files: of the maps."""
     if found.each is not None:
         return "--set noise.kind=auto"
     if found.kind == "correlated":
         return "--set noise.kind=correlated --set noise.kernel=estimate"
     if found.kind != "gaussian":
-        keys = " ".join(f"--set noise.{name}={value:.6g}" for name, value in found.parameters.items())
+        keys = " ".join(f"--set noise.{name}={shlex.quote(text)}" for name, text in named(found, files))
         return f"--set noise.kind={found.kind} {keys}"
     stated["data"].pop("value_range")
     config: Config = parse_config(stated, "--set")

@@ -3,7 +3,7 @@
 Frames of the same scene differ by noise alone: of n of them the variance at a pixel over n - 1 is unbiased, whatever
 the structure. Dark frames, without light, give the offset and the read noise of each pixel; repeats give the photon-
 transfer curve pixel by pixel, in bins of the pixels' mean. A lamp that drifts changes all pixels by one factor: frames
-are scaled to their common mean over the offset first.
+of one brightness are scaled to their common mean over the offset first; those of several exposures are several groups.
 
 Sources: J. Janesick, Photon Transfer, SPIE 2007, https://doi.org/10.1117/3.725073; EMVA Standard 1288, release 4.0,
 2021, https://www.emva.org/standards-technology/emva-1288.
@@ -18,9 +18,13 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.noise.estimate.line import TransferCurve
 
-__all__ = ["Darks", "dark_frames", "repeated", "with_darks"]
+__all__ = ["Darks", "dark_frames", "levels_of", "repeated", "with_darks"]
 
 BINS, FEWEST = 12, 100
+APART = 1.15
+"""The ratio of the brightnesses of two frames, next to one another in brightness, from which they are two levels."""
+BEYOND = 10.0
+"""In standard errors of a frame's brightness, besides."""
 HOT = 8.0
 """Deviations of the pixels' offsets, or the ratio of a pixel's read noise to the median one, from which it is hot."""
 
@@ -65,16 +69,13 @@ def repeated(frames: Tensor, offset: float = 0.0) -> TransferCurve:
     """Return the photon-transfer curve of n >= 2 frames (n, C, H, W) of one scene, in their units.
 
     offset: the brightness without light, over which a drift of the lamp is taken out. Pixels of the greatest value are
-    left out, as saturated. Raises UnveilError for a single frame.
+    left out, as saturated. Frames of several exposures are taken by exposure (`levels_of`).
+    Raises UnveilError for a single frame.
     """
     _several(frames, "repeated")
-    frames = frames.double()
-    light = frames.mean((1, 2, 3), keepdim=True) - offset
-    if bool((light > 0).all()):
-        frames = offset + (frames - offset) * light.mean() / light
-    mean, variance = frames.mean(0).flatten(), frames.var(0).flatten()
-    below = (frames < frames.max()).all(0).flatten()
-    mean, variance = mean[below], variance[below]
+    groups = levels_of(frames, offset)
+    top = max(group.max() for group in groups)
+    mean, variance = (torch.cat(part) for part in zip(*(_moments(group, top) for group in groups)))
     ends = mean.sort().values[[int(p * (len(mean) - 1)) for p in (0.001, 0.999)]]
     edges = torch.linspace(float(ends[0]), float(ends[1]), BINS + 1, dtype=mean.dtype)
     bins = []
@@ -85,6 +86,37 @@ def repeated(frames: Tensor, offset: float = 0.0) -> TransferCurve:
             v = variance[inside]
             bins.append((float(mean[inside].mean()), float(v.mean()), float(v.std()) / math.sqrt(count)))
     return TransferCurve(*torch.tensor(bins, dtype=torch.float64).reshape(-1, 3).T)
+
+
+def levels_of(frames: Tensor, offset: float) -> list[Tensor]:
+    """Return frames (n, C, H, W) in groups of one brightness, from dark to bright, as if the lamp had been steady.
+
+    offset: the brightness without light. Frames that are alone in their brightness are left out, unless all are: they
+    are taken for one group.
+    """
+    frames = frames.double()
+    light = frames.mean((1, 2, 3)) - offset
+    by_chance = float(frames[0].std()) / math.sqrt(frames[0].numel())
+    order = light.argsort()
+    row = light[order].tolist()
+    groups, start = [], 0
+    for k in range(1, len(row) + 1):
+        if k == len(row) or row[k] - row[k - 1] > max((APART - 1) * row[k - 1], BEYOND * by_chance):
+            chosen, start = order[start:k], k
+            if len(chosen) > 1:
+                groups.append(_steady(frames[chosen], light[chosen], offset))
+    return groups or [_steady(frames, light, offset)]
+
+
+def _steady(frames: Tensor, light: Tensor, offset: float) -> Tensor:
+    light = light.reshape(-1, 1, 1, 1)  # of each frame, over the offset
+    return offset + (frames - offset) * light.mean() / light if bool((light > 0).all()) else frames
+
+
+def _moments(group: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (N,) of the pixels that are below `top` in all frames."""
+    below = (group < top).all(0)
+    return group.mean(0)[below], group.var(0)[below]
 
 
 def with_darks(curve: TransferCurve, darks: Darks) -> TransferCurve:
