@@ -90,7 +90,7 @@ class NoiseFamily(AnyNoise):
 
 
 class GaussianNoise(NoiseFamily):
-    """Noise of one level, that of the signal or its brightness does not change."""
+    """Noise of one level, or of one for each pixel, that the signal does not change."""
 
     family: ClassVar[str] = "unveil.noise.gaussian:Gaussian"
     additive: ClassVar[bool] = True

@@ -104,7 +104,7 @@ def test_levels_of_every_shape_even_when_batch_is_width(form, device, dtype):
         same = f(at(y, torch.full((b,), 0.2, dtype=dtype, device=device)))
         for level in (0.2, torch.tensor(0.2), torch.tensor([0.2])):
             torch.testing.assert_close(f(at(y, level)), same, rtol=1e-5, atol=1e-5)
-    with pytest.raises(UnveilError, match=r"sigma has shape \(1, 6\)"):
+    with pytest.raises(UnveilError, match=r"sigma is a map of shape \(1, 1, 1, 6\)"):
         f(at(y, sigma[None]))
     with pytest.raises(UnveilError, match="one value per sample"):
         f(at(y, sigma[:5]))
