@@ -133,7 +133,7 @@ class RunRecord(BaseModel):
     seen: Seen | None = None
 
     def told(self, folder: Path, stated: AnyNoise) -> Noise | OwnNoise:
-        """Return the noise that the trained network is told: the one that the run began with, or what was learned of it.
+        """Return the noise that the trained network is told: that which the run began with, or what was learned of it.
 
         folder, stated: as of `RecordedNoise.noise_of`. Raises UnveilError where what was learned is not of that noise.
         """

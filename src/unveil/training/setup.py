@@ -65,8 +65,8 @@ def check_form(config: Config, operator: Operator, uneven: bool) -> None:
     form = config.estimator.form
     if form in WRAPPED and (operator.unseen or uneven):
         raise UnveilError(
-            f"estimator.form = {form} is for complete images in noise that their brightness or place does not change; use "
-            f"preconditioned"
+            f"estimator.form = {form} is for complete images in noise that their brightness or place does not change; "
+            f"use preconditioned"
         )
 
 
