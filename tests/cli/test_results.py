@@ -17,6 +17,7 @@ from unveil.cli.failures import Failures
 from unveil.data import open_images
 from unveil.errors import UnveilError
 from unveil.estimators import Tiled
+from unveil.evaluation.components import component_names
 from unveil.random import make_generator
 
 SAMPLING = ("--set", "sampling.steps=2", "--set", "sampling.samples=2")
@@ -141,7 +142,7 @@ def test_an_evaluation_replaces_the_one_before_whole(run, data, tmp_path):
     assert call("evaluate", run, data, "--sampled", 1, *SAMPLING)[0] == 0
     left = [name for name in content(run) if name.startswith("images/")]
     kept = [f"images/{name}/{what}.tif" for name in ("other", "y0", "y2") for what in ("measured", "estimate")]
-    kept += [f"images/other/{what}.tif" for what in ("sample_000", "sample_001", "deviation")]
+    kept += [f"images/other/{what}.tif" for what in ("sample_000", "sample_001", "deviation", *component_names(2))]
     strips = [f"images/{name}.png" for name in ("other", "y0", "y2")]
     assert sorted(left) == sorted(["images/unveil-output.json", *kept, *strips])
     assert "y1" not in (run / "evaluation.json").read_text()

@@ -20,6 +20,7 @@ from unveil.data import open_images, save_image
 from unveil.data.pixel_size import pixel_size
 from unveil.errors import UnveilError
 from unveil.evaluation import Evaluation, Metrics
+from unveil.evaluation.components import component_names
 from unveil.instruments.instrument import ImageUnits
 from unveil.report import comparison, write_report, write_results
 from unveil.report.charts import training_charts
@@ -76,7 +77,9 @@ def test_results_are_written_as_they_come(run):
     assert record["mean"] == means
     assert record["images"][1]["psnr_mmse"] is None
     kept = {f.stem: open_images(f) for f in (run.folder / "images" / "a").iterdir()}
-    assert sorted(kept) == ["deviation", "estimate", "measured", "reference", "sample_000", "sample_001", "sample_002"]
+    samples = ["sample_000", "sample_001", "sample_002"]
+    others = ["deviation", "estimate", "measured", "reference", *component_names(3)]
+    assert sorted(kept) == sorted([*others, *samples])
     assert kept["sample_000"].shape(0) == (3, 24, 32)
     assert not (run.folder / "images" / "b" / "reference.tif").exists()
 

@@ -140,16 +140,15 @@ def evaluate_and_report(
         )
         found = estimated(run.config) and not incomplete
         errors = variance_errors(data, not isinstance(run.noise, Noise)) if found else [0.0] * len(data)
-        unresolved, evidence = Unresolved(errors), Evidence(errors, common=isinstance(run.noise, Noise))
+        units = units_of(config, source)
+        unresolved, evidence = Unresolved(errors), Evidence(errors, isinstance(run.noise, Noise), units)
         good = usable(unresolved(evidence(results)), failures, lambda: clear_evaluation(run.folder, replace))
         fit = model_fit(Tiled(f.to(torch_device(device)).eval()), data, seed=seed, device=torch_device(device))
         valid = fit.verdict != "does not fit"
         if not valid and said:  # which is more to the point
             fit, said = dataclasses.replace(fit, reason=said[0]), said[1:]
         doubts = [*doubts, *said]
-        rows, means = write_results(
-            run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record, units_of(config, source)
-        )
+        rows, means = write_results(run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record, units)
         page = write_report(run)
     console.print(metrics_table(rows, means, incomplete, valid))
     for line in [*doubts, *unknown_errors(rows, unresolved.line)] if valid else [str(fit), *doubts]:

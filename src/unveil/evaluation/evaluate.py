@@ -14,9 +14,12 @@ from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_unde
 from unveil.estimators import Preconditioned, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
+from unveil.evaluation.flux import Blocks, block_sums
 from unveil.evaluation.reference import check_reference
 from unveil.evaluation.reference_free import estimate_hidden_error
+from unveil.evaluation.rings import Rings, halves, ring_number
 from unveil.evaluation.risk import Risk, estimate_risk
+from unveil.evaluation.views import Predicted, against_reference, predict_rest
 from unveil.measurement import Estimator, Measurement
 from unveil.precision import full_precision
 from unveil.random import make_generator
@@ -54,8 +57,10 @@ class Metrics:
 class Evaluation:
     """One image: its figures and pictures.
 
-    These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None. risk: the error
-    without a reference, of a batch of one.
+    These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None. Of what there
+    is, else None: risk: the error without a reference, of a batch of one. predicted, against: what samples predicted of
+    the rest of the exposure, and of the reference. rings, blocks: of two halves of the exposure, and of intensities,
+    where images are seen whole.
     """
 
     metrics: Metrics
@@ -64,6 +69,10 @@ class Evaluation:
     samples: Tensor | None
     reference: Tensor | None
     risk: Risk | None = None
+    predicted: Predicted | None = None
+    against: Predicted | None = None
+    rings: Rings | None = None
+    blocks: Blocks | None = None
 
     def _repr_html_(self) -> str:
         from unveil.report.notebook import evaluation_html  # which knows far more than this room
@@ -114,7 +123,9 @@ def draw_samples(
     )
 
 
-_HIDDEN = 1021  # of draws that are those of nothing else
+_HIDDEN, _VIEW, _HALVES = 1021, 1022, 1023  # of draws that are those of nothing else
+VIEWED = 128
+"""Pixels, the side of the middle of an image of which a view is sampled, where it has such parts."""
 PIXELS_AT_ONCE = 2**21
 """Entries denoised at once: the small UNet needs about 400 bytes for each, under 1 GiB in all."""
 
@@ -139,7 +150,7 @@ def evaluate(
     if reference is not None:
         check_reference(data.source, reference, data.operator.image_shape)
     full_precision()  # the error without a reference is made of small differences
-    f = Tiled(f.to(device).eval())
+    f, rings = Tiled(f.to(device).eval()), ring_number(data.source.smallest()[0])
     for i in range(len(data)):
         generator = make_generator(device, seed, i)
         m = data[i].to(device)
@@ -163,9 +174,47 @@ def evaluate(
             None if samples is None else samples[:, 0].cpu(),
             None if x is None else x[0].cpu(),
             risk,
+            *_predicted(f, m, sampling, samples, x, prior, seed, i),
+            *_seen_whole(f, m, x_hat, x, risk, rings, make_generator(device, seed, i, _HALVES)),
         )
         if progress is not None:
             progress(i + 1, len(data))
+
+
+def _predicted(
+    f: nn.Module,
+    m: Measurement,
+    sampling: SamplingConfig,
+    samples: Tensor | None,
+    x: Tensor | None,
+    prior: Preconditioned | None,
+    seed: int,
+    i: int,
+) -> tuple[Predicted | None, Predicted | None]:
+    """Return what samples predict of the rest of the exposure, and of the reference; None where there are not two."""
+    if samples is None or len(samples) < 2:
+        return None, None
+    generator = make_generator(m.y.device, seed, i, _VIEW)
+    height, width = m.y.shape[-2:]
+    h, w = min(height, VIEWED), min(width, VIEWED)
+    part = m.window(((height - h) // 2, (width - w) // 2, h, w)) or m
+    predicted = predict_rest(lambda view: draw_samples(f, view, sampling, generator, prior=prior), part, generator)
+    return predicted, None if x is None else against_reference(samples[:, 0], x[0], generator)
+
+
+def _seen_whole(
+    f: nn.Module,
+    m: Measurement,
+    x_hat: Tensor,
+    x: Tensor | None,
+    risk: Risk,
+    rings: int,
+    generator: torch.Generator,
+) -> tuple[Rings | None, Blocks | None]:
+    """Return what halves of the exposure and blocks tell of an image; None of measurements that are no whole images."""
+    if m.operator.unseen or m.operator.measured is not None or m.operator.image_shape is not None or m.y.ndim != 4:
+        return None, None
+    return halves(f, m, generator, rings, x_hat, x) if rings else None, block_sums(m, x_hat, risk)
 
 
 def _metrics(

@@ -4,14 +4,20 @@ Every figure without a reference holds only where the noise model fits: `record`
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from unveil.evaluation.calibrated import calibration_record
+from unveil.evaluation.components import principal_components
 from unveil.evaluation.conformal import bounds
 from unveil.evaluation.distortion import psnr
 from unveil.evaluation.evaluate import Evaluation
+from unveil.evaluation.flux import Blocks, flux_record
 from unveil.evaluation.interval import Error, mean_psnr
 from unveil.evaluation.resolution import MOST
+from unveil.evaluation.rings import Rings, rings_record
+from unveil.evaluation.views import EXPOSURE, Predicted
+from unveil.instruments.instrument import ImageUnits
 
 __all__ = ["Evidence"]
 
@@ -26,12 +32,18 @@ class Evidence:
     """Passes results on, and keeps what they say together.
 
     uncertain: how uncertain found noise parameters leave the error of each image, in squared units of y, in the order
-        of the results (`unveil.evaluation.resolution`). common: whether the parameters are the same in all.
+        of the results (`unveil.evaluation.resolution`). common: whether the parameters are the same in all. units_of:
+        the name of an image -> its units.
     """
 
-    def __init__(self, uncertain: Sequence[float], common: bool) -> None:
-        self.uncertain, self.common = uncertain, common
+    def __init__(self, uncertain: Sequence[float], common: bool, units_of: Callable[[str], ImageUnits]) -> None:
+        self.uncertain, self.common, self.units_of = uncertain, common, units_of
         self.seen: list[_Seen] = []
+        self.predicted: dict[str, Predicted] = {}
+        self.against: dict[str, Predicted] = {}
+        self.blocks: list[Blocks] = []
+        self.rings: Rings | None = None
+        self.shares: dict[str, list[float]] = {}
 
     def __call__(self, results: Iterable[Evaluation]) -> Iterator[Evaluation]:
         for result, d in zip(results, self.uncertain):
@@ -40,18 +52,43 @@ class Evidence:
             yield result
 
     def _keep(self, result: Evaluation, d: float) -> None:
+        name = result.metrics.name
         if result.risk is not None:
             error, se = (float(value) for value in (result.risk.error, result.risk.se))
             known = Error(error, se, d) if self.common else Error(error, math.hypot(se, d))
-            self.seen.append(_Seen(result.metrics.name, known, d))
+            self.seen.append(_Seen(name, known, d))
+        if result.predicted is not None:
+            self.predicted[name] = result.predicted
+        if result.against is not None:
+            self.against[name] = result.against
+        if result.rings is not None:
+            self.rings = result.rings if self.rings is None else self.rings + result.rings
+        if result.blocks is not None:
+            self.blocks.append(result.blocks)
+        if result.samples is not None and len(result.samples) > 1:
+            self.shares[name] = principal_components(result.samples)[1].tolist()
 
     def record(self, valid: bool) -> dict[str, Any]:
         """Return what is known, for JSON. valid: whether the noise model fits."""
         errors = [one.error for one in self.seen]
-        found = {"error": _errors(self.seen) if errors else None, "conformal": bounds(errors)}
-        known = [key for key, value in found.items() if value is not None]
+        found = {
+            "error": _errors(self.seen) if errors else None,
+            "conformal": bounds(errors),
+            "calibration": calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE),
+            "calibration_reference": calibration_record([*self.against.values()], [*self.against], 1.0),
+            "resolution": None if self.rings is None else rings_record(self.rings) | self._pixel(),
+            "flux": flux_record(self.blocks),
+            "components": {name: {"shares": shares} for name, shares in self.shares.items()},
+        }
+        known = [key for key, value in found.items() if value]
         wrong = [] if valid else [key for key in known if not key.endswith("_reference")]
         return {"not_valid": wrong, **found}
+
+    def _pixel(self) -> dict[str, Any]:
+        """Return the side of a pixel and its unit, where all images have the same."""
+        sides = {(units.pixel, units.pixel_unit) for units in map(self.units_of, (one.name for one in self.seen))}
+        side, unit = sides.pop() if len(sides) == 1 else (None, "")
+        return {"pixel_size": side, "unit": unit or None}
 
     def lines(self) -> list[str]:
         """Return what to say of it where the noise model fits, in words."""

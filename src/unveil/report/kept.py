@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unveil.data import atomic_write
 from unveil.evaluation import Evaluation
+from unveil.evaluation.components import component_names, posterior_images
 from unveil.instruments.instrument import ImageUnits
 from unveil.report.look import deviation, window_of
 
@@ -33,12 +34,14 @@ def pictures_of(result: Evaluation) -> dict[str, Tensor]:
         found |= {f"sample_{k:03d}": x for k, x in enumerate(result.samples)}
         if len(result.samples) > 1:
             found[DEVIATION] = deviation(result.samples)[None]
+        found |= posterior_images(result.samples)
     return found
 
 
 def picture_files(name: str, samples: int) -> list[str]:
     """Return the names of all files, within images/, that may be kept of the image `name` with so many samples."""
     parts = ["measured", "estimate", "reference", DEVIATION, *(f"sample_{k:03d}" for k in range(samples))]
+    parts += component_names(samples)
     return [f"{name}/{part}.tif" for part in parts]
 
 

@@ -1,0 +1,171 @@
+"""Fourier ring correlation: down to which detail do two images say the same?
+
+    FRC(k) = Re sum_k F_1 conj F_2 / (sum_k |F_1|^2 sum_k |F_2|^2)^(1/2),      over the ring of frequencies about k
+
+(Saxton and Baumeister 1982, https://doi.org/10.1111/j.1365-2818.1982.tb00405.x). The two are halves of the exposure,
+y_1/2 and y_rest, which are independent given x, so that one image is enough. As they are, they tell down to where there
+is more signal than noise. Processed, f(y_1/2) and f(y_rest), each by itself, they tell down to where the network does
+not follow the noise: but what one network adds to both, right or wrong, correlates too. A detail that it makes up from
+its training is in both. So the estimate from one half is also compared with the other half, which it never saw, raw:
+
+    FRC with the truth = Re sum F_f conj F_rest / (sum |F_f|^2 sum Re F_1/2 conj F_rest)^(1/2)
+
+has in its sums the means that x itself would give in the place of the raw half, and what is made up lowers it. (ours)
+
+Thresholds: 1/7 of two halves is a correlation of 1/2 of all with the truth (Rosenthal and Henderson 2003,
+https://doi.org/10.1016/j.jmb.2003.07.013), so that with the truth it is 1/2; half a bit an entry (van Heel and Schatz
+2005, https://doi.org/10.1016/j.jsb.2005.05.009) takes account of how many entries a ring has. Images are tapered by
+Hann's window, which leaves a ring of n entries as many independent ones as n / 2.25, and half of them are conjugates.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unveil.measurement import Estimator, Measurement
+
+__all__ = ["HALF", "SEVENTH", "Rings", "halves", "rings_record", "with_truth"]
+
+SEVENTH, HALF = 1 / 7, 0.5
+MOST = 64
+"""Rings."""
+LEAST = 32
+"""Pixels, the sides of an image that has rings."""
+NEIGHBOURS = 1
+"""Rings on either side that are looked at together for where a curve falls below its threshold."""
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Sums over rings, (rings,) each in float64, which add over images.
+
+    count: entries. raw, halves: [cross, power, power] of y_1/2 and y_rest, and of the estimates from them. to_truth:
+    [cross, power of the estimates, power of x]. reference: of the estimate from y and x, or None.
+    """
+
+    count: Tensor
+    raw: Tensor
+    halves: Tensor
+    to_truth: Tensor
+    reference: Tensor | None = None
+
+    def __add__(self, other: "Rings") -> "Rings":
+        both = None if self.reference is None or other.reference is None else self.reference + other.reference
+        sums = (self.count + other.count, self.raw + other.raw, self.halves + other.halves)
+        return Rings(*sums, self.to_truth + other.to_truth, both)
+
+
+def ring_number(smallest: int) -> int:
+    """Return how many rings images have, the smallest side of which is of so many pixels; 0: too few."""
+    return 0 if smallest < LEAST else min(MOST, smallest // 2)
+
+
+@torch.no_grad()
+def halves(
+    f: Estimator,
+    m: Measurement,
+    generator: torch.Generator,
+    rings: int,
+    x_hat: Tensor | None = None,
+    x: Tensor | None = None,
+) -> Rings:
+    """Return the sums of a batch of images m (B, C, H, W), by two passes of f.
+
+    rings: into how many frequencies up to 1/2 are cut. x_hat, x: f(m) and the reference (B, C, H, W), if there is one.
+    """
+    one, two = m.recorrupt(torch.full((len(m),), 0.5, device=m.y.device), generator)
+    raw = [_transform(part.y) for part in (one, two)]
+    seen = [_transform(f(part)) for part in (one, two)]
+    number = _numbers(m.y, rings)
+    cross = _sum(number, rings, (raw[0] * raw[1].conj()).real)
+    powers = [_sum(number, rings, part.abs().square()) for part in (*raw, *seen)]
+    both = _sum(number, rings, (seen[0] * seen[1].conj()).real)
+    other = _sum(number, rings, ((seen[0] * raw[1].conj()).real + (seen[1] * raw[0].conj()).real) / 2)
+    reference = None
+    if x is not None and x_hat is not None:
+        reference = with_truth(x_hat, x, rings)
+    return Rings(
+        _sum(number, rings, torch.ones_like(raw[0].real)),
+        torch.stack([cross, powers[0], powers[1]]),
+        torch.stack([both, powers[2], powers[3]]),
+        torch.stack([other, (powers[2] + powers[3]) / 2, cross]),
+        reference,
+    )
+
+
+def with_truth(x_hat: Tensor, x: Tensor, rings: int) -> Tensor:
+    """Return the sums [cross, power, power] (3, rings) of images and their truth (B, C, H, W)."""
+    a, b = _transform(x_hat), _transform(x)
+    parts = [(a * b.conj()).real, a.abs().square(), b.abs().square()]
+    return torch.stack([_sum(_numbers(x, rings), rings, part) for part in parts])
+
+
+def _transform(y: Tensor) -> Tensor:
+    y = y.double()
+    down, across = (torch.hann_window(side, False, dtype=y.dtype, device=y.device) for side in y.shape[-2:])
+    window = down[:, None] * across
+    mean = (y * window).sum((-2, -1), keepdim=True) / window.sum()
+    return torch.fft.fft2((y - mean) * window)
+
+
+def _numbers(y: Tensor, rings: int) -> Tensor:
+    """Return the number (H, W) of the ring that each frequency is in; `rings` of those beyond 1/2, and of 0."""
+    down, across = (torch.fft.fftfreq(side, dtype=torch.double, device=y.device) for side in y.shape[-2:])
+    k = (down[:, None].square() + across.square()).sqrt()
+    number = (k * 2 * rings - 1e-9).floor().long()
+    return torch.where((k > 0) & (number < rings), number, rings)
+
+
+def _sum(number: Tensor, rings: int, values: Tensor) -> Tensor:
+    total = values.new_zeros(rings + 1, dtype=torch.double)
+    total.index_add_(0, number.flatten(), values.reshape(-1, number.numel()).sum(0))
+    return total[:rings].cpu()
+
+
+def rings_record(sums: Rings) -> dict[str, object]:
+    """Return the curves and where they fall below their thresholds, in pixels a period, for JSON; nan: never."""
+    n = len(sums.count)
+    frequency = (torch.arange(n, dtype=torch.double) + 0.5) / (2 * n)
+    root = (sums.count / 2 / 2.25).clamp_min(1).sqrt()
+    bit = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+    seventh, half = torch.full_like(bit, SEVENTH), torch.full_like(bit, HALF)
+    pairs = {"raw": sums.raw, "halves": sums.halves, "to_truth": sums.to_truth, "reference": sums.reference}
+    curves = {name: None if part is None else _curve(part) for name, part in pairs.items()}
+    pixels = {}
+    for name, threshold, key in (
+        ("raw", seventh, "raw_seventh"), ("raw", bit, "raw_half_bit"), ("halves", seventh, "halves_seventh"),
+        ("halves", bit, "halves_half_bit"), ("to_truth", half, "to_truth_half"), ("reference", half, "reference_half"),
+    ):  # fmt: skip
+        part = pairs[name]
+        pixels[key] = math.nan if part is None else _falls(part, threshold, frequency)
+    lists = {name: None if curve is None else curve.tolist() for name, curve in curves.items()}
+    return {"frequency": frequency.tolist(), **lists, "half_bit": bit.clamp_max(1).tolist(), "pixels": pixels}
+
+
+def _curve(sums: Tensor) -> Tensor:
+    """Return the correlation of sums (3, rings); nan where a power is not positive."""
+    product = sums[1] * sums[2]
+    known = (sums[1] > 0) & (sums[2] > 0)
+    return torch.where(known, sums[0] / product.clamp_min(1e-300).sqrt(), torch.nan)
+
+
+def _falls(sums: Tensor, threshold: Tensor, frequency: Tensor) -> float:
+    """Return the period, in pixels, at which the curve falls below the threshold; 2 where it never does."""
+    near = torch.stack([_neighbours(part) for part in sums])
+    curve = torch.where(near[2] > 0, _curve(near), 0.0).nan_to_num(0.0) - threshold
+    below = (curve < 0).nonzero()
+    if not len(below):
+        return 2.0
+    k = int(below[0])
+    if k == 0:
+        return math.nan
+    share = float(curve[k - 1] / (curve[k - 1] - curve[k]))
+    return float(1 / (frequency[k - 1] + share * (frequency[k] - frequency[k - 1])))
+
+
+def _neighbours(values: Tensor) -> Tensor:
+    """Return the sum (rings,) of each ring with those beside it."""
+    wide = torch.nn.functional.pad(values[None, None], (NEIGHBOURS, NEIGHBOURS), mode="replicate")[0, 0]
+    return wide.unfold(0, 2 * NEIGHBOURS + 1, 1).sum(1)
