@@ -105,6 +105,7 @@ def test_images_share_the_room_of_a_page(tmp_path):
     assert (len(viewers), left_out) == (3, 0)
     assert [len(viewer.samples) for viewer in viewers] == [4, 4, 4]
     base = sum(viewer.size - sum(len(frame.url) for frame in viewer.samples) for viewer in viewers)
+    base -= sum(panel.size for viewer in viewers for panel in viewer.spread)
     one = len(viewers[0].samples[0].url)
     viewers, _ = viewers_of(tmp_path / "run", rows, base + int(4.5 * one))
     assert [len(viewer.samples) for viewer in viewers] == [2, 1, 1], "in turn"

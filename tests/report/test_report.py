@@ -96,7 +96,8 @@ def test_kept_pictures_have_the_units_of_the_files(run):
     (row,) = json.loads((run.folder / "evaluation.json").read_text())["images"]
     assert row["picture"] == {"window": [100, 300], "units": units.name, "pixel": 0.25, "pixel_unit": "µm"}
     page = write_report(run).read_text()
-    assert page.count("black 100, white 300 (numbers in the files), 1 pixel = 0.25 µm") == 5  # all but the deviation
+    assert page.count("black 100, white 300 (numbers in the files), 1 pixel = 0.25 µm") == 5 + 3
+    # all but the deviation: of the pairs that show how samples differ, once each
     assert "numbers in the files, 1 pixel = 0.25 µm" in page
 
 
@@ -107,7 +108,7 @@ def test_the_page_shows_the_figures_and_needs_nothing_else(run):
     assert "a&amp;b" in page
     assert "<b></h1>" not in page  # the folder's name is escaped
     assert "run&lt;b&gt;" in page
-    first = 3 + 3 + 2  # measured, estimate, reference; samples; their deviation and its colour bar
+    first = 3 + 3 + 2 + 6  # measured, estimate, reference; samples; deviation and colour bar; ways they differ
     assert page.count("<img") == page.count("data:image/png;base64,") == first + 3
     assert not re.search(r"https?:|url\((?!#)|@import|src=\"(?!data:)", page)
     assert page.count("default-src &#39;none&#39;") + page.count("default-src 'none'") == 1
