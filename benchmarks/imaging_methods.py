@@ -36,6 +36,8 @@ METHODS = {
     ),
     "es": Method("equivariant splitting", "equivariant-splitting", {"hidden": 0.2}),
     "default": Method("default", "default"),
+    "camera": Method("default, with draws beside a camera", "default", {"camera": 1.0}),
+    "supervised-camera": Method("supervised, beside a camera too", "supervised", {"camera": 1.0}),
     "default-em": Method(
         "default, then a round of EM", "default", em={"rounds": 1, "steps": 300, "images": 100, "draw_steps": 8}
     ),

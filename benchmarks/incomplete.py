@@ -29,11 +29,11 @@ from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
-from unveil.diffusion import HIGHEST, fit_inflation, posterior_samples, samples_under_prior
+from unveil.diffusion import HIGHEST, fit_inflation, posterior_samples, samples_by_camera, samples_under_prior
 from unveil.errors import UnveilError
-from unveil.estimators import Stationary
+from unveil.estimators import Preconditioned, Stationary
 from unveil.evaluation import mean_square_error, psnr, ssim
-from unveil.losses import LogUniform, Simulated
+from unveil.losses import LogUniform, Looks, Simulated
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.operators import Operator, magnitude
@@ -41,7 +41,7 @@ from unveil.random import make_generator
 from unveil.training import build_estimator, learn, make_loss, train
 from unveil.training.batches import make_batches
 from unveil.training.checkpoint import latest_checkpoint
-from unveil.training.learn import open_prior
+from unveil.training.learn import LOWEST_LOOK, open_prior
 from unveil.training.recipes import RECIPES, suited
 from unveil.training.setup import possible_scales, signal_mean
 from unveil.training.spectrum import learn_spectrum
@@ -59,6 +59,7 @@ def main() -> None:
     options.add_argument("--methods", default="all", help="all, or some of " + ", ".join(METHODS))
     options.add_argument("--steps", type=int, default=1500, help="gradient steps")
     options.add_argument("--samples", type=int, default=4, help="posterior samples of each of the first test images")
+    options.add_argument("--evaluations", type=int, default=25, help="of the network, a sample")
     options.add_argument(
         "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
     )
@@ -151,12 +152,19 @@ def supervised(task: Task, config: Config, lowest: float) -> tuple[Callable, Cal
     """The loss of fresh noise on A x at every level from `lowest` sigma_n up, against the clean image; and its
     batches."""
     simulated, noise = Simulated(LogUniform(lowest, config.loss.levels[1])), Gaussian(task.sigma_n)
+    looks = Looks(config.estimator.std, LOWEST_LOOK, task.operator.spectral_norm())
 
     def batches(generator: torch.Generator) -> Pairs:
         which = torch.randint(0, len(task.train), (config.training.batch,), generator=generator)
         return Pairs(task.train[which], task.operator.select(which))
 
-    return lambda f, pairs, generator: simulated(f, pairs.x, pairs.operator, noise, generator), batches
+    def loss(f: nn.Module, pairs: Pairs, generator: torch.Generator) -> Tensor:
+        values = simulated(f, pairs.x, pairs.operator, noise, generator)
+        if not config.loss.camera:
+            return values
+        return values + config.loss.camera * looks(f, pairs.x, pairs.operator, noise, generator)
+
+    return loss, batches
 
 
 def unsupervised(task: Task, config: Config, data: Dataset) -> tuple[Callable, Callable]:
@@ -306,6 +314,10 @@ def sampled(f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, o
 def draw(f: nn.Module, prior, m: Measurement, x_hat: Tensor, options) -> Tensor:
     """Samples (S, B, C, H, W): under the learned prior of the images, or by going on, inflation fitted to some y."""
     generator = make_generator(options.device, options.seed, 30)
+    if isinstance(f, Preconditioned) and f.camera:
+        return samples_by_camera(
+            f, m, f.std, generator, scale=float(f.scale), samples=options.samples, steps=options.evaluations, batch=8
+        )
     if prior is not None:
         return samples_under_prior(prior, m, x_hat, HIGHEST * prior.std, generator, samples=options.samples)
     try:

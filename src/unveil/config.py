@@ -142,6 +142,13 @@ class LossConfig(Section):
         0.2, ge=0, lt=1, description="share of the measured entries hidden from the network in half of the batch"
     )
 
+    camera: float = Field(
+        0.0,
+        ge=0,
+        description="weight of learning from posterior draws, measured again beside an ideal camera: with it samples "
+        "spread where the system does not see; 0: not",
+    )
+
     normalized: float = Field(
         0.3,
         ge=0,

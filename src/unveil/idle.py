@@ -25,7 +25,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
 }
 """Key of `loss` -> the recipes that read it."""
 
-UNSEEN = ("symmetry", "equivariance", "seen", "hidden")
+UNSEEN = ("symmetry", "equivariance", "seen", "hidden", "camera")
 """Keys of `loss` that teach what the instrument leaves out."""
 
 Rule = Callable[[Config, Instrument], str | None]
@@ -36,7 +36,7 @@ def _loss(key: str) -> Rule:
     def why(config: Config, instrument: Instrument) -> str | None:
         if key in UNSEEN and instrument.sees_all:
             return f"{instrument.kind} leaves nothing out that it could teach"
-        if config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
+        if key in USED_BY and config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
             readers = ", ".join(USED_BY[key]) + (" does" if len(USED_BY[key]) == 1 else " do")
             return f"loss.recipe = {config.loss.recipe} does not read it; {readers}"
         if key == "near" and not instrument.sees_all:
@@ -82,6 +82,8 @@ def _delta(config: Config, instrument: Instrument) -> str | None:
 def _inflation(config: Config, instrument: Instrument) -> str | None:
     if config.em.rounds and not instrument.sees_all:
         return "samples are drawn under the prior that rounds learn"
+    if config.loss.camera:
+        return "samples are drawn by going on with a camera"
     return "the sampler has fewer than three steps" if config.sampling.steps < 3 else None
 
 
@@ -92,7 +94,7 @@ def _gaps(config: Config, instrument: Instrument) -> str | None:
 RULES: dict[str, Rule] = {
     "data.saturated": _gaps,
     "data.dead": _gaps,
-    **{f"loss.{key}": _loss(key) for key in USED_BY},
+    **{f"loss.{key}": _loss(key) for key in (*USED_BY, "camera")},
     "estimator.mean": _unwrapped,
     "estimator.std": _unwrapped,
     "estimator.iterations": _unwrapped,

@@ -9,7 +9,10 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.noise.base import Noise
+from unveil.noise.beside import Beside as BesideNoise
+from unveil.noise.gaussian import Gaussian
 from unveil.operators.base import Operator
+from unveil.operators.beside import Beside
 from unveil.shapes import check_images, expand, per_sample
 
 __all__ = ["Estimator", "Measurement"]
@@ -143,6 +146,20 @@ class Measurement:
         top, left, height, width = box
         y = self.y[..., top : top + height, left : left + width]
         return replace(self, y=y, operator=seen, noise=self.noise.window(box))
+
+    def beside(self, x_t: Tensor, t: Tensor) -> "Measurement":
+        """Return this measurement with that of an ideal camera beside it, x_t = x + t^(-1/2) w (B, *image), t (B,)."""
+        operator = Beside(self.operator, t.sqrt(), self.y)
+        camera = Gaussian(torch.ones((), dtype=self.y.dtype, device=self.y.device))
+        return Measurement(operator.join(self.y, x_t), operator, BesideNoise(self.noise, camera, operator.entries))
+
+    def apart(self) -> tuple["Measurement", Tensor, Tensor]:
+        """Return the measurement without the camera, and of the camera t^(1/2) (B,), t^(1/2) x_t (B, *image).
+
+        Both are 0 where there is none beside it.
+        """
+        operator, y, root, scaled = self.operator.apart(self.y)
+        return self if operator is self.operator else Measurement(y, operator, self.noise.apart), root, scaled
 
     def hide(self, shown: Tensor) -> Self:
         """Return the measured entries that `shown` (boolean, broadcastable to y) selects, for splitting."""

@@ -2,7 +2,7 @@
 
 schedule.py    the exposures at which it stops
 go_on.py       the sampler, for every noise family and every instrument
-sample.py      posterior samples by the instrument that began
+sample.py      posterior samples, by the instrument that began or by a camera
 camera.py      the ideal camera, an instrument that sees what A does not
 mmps.py        the estimator that goes on with a camera under a learned prior of the images
 inflation.py   the one number of the sampler that is fitted to a trained network
@@ -13,9 +13,10 @@ from unveil.diffusion.camera import Camera
 from unveil.diffusion.consistent import ConsistentDiffusion
 from unveil.diffusion.go_on import Instrument, Progress, Same, go_on
 from unveil.diffusion.inflation import fit_inflation
-from unveil.diffusion.mmps import HIGHEST, UnderPrior, samples_under_prior
-from unveil.diffusion.sample import posterior_samples
+from unveil.diffusion.mmps import UnderPrior, samples_under_prior
+from unveil.diffusion.sample import posterior_samples, samples_by_camera
 from unveil.diffusion.schedule import SCHEDULES, Schedule, geometric, karras
+from unveil.losses.looks import HIGHEST
 
 __all__ = [
     "HIGHEST",
@@ -32,5 +33,6 @@ __all__ = [
     "go_on",
     "karras",
     "posterior_samples",
+    "samples_by_camera",
     "samples_under_prior",
 ]

@@ -3,7 +3,8 @@
 The state is (y, x_t), x_t = x + t^(-1/2) w at exposure t of the camera, from t = 0, where it says nothing, to where it
 says all. With f = E[x | y, x_t], of the measurement that lies beside the camera's (`unveil.operators.beside`), `go_on`
 draws x ~ p(x | y) exactly as the steps get short, also of what A does not see. f must know such measurements: in closed
-form, or from a prior of the images (`unveil.diffusion.mmps`).
+form, as a network that has learned from draws (`unveil.training.looks`), or from a prior of the images
+(`unveil.diffusion.mmps`).
 """
 
 import torch
@@ -11,9 +12,7 @@ from torch import Tensor
 
 from unveil.measurement import Measurement
 from unveil.noise.base import Noise
-from unveil.noise.beside import Beside as BesideNoise
 from unveil.noise.gaussian import Gaussian
-from unveil.operators.beside import Beside
 from unveil.random import normal
 from unveil.shapes import expand
 
@@ -43,6 +42,4 @@ class Camera:
         return x
 
     def known(self, y_t: Tensor, t: Tensor) -> Measurement:
-        operator = Beside(self.m.operator, t.sqrt(), self.m.y)
-        noise = BesideNoise(self.m.noise, self.noise, operator.entries)
-        return Measurement(operator.join(self.m.y, y_t), operator, noise)
+        return self.m.beside(y_t, t)

@@ -31,10 +31,7 @@ from unveil.operators.beside import Beside
 from unveil.operators.identity import Identity
 from unveil.shapes import expand
 
-__all__ = ["HIGHEST", "UnderPrior", "samples_under_prior"]
-
-HIGHEST = 4.0
-"""Level at which samples under a prior start, in deviations of the images: p(x | y) is narrow against it."""
+__all__ = ["UnderPrior", "samples_under_prior"]
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,22 @@ given u
 
 so the samples vary too little exactly where A does not see. Of a variance c of u given y the end at level s = sigma
 T^(-1/2) keeps the share c / (c + s^2): `lowest` must make s far smaller than the deviation in u of what matters in x.
+
+A network that knows an ideal camera beside y goes on with that instead (`unveil.diffusion.camera`), from t = 0, and the
+samples spread where A does not see as well: `samples_by_camera`.
 """
 
 import torch
 from torch import Tensor
 
+from unveil.diffusion.camera import Camera
 from unveil.diffusion.go_on import Progress, go_on
 from unveil.diffusion.schedule import Schedule, karras
 from unveil.errors import UnveilError
+from unveil.losses.looks import HIGHEST
 from unveil.measurement import Estimator, Measurement
 
-__all__ = ["posterior_samples"]
+__all__ = ["posterior_samples", "samples_by_camera"]
 
 
 @torch.no_grad()
@@ -74,3 +79,43 @@ def posterior_samples(
 def _share(progress: Progress | None, before: int, total: int) -> Progress | None:
     """Return `progress` as seen by one batch, before which so many evaluations were made."""
     return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+@torch.no_grad()
+def samples_by_camera(
+    f: Estimator,
+    m: Measurement,
+    std: float,
+    generator: torch.Generator,
+    *,
+    scale: float = 1.0,
+    samples: int = 8,
+    steps: int = 25,
+    schedule: Schedule = karras,
+    lowest: float = 0.05,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Draw samples (S, B, *image) of x ~ p(x | y), what A does not see included, by going on with an ideal camera.
+
+    f: E[x | y, x_t] of measurements with a camera beside them (`Measurement.beside`), from t = 0 on. std: the deviation
+    v of the images. scale: the largest singular value of A. lowest: the camera's last level, as a multiple of that of
+    y in the units of the images. Others, and what is raised: as in `posterior_samples`.
+    """
+    if min(samples, batch) < 1:
+        raise UnveilError(f"samples is {samples} and batch {batch}: both must be at least 1")
+    high = HIGHEST * std
+    last = min(lowest * float(m.level.min()) / scale, high / 2)
+    looks = schedule(last / high, max(steps - 1, 1)) / high**2
+    exposures = torch.cat([looks.new_zeros(1), looks])
+    which = torch.arange(samples * len(m), device=m.y.device) % max(len(m), 1)
+    drawn, parts = [], which.split(batch)
+    for i, part in enumerate(parts):
+        some = m[part]
+        show = _share(progress, i * steps, len(parts) * steps)
+        on = go_on(f, some, exposures, generator, instrument=Camera(some), progress=show)
+        drawn.append(f(on))
+        if progress is not None:
+            progress((i + 1) * steps, len(parts) * steps)
+    x = torch.cat(drawn)
+    return x.reshape(samples, len(m), *x.shape[1:])

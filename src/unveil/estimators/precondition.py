@@ -25,6 +25,13 @@ iterations f goes on from x_k = f_k: x_k+1 = x_k + E g_k+1, applied after a step
 
 the proximal steps of unrolled networks (Aggarwal, Mani and Jacob 2019, https://doi.org/10.1109/TMI.2018.2865356), with
 weights lambda_k that are learned and one g for all.
+
+An ideal camera beside y, x_t = x + t^(-1/2) w, leaves of the white signal N(mu, v^2) the law N(z, v_t^2),
+
+    v_t^2 = 1 / (t + 1 / v^2),    z = v_t^2 (t x_t + mu / v^2)
+
+and all of the above holds with z and v_t in the place of mu and v: at t = 0 it is the f that knows no camera, and as t
+grows f tends to x_t. g is shown x_t as well, and told its level.
 """
 
 import torch
@@ -43,13 +50,20 @@ LOWEST_RATIO = 1e-4
 """sigma / v is bounded below by it: less noise than a 12-bit sensor's rounding."""
 
 
-def inputs(operator: Operator, additive: bool = True, prior: bool = False, iterations: int = 1) -> int:
+LEAST_LOOK = 1e-2
+"""t^(1/2) v is bounded below by it where g is told the camera's level: at t = 0 it would be infinite."""
+
+
+def inputs(
+    operator: Operator, additive: bool = True, prior: bool = False, iterations: int = 1, camera: bool = False
+) -> int:
     """Return how many images (C, H, W) the network of such measurements is shown.
 
     W y; A^T y, where that is not W y up to a factor, and where g is applied again, to an estimate that is no W y; a map
-    of the noise's deviation, where that differs by the signal or the place (`additive` is of one level).
+    of the noise's deviation, where that differs by the signal or the place (`additive` is of one level); what a camera
+    beside y saw.
     """
-    return 1 + (prior or iterations > 1 or not operator.projects) + (not additive)
+    return 1 + camera + (prior or iterations > 1 or not operator.projects) + (not additive)
 
 
 class Preconditioned(nn.Module):
@@ -62,6 +76,8 @@ class Preconditioned(nn.Module):
     views:      k, how many images g is shown, `inputs`: it must be that of the measurements.
     iterations: how often g is applied; between two of them a proximal step towards the data.
     prior:      in whose W y f begins; None: white signals.
+    camera:     whether f knows measurements with an ideal camera beside them (`Measurement.beside`); g is then shown
+                what it saw, and c is (B, 2), with ln(t^(1/2) v) / 4.
     Raises UnveilError when v is not > 0 or iterations < 1, when g has batch normalization, and when called, for
     measurements of which g must be shown more or fewer images.
     """
@@ -78,6 +94,7 @@ class Preconditioned(nn.Module):
         views: int = 1,
         iterations: int = 1,
         prior: Stationary | None = None,
+        camera: bool = False,
     ) -> None:
         super().__init__()
         if not std > 0:
@@ -97,37 +114,44 @@ class Preconditioned(nn.Module):
         self.views = views
         self.log_weights = nn.Parameter(torch.zeros(iterations - 1))
         self.prior = prior
+        self.camera = camera
         self.register_buffer("scale", torch.tensor(scale))
 
     def forward(self, m: Measurement) -> Tensor:
         """Return x_hat (B, C, H, W) of the measurement m."""
-        A, y, v = m.operator, m.y, self.std
+        whole = m
+        m, root, scaled = m.apart()
+        if not self.camera and m is not whole:
+            raise UnveilError("the network knows no camera beside y: train it with loss.camera > 0")
+        A, y, wide = m.operator, m.y, expand(root, scaled)
+        v = self.std / (1 + (root * self.std).square()).sqrt()
+        centre = A.image(y) + self.mean
+        centre = centre + expand(v, scaled).square() * wide * (scaled - wide * centre)
         ratio = (m.level / v / self.scale).clamp_min(LOWEST_RATIO)
         lambda_ = (self.scale * ratio) ** 2
-        centre = A.image(y) + self.mean
         if self.prior is None:
             x = A.prox_l2(centre, y, 1 / lambda_)
             shown = [(x - centre) * expand((1 + ratio**2).sqrt() / v, x)]
         else:
-            x = self.prior.estimate(m)
-            shown = [(x - centre) / v]
-        beside = self._beside(m, centre, ratio)
-        c = ratio.log() / 4
-        x = x + self._error(A, self._network([*shown, *beside], c, y), lambda_, ratio)
+            x = self.prior.estimate(whole)
+            shown = [(x - centre) / expand(v, x)]
+        beside, c = self._beside(m, centre, v, ratio), ratio.log() / 4
+        if self.camera:
+            beside.append((scaled - wide * self.mean) / expand((1 + (root * self.std).square()).sqrt(), scaled))
+            c = torch.stack([c, (root * self.std).clamp_min(LEAST_LOOK).log() / 4], 1)
+        x = x + self._error(A, self._network([*shown, *beside], c, y), lambda_, ratio, v)
         for log_weight in self.log_weights:
             x = A.prox_l2(x, y, 1 / (lambda_ * (3 + log_weight).exp()))
-            x = x + self._error(A, self._network([(x - centre) / v, *beside], c, y), lambda_, ratio)
+            x = x + self._error(A, self._network([(x - centre) / expand(v, x), *beside], c, y), lambda_, ratio, v)
         return x
 
-    def _beside(self, m: Measurement, centre: Tensor, ratio: Tensor) -> list[Tensor]:
+    def _beside(self, m: Measurement, centre: Tensor, v: Tensor, ratio: Tensor) -> list[Tensor]:
         """Return what g is shown besides the present estimate."""
-        A, beside = m.operator, []
+        A, beside, unit = m.operator, [], expand(v * (1 + ratio**2).sqrt(), centre)
         if self.prior is not None or len(self.log_weights) or not A.projects:
-            back = A.A_adjoint(m.y - A.A(centre))
-            beside.append(back / expand(self.scale**2 * self.std * (1 + ratio**2).sqrt(), back))
+            beside.append(A.A_adjoint(m.y - A.A(centre)) / (self.scale**2 * unit))
         if m.noise.uneven:
-            deviation = A.A_adjoint(m.noise.estimated_variance(m.y)).clamp_min(0).sqrt()
-            beside.append(deviation / expand(self.std * (1 + ratio**2).sqrt(), deviation))
+            beside.append(A.A_adjoint(m.noise.estimated_variance(m.y)).clamp_min(0).sqrt() / unit)
         return beside
 
     def _network(self, shown: list[Tensor], c: Tensor, y: Tensor) -> Tensor:
@@ -140,13 +164,13 @@ class Preconditioned(nn.Module):
         residual: Tensor = self.backbone(torch.cat(shown, 1), c)
         return residual.to(y.dtype)
 
-    def _error(self, A: Operator, g: Tensor, lambda_: Tensor, ratio: Tensor) -> Tensor:
+    def _error(self, A: Operator, g: Tensor, lambda_: Tensor, ratio: Tensor, v: Tensor) -> Tensor:
         """Return E g (B, C, H, W)."""
         root = A.gram(g, lambda e: (expand(lambda_, g) / (e + expand(lambda_, g))).sqrt())
         if root is None:
             q = expand(ratio / (1 + ratio**2).sqrt(), g)
             root = q * g + (1 - q) * expand(lambda_, g) * A.inverse(g, lambda_)
-        return self.std * root
+        return expand(v, g) * root
 
 
 def signal_statistics(m: Measurement, floor: float) -> tuple[Tensor, Tensor]:

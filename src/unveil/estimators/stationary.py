@@ -68,6 +68,11 @@ class Stationary(nn.Module):
         """Return S x (B, C, H, W)."""
         return self._filter(x, self.spectrum)
 
+    def looked(self, root: Tensor) -> Tensor:
+        """Return (S^-1 + t I)^-1 (B, R, C, C), the spectrum that a camera's look leaves open; root: t^(1/2) (B,)."""
+        S, t = self.spectrum, root.square()[:, None, None, None]
+        return torch.linalg.solve(torch.eye(S.shape[-1]).to(S) + t * S, S)
+
     def draw(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Draw z ~ N(0, S) (B, C, H, W)."""
         values, vectors = torch.linalg.eigh(self.spectrum)
@@ -75,15 +80,21 @@ class Stationary(nn.Module):
         return self._filter(normal(like, generator), root)
 
     def estimate(self, m: Measurement) -> Tensor:
-        """Return E[x | y] (B, C, H, W)."""
+        """Return E[x | y] (B, C, H, W), of an ideal camera beside y too, where there is one."""
+        whole = m
+        m, root, scaled = m.apart()
         centre = m.operator.image(m.y) + self.mean
-        return centre + self._correction(m, m.y - m.predict(centre))
+        if m is whole:
+            return centre + self._correction(m, m.y - m.predict(centre), self.spectrum)
+        spectrum, wide = self.looked(root), expand(root, scaled)
+        centre = centre + self._filter(wide * (scaled - wide * centre), spectrum)
+        return centre + self._correction(m, m.y - m.predict(centre), spectrum)
 
     def posterior_draw(self, m: Measurement, generator: torch.Generator) -> Tensor:
         """Draw x ~ p(x | y) (B, C, H, W), one for each y."""
         centre = m.operator.image(m.y) + self.mean
         x = centre + self.draw(centre, generator)
-        return x + self._correction(m, m.y - m.noise.sample(m.predict(x), generator))
+        return x + self._correction(m, m.y - m.noise.sample(m.predict(x), generator), self.spectrum)
 
     @torch.no_grad()
     def relearn(self, x: Tensor) -> None:
@@ -95,17 +106,19 @@ class Stationary(nn.Module):
         number = torch.zeros_like(total[:, 0, 0]).index_add_(0, self.ring.flatten(), self.counted.flatten())
         self.spectrum.copy_(total / number[:, None, None])
 
-    def _correction(self, m: Measurement, residual: Tensor) -> Tensor:
+    def _correction(self, m: Measurement, residual: Tensor, spectrum: Tensor) -> Tensor:
         """Return S A^T (A S A^T + var(n))^-1 residual."""
         A, variance = m.operator, torch.maximum(m.noise.estimated_variance(m.y), FLOOR * expand(m.level**2, m.y))
 
         def apply(u: Tensor) -> Tensor:
-            return m.predict(self.covariance(A.A_adjoint(u))) + variance * u
+            return m.predict(self._filter(A.A_adjoint(u), spectrum)) + variance * u
 
         solved = conjugate_gradients(apply, A.project(residual), ITERATIONS, tolerance=1e-4)
-        return self.covariance(A.A_adjoint(solved))
+        return self._filter(A.A_adjoint(solved), spectrum)
 
     def _filter(self, x: Tensor, spectrum: Tensor) -> Tensor:
+        """Return x filtered by the matrices (R, C, C), or (B, R, C, C), of its rings."""
         coefficients = torch.fft.rfft2(x, norm="ortho")
-        matrices = spectrum[self.ring].to(coefficients)
-        return torch.fft.irfft2(torch.einsum("hwcd,bdhw->bchw", matrices, coefficients), s=x.shape[-2:], norm="ortho")
+        matrices = spectrum[..., self.ring, :, :].to(coefficients)
+        filtered = torch.einsum(("b" if spectrum.ndim == 4 else "") + "hwcd,bdhw->bchw", matrices, coefficients)
+        return torch.fft.irfft2(filtered, s=x.shape[-2:], norm="ortho")

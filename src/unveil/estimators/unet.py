@@ -50,17 +50,21 @@ class UNet(nn.Module):
     out_channels: of the output; None: as many.
     widths:   feature channels at each resolution, finest first; the image is halved between two of them.
     blocks:   residual blocks at each resolution of the encoder, and again of the decoder.
+    levels:   how many noise levels it is told; c is (B, levels) where there are several.
     """
 
     def __init__(
-        self, channels: int = 1, widths: Sequence[int] = (32, 48, 64), blocks: int = 1, out_channels: int | None = None
-    ) -> None:
+        self, channels: int = 1, widths: Sequence[int] = (32, 48, 64), blocks: int = 1, out_channels: int | None = None,
+        levels: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.stride = 2 ** (len(widths) - 1)
         embedding = 2 * widths[0]
         self.frequencies: Tensor
         self.register_buffer("frequencies", 2.0 ** torch.arange(4), persistent=False)
-        self.embed = nn.Sequential(nn.Linear(9, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.embed = nn.Sequential(
+            nn.Linear(9 * levels, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+        )
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(Level(blocks, w, embedding) for w in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
@@ -87,9 +91,10 @@ class UNet(nn.Module):
         return self.head(F.silu(h))[..., :height, :width]
 
     def embedding(self, c: Tensor) -> Tensor:
-        """Return features (B, embedding) of the log level c (B,), smooth in c, and fine enough to part close levels."""
-        phase = c[:, None] * self.frequencies
-        return self.embed(torch.cat([c[:, None], phase.sin(), phase.cos()], dim=1))
+        """Return features (B, embedding) of the log levels c (B,) or (B, levels), smooth, fine enough to part them."""
+        c = c.reshape(len(c), -1)
+        phase = (c[..., None] * self.frequencies).flatten(1)
+        return self.embed(torch.cat([c, phase.sin(), phase.cos()], dim=1))
 
 
 def _zeroed(conv: nn.Conv2d) -> nn.Conv2d:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
 from unveil.dataset import Dataset
-from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_under_prior
+from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_by_camera, samples_under_prior
 from unveil.estimators import Preconditioned, Tiled
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
@@ -91,7 +92,7 @@ def draw_samples(
     """Draw posterior samples (S, B, C, H, W) of m, as `config` says.
 
     An inflation that is still to be fitted counts as 0: `Run.inflation` is the fitted one. prior: of the images,
-    learned in rounds; x is then drawn under it, and else by f, by going on measuring.
+    learned in rounds; x is then drawn under it, and else by f: by going on with a camera where f knows one, or with A.
     """
     schedule = SCHEDULES[config.schedule]
     if prior is not None:
@@ -109,18 +110,15 @@ def draw_samples(
             lowest=config.lowest,
             progress=progress,
         )
-    return posterior_samples(
-        f,
-        m,
-        generator,
-        samples=config.samples,
-        steps=config.steps,
-        schedule=schedule,
-        lowest=config.lowest,
-        inflation=0.0 if isinstance(config.inflation, str) else config.inflation,
-        batch=max(1, PIXELS_AT_ONCE // m.y[0].numel()),
-        progress=progress,
-    )
+    how: dict[str, Any] = {
+        "samples": config.samples, "steps": config.steps, "schedule": schedule, "lowest": config.lowest,
+        "batch": max(1, PIXELS_AT_ONCE // m.y[0].numel()), "progress": progress,
+    }  # fmt: skip
+    inner = f.f if isinstance(f, Tiled) else f
+    if isinstance(inner, Preconditioned) and inner.camera:
+        return samples_by_camera(f, m, inner.std, generator, scale=float(inner.scale), **how)
+    inflation = 0.0 if isinstance(config.inflation, str) else config.inflation
+    return posterior_samples(f, m, generator, inflation=inflation, **how)
 
 
 _HIDDEN, _VIEW, _HALVES = 1021, 1022, 1023  # of draws that are those of nothing else

@@ -6,6 +6,7 @@ from unveil.losses.consistency import Consistency
 from unveil.losses.equivariance import Equivariance
 from unveil.losses.hide import HiddenEntries, Hide
 from unveil.losses.laws import LogUniform, NormalizationLaw, paper_law
+from unveil.losses.looks import Looks
 from unveil.losses.normalize import Normalize, PairLaw
 from unveil.losses.recorruption import Recorruption, inverse_gradient_variance, inverse_target_variance
 from unveil.losses.simulated import Simulated
@@ -21,6 +22,7 @@ __all__ = [
     "Hide",
     "Law",
     "LogUniform",
+    "Looks",
     "Loss",
     "Mix",
     "Noisier",

@@ -169,6 +169,11 @@ class Noise(ABC):
         """Return the noise of the images y (B, ...), on their device, as `find` does."""
         return self.corrected.to(y.device)
 
+    @property
+    def apart(self) -> "Noise":
+        """The noise without that of a camera beside it, `unveil.noise.beside`."""
+        return self
+
     def level(self, y: Tensor, mean: Mean) -> Tensor:
         """Return the level sigma (B,) that an estimator is told: the root of the mean variance, in the units of y."""
         return mean(self.estimated_variance(y)).clamp_min(torch.finfo(y.dtype).tiny).sqrt()

@@ -21,6 +21,10 @@ class Beside(Noise):
     second: Noise
     entries: int
 
+    @property
+    def apart(self) -> Noise:
+        return self.first
+
     def sample(self, u: Tensor, generator: torch.Generator) -> Tensor:
         a, b = self._parts(u)
         return torch.cat([self.first.sample(a, generator), self.second.sample(b, generator)], 1)

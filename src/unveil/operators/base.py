@@ -81,6 +81,13 @@ class Operator(ABC):
         """Return A^T y (B, *image) of y (B, *measurement), by the measured entries alone."""
         return self._adjoint(self.project(y))
 
+    def apart(self, y: Tensor) -> tuple["Operator", Tensor, Tensor, Tensor]:
+        """Return A, y, and what an ideal camera beside it saw: t^(1/2) (B,) and t^(1/2) x_t (B, *image); 0 without one.
+
+        See `unveil.operators.beside`.
+        """
+        return self, y, y.new_zeros(len(y)), self.image(y)
+
     def A_dagger(self, y: Tensor) -> Tensor:
         """Return A^+ y (B, *image), of least norm among the images that predict y best; or what serves in its place.
 

@@ -50,6 +50,10 @@ class Beside(Operator):
         y, scaled = both[:, : self.entries], both[:, self.entries :]
         return y.reshape(-1, *self.seen_shape), scaled.reshape(-1, *(self.image_shape or ()))
 
+    def apart(self, y: Tensor) -> tuple[Operator, Tensor, Tensor, Tensor]:
+        seen, scaled = self.parts(y)
+        return self.operator, seen, self.root.to(scaled).expand(len(scaled)), scaled
+
     def _apply(self, x: Tensor) -> Tensor:
         return self.join(self.operator.A(x), x)
 

@@ -13,15 +13,16 @@ from unveil.data import ImageSource, atomic_write
 from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST
 from unveil.estimators import Preconditioned, UNet
-from unveil.losses import LogUniform, Loss, Simulated
+from unveil.losses import LogUniform, Looks, Loss, Simulated
 from unveil.noise.gaussian import Gaussian
 from unveil.operators.identity import Identity
-from unveil.symmetry import make_symmetry
+from unveil.symmetry import Symmetry, make_symmetry
 from unveil.training.batches import draw_images, make_batches
 from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
 from unveil.training.device import join
 from unveil.training.em import Draws, WithDraws, chosen, draw_images_of, draw_training_set, exposures_of_rounds
 from unveil.training.inflation import fit_to_images
+from unveil.training.looks import LearningFromDraws, Queue
 from unveil.training.loop import Batches, Objective, Validation, train
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss, suited
@@ -33,6 +34,8 @@ from unveil.training.validation import make_validation
 __all__ = ["learn", "open_prior", "recipe_loss"]
 
 PRIOR = "prior.safetensors"
+LOWEST_LOOK = 0.04
+"""The lowest level of a camera that looks train, as a multiple of that of y: below the last that a sampler asks for."""
 LOWEST = 0.08
 """The lowest level that draws train, as a multiple of the measured one."""
 
@@ -84,14 +87,14 @@ class _Learning:
     def run(self, f: nn.Module) -> nn.Module:
         config = self.config
         self.learn_spectrum(f)
-        f = self.fit(f, self.loss, self.batches(self.data, self.scales), "training", self.validation)
+        objective, kept = self.objective(f)
+        f = self.fit(f, objective, self.batches(self.data, self.scales), "training", self.validation, kept)
         if not config.em.rounds:
             return f
         if self.data.operator.unseen:
             return self.rounds_with_prior(f)
         for r, t in enumerate(exposures_of_rounds(config.em), start=1):
             stage = f"round-{r}"
-            objective: Objective
             draws = self.draw(f, t, stage)
             if math.isinf(t):
                 objective, batches = self.with_draws(draws)
@@ -103,12 +106,19 @@ class _Learning:
             f = self.fit(f, objective, batches, stage, self.validation)
         return f
 
+    def objective(self, f: nn.Module) -> tuple[Objective, nn.Module | None]:
+        """Return the loss of the first training, and what it keeps: the draws, where f knows a camera beside y."""
+        shape = self.data.operator.image_shape
+        if shape is None or not isinstance(f, Preconditioned) or not f.camera:
+            return self.loss, None
+        queue, std, scale = Queue(shape), self.config.estimator.std, float(f.scale)
+        looks = Looks(std, LOWEST_LOOK, scale, turns(self.config))
+        return LearningFromDraws(self.loss, looks, queue, self.config.loss.camera, self.config.training.steps), queue
+
     def rounds_with_prior(self, f: nn.Module) -> nn.Module:
         config, data = self.config, chosen(self.data, self.config.em.images)
         draws = self.draw(f, math.inf, "round-0")
-        # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A;
-        # shifts a convolutional network knows
-        turned = make_symmetry([name for name in config.loss.symmetry if name not in ("amplitude", "shift")])
+        turned = turns(config)
         prior: nn.Module = image_denoiser(config, draws.channels, self.mean)
         std, sigma = config.estimator.std, float(self.data[0].level)
         of_images = Simulated(LogUniform(0.04 * sigma, HIGHEST * std), turned)
@@ -133,7 +143,13 @@ class _Learning:
         return self.fit(f, loss, pairs, "last", self.validation)
 
     def fit(
-        self, f: nn.Module, loss: Objective, batches: Batches, stage: str, validation: Validation | None
+        self,
+        f: nn.Module,
+        loss: Objective,
+        batches: Batches,
+        stage: str,
+        validation: Validation | None,
+        kept: nn.Module | None = None,
     ) -> nn.Module:
         first, config = stage == "training", self.config
         return train(
@@ -144,6 +160,7 @@ class _Learning:
             self.folder if first else self.folder / stage,
             seed=config.seed if first else derived_seed(config.seed, stage),
             device=self.device,
+            kept=kept,
             validation=validation,
             progress=None if self.stages is None else self.stages(stage),
         )
@@ -202,6 +219,16 @@ class _Learning:
             return prior.spectrum
 
         prior.spectrum = from_first(spectrum)
+
+
+def turns(config: Config) -> Symmetry | None:
+    """Return the symmetry by which draws are turned before they are measured again.
+
+    Turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
+    convolutional network knows.
+    """
+    names = [name for name in config.loss.symmetry if name not in ("amplitude", "shift")]
+    return make_symmetry(names) if names else None
 
 
 def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned:

@@ -63,6 +63,7 @@ def train(
     *,
     seed: int = 0,
     device: str = "auto",
+    kept: nn.Module | None = None,
     validation: Validation | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
@@ -72,6 +73,7 @@ def train(
     loss:      minimised in the mean over the batch.
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
     device:    auto (accelerate's choice), cpu, or the type of that choice, such as cuda.
+    kept:      what else the loss keeps from step to step: its buffers are in the checkpoints.
     Raises UnveilError when the loss or its gradient is no longer finite, a checkpoint cannot be read or written, or
     the device lacks the precision, and Interrupted after Ctrl-C, SIGTERM or SIGHUP, the last step saved.
     """
@@ -85,6 +87,8 @@ def train(
     if multipliers is not None:
         modules["multipliers"] = multipliers.to(accelerator.device)
     checkpoints, start = folder / "checkpoints", 0
+    if kept is not None:
+        modules["kept"] = kept.to(accelerator.device)
     newest = ranks.from_first(lambda: intact_checkpoint(checkpoints, seed))
     if newest is not None:
         with ranks.together():

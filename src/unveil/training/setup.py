@@ -43,12 +43,13 @@ def build_estimator(
     mean = signal_mean(config)
     chosen = form.prior or instrument(config).prior
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.std)
-    views = inputs(operator, not uneven, prior is not None, form.iterations)
+    camera = bool(config.loss.camera) and bool(operator.unseen)
+    views = inputs(operator, not uneven, prior is not None, form.iterations, camera)
     with _seeded(config):
         if backbone is None:
-            backbone = UNet(views * colours, form.widths, form.blocks, out_channels=colours)
+            backbone = UNet(views * colours, form.widths, form.blocks, colours, levels=1 + camera)
         else:
-            check_backbone(backbone, views * colours, colours)
+            check_backbone(backbone, views * colours, colours, 1 + camera)
         return Preconditioned(
             backbone,
             mean,
@@ -57,6 +58,7 @@ def build_estimator(
             views=views,
             iterations=form.iterations,
             prior=prior,
+            camera=camera,
         )
 
 
@@ -71,11 +73,11 @@ def check_form(config: Config, operator: Operator, uneven: bool) -> None:
 
 
 @torch.no_grad()
-def check_backbone(backbone: nn.Module, channels: int, colours: int) -> None:
-    """Raise UnveilError unless g takes (B, channels, H, W) and (B,), and gives (B, colours, H, W)."""
-    given = f"u of {channels} channels and c, one number a sample"
+def check_backbone(backbone: nn.Module, channels: int, colours: int, levels: int = 1) -> None:
+    """Raise UnveilError unless g takes (B, channels, H, W) and (B,), or (B, levels), and gives (B, colours, H, W)."""
+    given = f"u of {channels} channels and c, {'one number' if levels == 1 else f'{levels} numbers'} a sample"
     try:
-        out = backbone(torch.zeros(2, channels, 64, 64), torch.zeros(2))
+        out = backbone(torch.zeros(2, channels, 64, 64), torch.zeros(2) if levels == 1 else torch.zeros(2, levels))
     except Exception as error:  # whatever a network of the user's raises
         reason = " ".join(str(error).split())[:160]
         raise UnveilError(

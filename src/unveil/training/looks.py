@@ -1,0 +1,84 @@
+"""Expectation maximisation within one training: posterior draws come and go while the network learns.
+
+    E step   one draw x' ~ p(x | y) of some measurements of each batch, into a queue that forgets the oldest
+    M step   images from the queue, turned, measured again by A and by an ideal camera: `unveil.losses.Looks`
+
+beside the loss of the measurements themselves, which is unbiased in what A sees at every step. The first draws are made
+by going on with A: right in A x, and in the rest the mean f(y); the symmetries turn what was seen into what was not.
+From then on draws are made by going on with the camera, so that what is taught includes the spread of what A does not
+see. The queue is part of the checkpoint, so that a training that is resumed ends as one that was not interrupted.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from unveil.diffusion import geometric, posterior_samples, samples_by_camera
+from unveil.losses import Looks, Loss
+from unveil.measurement import Estimator, Measurement
+
+__all__ = ["LearningFromDraws", "Queue"]
+
+BEGIN, CAMERA = 0.25, 0.5
+"""Shares of the steps: before the first, measurements alone; before the second, draws by going on with A."""
+KEPT = 256
+"""Draws in the queue."""
+EVALUATIONS = 12
+"""Of the network, a draw."""
+DRAWN = 0.25
+"""Of each batch."""
+
+
+class Queue(nn.Module):
+    """The newest draws (KEPT, *image), and how many there were: buffers, saved with the network."""
+
+    images: Tensor
+    drawn: Tensor
+    step: Tensor
+
+    def __init__(self, image_shape: tuple[int, ...], kept: int = KEPT) -> None:
+        super().__init__()
+        self.register_buffer("images", torch.zeros(kept, *image_shape))
+        self.register_buffer("drawn", torch.zeros((), dtype=torch.long))
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def push(self, x: Tensor) -> None:
+        """Put the draws x (b, *image) in the places of the oldest."""
+        places = (int(self.drawn) + torch.arange(len(x))) % len(self.images)
+        self.images[places] = x.to(self.images)
+        self.drawn += len(x)
+
+    def take(self, count: int, generator: torch.Generator) -> Tensor:
+        """Take images (count, *image) at random."""
+        filled = min(int(self.drawn), len(self.images))
+        which = torch.randint(filled, (count,), generator=generator, device=generator.device)
+        return self.images[which.to(self.images.device)]
+
+
+class LearningFromDraws(Loss):
+    """The loss of the measurements (B,), to which that of draws is added, `weight` times: an objective of (f, m, g).
+
+    steps: of the training.
+    """
+
+    def __init__(self, loss: Loss, looks: Looks, queue: Queue, weight: float, steps: int) -> None:
+        self.loss, self.looks, self.queue, self.weight = loss, looks, queue, weight
+        self.multipliers = loss.multipliers
+        self.begin, self.camera = BEGIN * steps, CAMERA * steps
+
+    def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
+        values = self.loss(f, m, generator)
+        step = int(self.queue.step)
+        self.queue.step += 1
+        shape = m.operator.image(m.y).shape[1:]
+        if step < self.begin or shape != self.queue.images.shape[1:]:  # a coarser measurement is of another shape
+            return values
+        self.queue.push(self.draw(f, m[: max(1, round(DRAWN * len(m)))], step, generator))
+        x = self.queue.take(len(m), generator).to(m.y)
+        return values + self.weight * self.looks(f, x, m.operator, m.noise, generator)
+
+    def draw(self, f: Estimator, m: Measurement, step: int, generator: torch.Generator) -> Tensor:
+        """Draw x (b, *image), one for each measurement."""
+        if step < self.camera:
+            return posterior_samples(f, m, generator, samples=1, steps=EVALUATIONS, schedule=geometric)[0]
+        std, scale = self.looks.std, self.looks.scale
+        return samples_by_camera(f, m, std, generator, scale=scale, samples=1, steps=EVALUATIONS, schedule=geometric)[0]
