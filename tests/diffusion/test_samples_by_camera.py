@@ -1,5 +1,5 @@
-"""A network that knows a camera beside y. Where it adds nothing, f is exact for white and for stationary Gaussian images,
-so that going on with the camera must draw their posterior, also of what A does not see."""
+"""A network that knows a camera beside y. Where it adds nothing, f is exact for white and for stationary Gaussian
+images, so that going on with the camera must draw their posterior, also of what A does not see."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from unveil.estimators import Preconditioned, Stationary, inputs
 from unveil.instruments.inpainting.operator import Inpainting
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
-from unveil.random import make_generator, normal
+from unveil.random import normal
 
 MEAN, STD, SIDE, SIGMA = 0.4, 0.3, 4, 0.1
 SHOWN = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3)) < 0.5
