@@ -31,7 +31,9 @@ class Beside(Operator):
         self.entries = like[0].numel()
         self.measurement_shape = (self.entries + image[0].numel(),)
         if operator.measured is not None:
-            seen = operator.measured.expand(-1, *self.seen_shape).flatten(1)
+            measured = operator.measured
+            rows = measured if measured.ndim > len(self.seen_shape) else measured[None]
+            seen = rows.expand(-1, *self.seen_shape).flatten(1)
             self.measured = torch.cat([seen, seen.new_ones(len(seen), image[0].numel())], 1)
 
     @property

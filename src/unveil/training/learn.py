@@ -16,7 +16,7 @@ from unveil.estimators import Preconditioned, UNet
 from unveil.losses import LogUniform, Looks, Loss, Simulated
 from unveil.noise.gaussian import Gaussian
 from unveil.operators.identity import Identity
-from unveil.symmetry import Symmetry, make_symmetry
+from unveil.symmetry import make_symmetry
 from unveil.training.batches import draw_images, make_batches
 from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
 from unveil.training.device import join
@@ -111,14 +111,19 @@ class _Learning:
         shape = self.data.operator.image_shape
         if shape is None or not isinstance(f, Preconditioned) or not f.camera:
             return self.loss, None
-        queue, std, scale = Queue(shape), self.config.estimator.std, float(f.scale)
-        looks = Looks(std, LOWEST_LOOK, scale, turns(self.config))
-        return LearningFromDraws(self.loss, looks, queue, self.config.loss.camera, self.config.training.steps), queue
+        config, training = self.config, self.config.training
+        queue = Queue(shape, Queue.size(training.steps, training.batch))
+        symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
+        turned = make_symmetry(symmetry) if symmetry else None
+        looks = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned)
+        return LearningFromDraws(self.loss, looks, queue, config.loss.camera, training.steps), queue
 
     def rounds_with_prior(self, f: nn.Module) -> nn.Module:
         config, data = self.config, chosen(self.data, self.config.em.images)
         draws = self.draw(f, math.inf, "round-0")
-        turned = turns(config)
+        # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A;
+        # shifts a convolutional network knows
+        turned = make_symmetry([name for name in config.loss.symmetry if name not in ("amplitude", "shift")])
         prior: nn.Module = image_denoiser(config, draws.channels, self.mean)
         std, sigma = config.estimator.std, float(self.data[0].level)
         of_images = Simulated(LogUniform(0.04 * sigma, HIGHEST * std), turned)
@@ -219,16 +224,6 @@ class _Learning:
             return prior.spectrum
 
         prior.spectrum = from_first(spectrum)
-
-
-def turns(config: Config) -> Symmetry | None:
-    """Return the symmetry by which draws are turned before they are measured again.
-
-    Turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A; shifts a
-    convolutional network knows.
-    """
-    names = [name for name in config.loss.symmetry if name not in ("amplitude", "shift")]
-    return make_symmetry(names) if names else None
 
 
 def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned:

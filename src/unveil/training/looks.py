@@ -1,6 +1,6 @@
 """Expectation maximisation within one training: posterior draws come and go while the network learns.
 
-    E step   one draw x' ~ p(x | y) of some measurements of each batch, into a queue that forgets the oldest
+    E step   a draw x' ~ p(x | y) of each measurement of every fourth batch, into a queue that forgets the oldest
     M step   images from the queue, turned, measured again by A and by an ideal camera: `unveil.losses.Looks`
 
 beside the loss of the measurements themselves, which is unbiased in what A sees at every step. The first draws are made
@@ -20,30 +20,35 @@ __all__ = ["LearningFromDraws", "Queue"]
 
 BEGIN, CAMERA = 0.25, 0.5
 """Shares of the steps: before the first, measurements alone; before the second, draws by going on with A."""
-KEPT = 256
-"""Draws in the queue."""
+MOST = 256
+"""Draws in the queue, at most: those of a quarter of the training, so that none is of a network much worse."""
 EVALUATIONS = 12
 """Of the network, a draw."""
-DRAWN = 0.25
-"""Of each batch."""
+EVERY = 4
+"""Steps between two draws, of the whole batch then: as many draws as one in four samples, in fewer and larger calls."""
 
 
 class Queue(nn.Module):
-    """The newest draws (KEPT, *image), and how many there were: buffers, saved with the network."""
+    """The newest draws (kept, *image), and how many there were: buffers, saved with the network."""
 
     images: Tensor
     drawn: Tensor
     step: Tensor
 
-    def __init__(self, image_shape: tuple[int, ...], kept: int = KEPT) -> None:
+    def __init__(self, image_shape: tuple[int, ...], kept: int) -> None:
         super().__init__()
         self.register_buffer("images", torch.zeros(kept, *image_shape))
         self.register_buffer("drawn", torch.zeros((), dtype=torch.long))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
+    @staticmethod
+    def size(steps: int, batch: int) -> int:
+        """Return how many draws to keep of a training of so many steps, of batches of so many."""
+        return max(batch, min(MOST, steps * batch // (4 * EVERY)))
+
     def push(self, x: Tensor) -> None:
         """Put the draws x (b, *image) in the places of the oldest."""
-        places = (int(self.drawn) + torch.arange(len(x))) % len(self.images)
+        places = (int(self.drawn) + torch.arange(len(x), device=x.device)) % len(self.images)
         self.images[places] = x.to(self.images)
         self.drawn += len(x)
 
@@ -72,7 +77,8 @@ class LearningFromDraws(Loss):
         shape = m.operator.image(m.y).shape[1:]
         if step < self.begin or shape != self.queue.images.shape[1:]:  # a coarser measurement is of another shape
             return values
-        self.queue.push(self.draw(f, m[: max(1, round(DRAWN * len(m)))], step, generator))
+        if step % EVERY == 0 or not int(self.queue.drawn):
+            self.queue.push(self.draw(f, m, step, generator))
         x = self.queue.take(len(m), generator).to(m.y)
         return values + self.weight * self.looks(f, x, m.operator, m.noise, generator)
 
