@@ -10,6 +10,8 @@ looked at, and those before them where something is chosen ("psnr of validation"
 unveil       `unveil init`, `train` and `denoise`, with no other words than the steps, crop, batch and widths
 r2r, sure, unsure   deepinv's losses on the same network, steps and batches. They know no gain of each image's own: they
              are given the images divided by the gains that unveil found
+supervised   the network taught by the means of 400 of the other fields, each fitted to its exposure: what one that knew
+             them could reach with this network and these few images
 bm3d         BM3D of the variance-stabilised image (see peers.py), told the parameters that unveil found
 """
 
@@ -17,26 +19,32 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from below_noise import in_memory
 from common import parser, write
 from noise import configuration, training_options
 from peers import DEEPINV, denoised_by_bm3d, objective
+from unveil.config import Config
 from unveil.data import MemorySource, open_images
+from unveil.data.crops import draw_boxes, read_boxes
 from unveil.dataset import Dataset
 from unveil.evaluation import psnr
+from unveil.losses import precision
+from unveil.measurement import Measurement
 from unveil.noise import PoissonGaussian, choose_noise
 from unveil.operators import Identity
 from unveil.runs.noise import noise_of
 from unveil.training import build_estimator, train
 from unveil.training.batches import make_batches
 
-METHODS = ("unveil", *DEEPINV, "bm3d")
+METHODS = ("unveil", "supervised", *DEEPINV, "bm3d")
 
 
 def main() -> None:
@@ -67,6 +75,8 @@ def main() -> None:
         start, looked = time.monotonic(), chosen + tested
         if name == "measured":
             found = {i: source.read(i)[0].numpy() for i in looked}
+        elif name == "supervised":
+            found = supervised(source, noise, looked, options)
         elif name == "unveil":
             found = automatic(folder, source, looked, options)
         elif name == "bm3d":
@@ -91,13 +101,62 @@ def row(found: dict[int, np.ndarray], source: MemorySource, options) -> dict[str
     values: dict[str, list[float]] = {}
     for i, x_hat in found.items():
         name = source.name(i)
-        mean = options.data / f"{name.removesuffix('_single')}_mean.tif"
-        x = open_images(mean).read(0)[0].double().numpy()
+        x = mean_of(source, i, options)
         design = np.stack([x_hat.ravel(), np.ones(x.size)], 1)
         fitted = design @ np.linalg.lstsq(design, x.ravel(), rcond=None)[0]
         values.setdefault(f"channel {name.split('_')[1]}", []).append(psnr(float(np.mean((fitted - x.ravel()) ** 2))))
     every = [value for several in values.values() for value in several]
     return {"psnr": statistics.mean(every)} | {k: statistics.mean(v) for k, v in values.items()}
+
+
+def mean_of(source: MemorySource, i: int, options) -> np.ndarray:
+    """The mean of 400 exposures of image i."""
+    path = options.data / f"{source.name(i).removesuffix('_single')}_mean.tif"
+    return open_images(path).read(0)[0].double().numpy()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Windows of exposures, and what they show."""
+
+    m: Measurement
+    x: torch.Tensor
+
+    def to(self, device: str) -> "Pairs":
+        return Pairs(self.m.to(device), self.x.to(device))
+
+
+def supervised(source: MemorySource, noise: PoissonGaussian, looked: list[int], options) -> dict[int, np.ndarray]:
+    """What the network makes of the images that was taught by the other fields' means."""
+    others, means = [i for i in range(len(source)) if i not in looked], {}
+    for i in others:
+        x, y = mean_of(source, i, options), source.read(i)[0].double().numpy()
+        slope, offset = np.polyfit(x.ravel(), y.ravel(), 1)
+        means[source.name(i)] = torch.from_numpy(slope * x + offset).float()[None]
+    singles, clean, which = source.subset(others), MemorySource(means), torch.tensor(others)
+
+    def batches(generator: torch.Generator) -> Pairs:
+        boxes = draw_boxes(singles, options.batch, options.crop, generator)
+        m = Measurement(read_boxes(singles, boxes), Identity(), noise.select(which[boxes.images]))
+        return Pairs(m, read_boxes(clean, boxes))
+
+    def loss(f: nn.Module, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
+        return precision(pairs.m) * (f(pairs.m) - pairs.x).square().flatten(1).mean(1)
+
+    f, config, work = *network(options), options.work / "supervised"
+    work.mkdir(parents=True, exist_ok=True)
+    f = train(f, loss, batches, config.training, work, seed=options.seed, device=options.device).eval()
+    data = Dataset(source, Identity(), noise)
+    with torch.no_grad():
+        return {i: f(data[i])[0, 0].numpy() for i in looked}
+
+
+def network(options) -> tuple[nn.Module, Config]:
+    """The network that all methods train, and how."""
+    config = configuration(options)
+    shape = config.estimator.model_copy(update={"widths": tuple(options.widths)})
+    config = config.model_copy(update={"estimator": shape})
+    return build_estimator(config, 1, Identity(), uneven=True), config
 
 
 def automatic(folder: Path, source: MemorySource, tested: list[int], options) -> dict[int, np.ndarray]:
@@ -126,10 +185,8 @@ def of_peer(name: str, source: MemorySource, noise: PoissonGaussian, tested: lis
     gain = noise.gain.median()
     scaled = {source.name(i): (source.read(i) - noise.offset[i]) * gain / noise.gain[i] for i in range(len(source))}
     common = PoissonGaussian(gain, (noise.read / noise.gain).median() * gain, torch.zeros(()))
-    data, config = Dataset(MemorySource(scaled), Identity(), common), configuration(options)
-    shape = config.estimator.model_copy(update={"widths": tuple(options.widths)})
-    config = config.model_copy(update={"estimator": shape})
-    f = build_estimator(config, 1, Identity(), uneven=True)
+    data = Dataset(MemorySource(scaled), Identity(), common)
+    f, config = network(options)
     work = options.work / name
     work.mkdir(parents=True, exist_ok=True)
     batches = make_batches(data, options.batch, options.crop, (1,), True)
