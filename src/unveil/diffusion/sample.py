@@ -23,7 +23,7 @@ from unveil.diffusion.camera import Camera
 from unveil.diffusion.go_on import Progress, go_on
 from unveil.diffusion.schedule import Schedule, karras
 from unveil.errors import UnveilError
-from unveil.losses.looks import HIGHEST
+from unveil.losses.looks import HIGHEST, lowest_look
 from unveil.measurement import Estimator, Measurement
 
 __all__ = ["posterior_samples", "samples_by_camera"]
@@ -100,12 +100,12 @@ def samples_by_camera(
 
     f: E[x | y, x_t] of measurements with a camera beside them (`Measurement.beside`), from t = 0 on. std: the deviation
     v of the images. scale: the largest singular value of A. lowest: the camera's last level, as a multiple of that of
-    y in the units of the images. Others, and what is raised: as in `posterior_samples`.
+    y in the units of the images, and not far below what can be seen. Others, and raised: as in `posterior_samples`.
     """
     if min(samples, batch) < 1:
         raise UnveilError(f"samples is {samples} and batch {batch}: both must be at least 1")
     high = HIGHEST * std
-    last = min(lowest * float(m.level.min()) / scale, high / 2)
+    last = float(lowest_look(m, lowest, std, scale).min())
     looks = schedule(last / high, max(steps - 1, 1)) / high**2
     exposures = torch.cat([looks.new_zeros(1), looks])
     which = torch.arange(samples * len(m), device=m.y.device) % max(len(m), 1)

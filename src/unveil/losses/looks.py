@@ -21,12 +21,19 @@ from unveil.random import normal
 from unveil.shapes import expand
 from unveil.symmetry import Symmetry
 
-__all__ = ["HIGHEST", "Looks"]
+__all__ = ["HIGHEST", "Looks", "lowest_look"]
 
 HIGHEST = 4.0
 """Of the camera's levels, in deviations of the images: against it an image is narrow."""
+LEAST = 0.005
+"""Of the camera's levels, in deviations of the images: nobody sees what is below a third of a grey level."""
 BLIND = 0.1
 """Share of the samples at t = 0."""
+
+
+def lowest_look(m: Measurement, lowest: float, std: float, scale: float) -> Tensor:
+    """Return the camera's last level (B,): `lowest` times that of y, in the units of the images, within reason."""
+    return (lowest * m.level / scale).clamp(LEAST * std, HIGHEST * std / 2)
 
 
 class Looks:
@@ -49,7 +56,7 @@ class Looks:
         x = x if self.symmetry is None else self.symmetry.transform(x, generator)
         m = Measurement(noise.sample(operator.A(x), generator), operator, noise)
         high = HIGHEST * self.std
-        low = (self.lowest * m.level / self.scale).clamp(max=high / 2)
+        low = lowest_look(m, self.lowest, self.std, self.scale)
         share, blind = torch.rand(2, len(x), generator=generator, device=x.device, dtype=x.dtype)
         s = low * (high / low) ** share
         t = torch.where(blind < BLIND, 0.0, s**-2)

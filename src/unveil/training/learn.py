@@ -23,7 +23,7 @@ from unveil.training.device import join
 from unveil.training.em import Draws, WithDraws, chosen, draw_images_of, draw_training_set, exposures_of_rounds
 from unveil.training.inflation import fit_to_images
 from unveil.training.looks import LearningFromDraws, Queue
-from unveil.training.loop import Batches, Objective, Validation, train
+from unveil.training.loop import Batches, Kept, Objective, Validation, train
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss, suited
 from unveil.training.setup import signal_mean
@@ -106,7 +106,7 @@ class _Learning:
             f = self.fit(f, objective, batches, stage, self.validation)
         return f
 
-    def objective(self, f: nn.Module) -> tuple[Objective, nn.Module | None]:
+    def objective(self, f: nn.Module) -> tuple[Objective, Kept | None]:
         """Return the loss of the first training, and what it keeps: the draws, where f knows a camera beside y."""
         shape = self.data.operator.image_shape
         if shape is None or not isinstance(f, Preconditioned) or not f.camera:
@@ -154,7 +154,7 @@ class _Learning:
         batches: Batches,
         stage: str,
         validation: Validation | None,
-        kept: nn.Module | None = None,
+        kept: Kept | None = None,
     ) -> nn.Module:
         first, config = stage == "training", self.config
         return train(

@@ -12,28 +12,30 @@ see. The queue is part of the checkpoint, so that a training that is resumed end
 import torch
 from torch import Tensor, nn
 
-from unveil.diffusion import geometric, posterior_samples, samples_by_camera
+from unveil.diffusion import posterior_samples, samples_by_camera
 from unveil.losses import Looks, Loss
 from unveil.measurement import Estimator, Measurement
+from unveil.training.loop import Kept
 
 __all__ = ["LearningFromDraws", "Queue"]
 
-BEGIN, CAMERA = 0.25, 0.5
+BEGIN, CAMERA = 0.15, 0.5
 """Shares of the steps: before the first, measurements alone; before the second, draws by going on with A."""
 MOST = 256
 """Draws in the queue, at most: those of a quarter of the training, so that none is of a network much worse."""
-EVALUATIONS = 12
+EVALUATIONS = 16
 """Of the network, a draw."""
 EVERY = 4
 """Steps between two draws, of the whole batch then: as many draws as one in four samples, in fewer and larger calls."""
 
 
-class Queue(nn.Module):
+class Queue(Kept):
     """The newest draws (kept, *image), and how many there were: buffers, saved with the network."""
 
     images: Tensor
     drawn: Tensor
     step: Tensor
+    teachers: list[nn.Module]
 
     def __init__(self, image_shape: tuple[int, ...], kept: int) -> None:
         super().__init__()
@@ -45,6 +47,10 @@ class Queue(nn.Module):
     def size(steps: int, batch: int) -> int:
         """Return how many draws to keep of a training of so many steps, of batches of so many."""
         return max(batch, min(MOST, steps * batch // (4 * EVERY)))
+
+    def follow(self, averaged: nn.Module) -> None:
+        """Keep the estimator that draws: weights in the middle of training are far from their mean, and draw worse."""
+        self.teachers = [averaged]  # in a list: it is saved elsewhere
 
     def push(self, x: Tensor) -> None:
         """Put the draws x (b, *image) in the places of the oldest."""
@@ -78,13 +84,13 @@ class LearningFromDraws(Loss):
         if step < self.begin or shape != self.queue.images.shape[1:]:  # a coarser measurement is of another shape
             return values
         if step % EVERY == 0 or not int(self.queue.drawn):
-            self.queue.push(self.draw(f, m, step, generator))
+            self.queue.push(self.draw(self.queue.teachers[0], m, step, generator))
         x = self.queue.take(len(m), generator).to(m.y)
         return values + self.weight * self.looks(f, x, m.operator, m.noise, generator)
 
     def draw(self, f: Estimator, m: Measurement, step: int, generator: torch.Generator) -> Tensor:
         """Draw x (b, *image), one for each measurement."""
         if step < self.camera:
-            return posterior_samples(f, m, generator, samples=1, steps=EVALUATIONS, schedule=geometric)[0]
+            return posterior_samples(f, m, generator, samples=1, steps=EVALUATIONS)[0]
         std, scale = self.looks.std, self.looks.scale
-        return samples_by_camera(f, m, std, generator, scale=scale, samples=1, steps=EVALUATIONS, schedule=geometric)[0]
+        return samples_by_camera(f, m, std, generator, scale=scale, samples=1, steps=EVALUATIONS)[0]

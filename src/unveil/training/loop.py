@@ -10,6 +10,7 @@ average their gradients, each over a batch of its own; the first validates and w
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -44,6 +45,15 @@ Objective = Callable[[nn.Module, Any, torch.Generator], Tensor]
 Validation = Callable[[nn.Module], dict[str, float]]
 """The averaged estimator -> metrics, estimated without a reference."""
 
+
+class Kept(nn.Module, ABC):
+    """What a loss keeps from step to step."""
+
+    @abstractmethod
+    def follow(self, averaged: nn.Module) -> None:
+        """Keep the averaged estimator at hand, which changes as training goes on."""
+
+
 Progress = Callable[[int, int, dict[str, float]], None]
 """(steps done, steps in all, newest metrics); called after every step."""
 
@@ -63,7 +73,7 @@ def train(
     *,
     seed: int = 0,
     device: str = "auto",
-    kept: nn.Module | None = None,
+    kept: Kept | None = None,
     validation: Validation | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
@@ -73,7 +83,8 @@ def train(
     loss:      minimised in the mean over the batch.
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
     device:    auto (accelerate's choice), cpu, or the type of that choice, such as cuda.
-    kept:      what else the loss keeps from step to step: its buffers are in the checkpoints.
+    kept:      what else the loss keeps from step to step: its buffers are in the checkpoints, and it is shown the
+               averaged estimator.
     Raises UnveilError when the loss or its gradient is no longer finite, a checkpoint cannot be read or written, or
     the device lacks the precision, and Interrupted after Ctrl-C, SIGTERM or SIGHUP, the last step saved.
     """
@@ -89,6 +100,7 @@ def train(
     checkpoints, start = folder / "checkpoints", 0
     if kept is not None:
         modules["kept"] = kept.to(accelerator.device)
+        kept.follow(ema.module)
     newest = ranks.from_first(lambda: intact_checkpoint(checkpoints, seed))
     if newest is not None:
         with ranks.together():
