@@ -39,6 +39,8 @@ def _loss(key: str) -> Rule:
         if key in USED_BY and config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
             readers = ", ".join(USED_BY[key]) + (" does" if len(USED_BY[key]) == 1 else " do")
             return f"loss.recipe = {config.loss.recipe} does not read it; {readers}"
+        if key == "camera" and config.em.rounds:
+            return "em.rounds learns from draws in its place"
         if key == "near" and not instrument.sees_all:
             return f"{instrument.kind} leaves something out, and Stein's estimate is for complete images"
         if key == "near" and not config.noise.additive:
@@ -82,7 +84,7 @@ def _delta(config: Config, instrument: Instrument) -> str | None:
 def _inflation(config: Config, instrument: Instrument) -> str | None:
     if config.em.rounds and not instrument.sees_all:
         return "samples are drawn under the prior that rounds learn"
-    if config.loss.camera:
+    if config.loss.camera and not instrument.sees_all:
         return "samples are drawn by going on with a camera"
     return "the sampler has fewer than three steps" if config.sampling.steps < 3 else None
 

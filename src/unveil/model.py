@@ -25,6 +25,7 @@ from unveil.data.corrected import Corrected
 from unveil.data.ranges import stored_range
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
+from unveil.estimators import knows_camera
 from unveil.evaluation import Evaluation, draw_samples, evaluate
 from unveil.measurement import Measurement
 from unveil.noise import Noise, OwnNoise
@@ -220,7 +221,7 @@ def learn(
             if progress:
                 say(learned.why)
         inflation = 0.0
-        if config.sampling.inflation == "fit":
+        if config.sampling.inflation == "fit" and knows_camera(f) is None:
             inflation = fit_to_images(
                 f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,

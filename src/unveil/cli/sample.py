@@ -24,6 +24,7 @@ from unveil.cli.use import (
 )
 from unveil.data.like import result_files
 from unveil.errors import UnveilError
+from unveil.estimators import knows_camera
 from unveil.evaluation import draw_samples
 from unveil.random import make_generator
 
@@ -32,7 +33,7 @@ __all__ = ["run_sample"]
 UNSEEN = (
     "what {kind} does not see stands at its mean in every sample: the samples spread by less than the estimate errs, "
     "by .06 to .7 "
-    "of it in trials; with em.rounds=1 they are drawn under a prior of the images"
+    "of it in trials; of a network trained with loss.camera=1 they spread there too"
 )
 
 
@@ -74,7 +75,7 @@ def run_sample(
     )
     warn_of_unlike(data, run, dataset)
     prior = open_run_prior(run, dataset.operator, device)
-    if dataset.operator.unseen and prior is None:
+    if dataset.operator.unseen and prior is None and knows_camera(f) is None:
         say(UNSEEN.format(kind=config.operator.kind))
     if dry_run:
         say(

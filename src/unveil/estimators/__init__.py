@@ -10,10 +10,11 @@ from unveil.estimators.precondition import Preconditioned, inputs
 from unveil.estimators.stationary import Stationary
 from unveil.estimators.tiled import Tiled
 from unveil.estimators.unet import UNet
+from unveil.measurement import Estimator
 
 __all__ = [
     "WRAPPED", "AffineUNet", "NormalizationEquivariant", "Preconditioned", "Stationary", "Tiled", "UNet", "equivariant",
-    "inputs",
+    "inputs", "knows_camera",
 ]  # fmt: skip
 
 
@@ -24,6 +25,12 @@ def equivariant(backbone: nn.Module) -> nn.Module:
 
 def _equivariant_unet(channels: int, widths: Sequence[int], blocks: int) -> nn.Module:
     return equivariant(UNet(channels, widths, blocks))
+
+
+def knows_camera(f: Estimator) -> Preconditioned | None:
+    """Return the network of f where it knows an ideal camera beside y (`Measurement.beside`), else None."""
+    inner = f.f if isinstance(f, Tiled) else f
+    return inner if isinstance(inner, Preconditioned) and inner.camera else None
 
 
 WRAPPED: dict[str, Callable[[int, Sequence[int], int], nn.Module]] = {

@@ -12,7 +12,7 @@ from unveil.config import SamplingConfig
 from unveil.data import ImageSource
 from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_by_camera, samples_under_prior
-from unveil.estimators import Preconditioned, Tiled
+from unveil.estimators import Preconditioned, Tiled, knows_camera
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.flux import Blocks, block_sums
@@ -114,9 +114,8 @@ def draw_samples(
         "samples": config.samples, "steps": config.steps, "schedule": schedule, "lowest": config.lowest,
         "batch": max(1, PIXELS_AT_ONCE // m.y[0].numel()), "progress": progress,
     }  # fmt: skip
-    inner = f.f if isinstance(f, Tiled) else f
-    if isinstance(inner, Preconditioned) and inner.camera:
-        return samples_by_camera(f, m, inner.std, generator, scale=float(inner.scale), **how)
+    if (network := knows_camera(f)) is not None:
+        return samples_by_camera(f, m, network.std, generator, scale=float(network.scale), **how)
     inflation = 0.0 if isinstance(config.inflation, str) else config.inflation
     return posterior_samples(f, m, generator, inflation=inflation, **how)
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from unveil.data import atomic_write
 from unveil.dataset import Dataset
+from unveil.estimators import knows_camera
 from unveil.runs.folder import writing
 from unveil.runs.learned import choose_told, told
 from unveil.runs.record import record_learned
@@ -55,9 +56,8 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     if learned is not None:
         from_first(lambda: record_learned(run.folder, learned))
         held_out = told(held_out, learned)
-    if (
-        run.learns_below and run.prior(data.operator) is None
-    ):  # under a learned prior of the images the exact sampler draws
+    exact = run.prior(data.operator) is not None or knows_camera(estimator) is not None
+    if run.learns_below and not exact:  # under a learned prior of the images, or a camera, the exact sampler draws
         from_first(lambda: fit_sampler(run, estimator, held_out, device, stages))
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     from_first(lambda: atomic_write(run.weights, lambda path: save_weights(path, weights)))

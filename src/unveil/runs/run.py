@@ -74,7 +74,7 @@ class Run:
         """Whether anything taught the levels below the measured one, through which posterior samples go."""
         config, recipe = self.config, RECIPES[self.config.loss.recipe]
         coarser = recipe.scales and max(self.scales) > 1
-        return coarser or recipe.below(config.loss) or config.em.rounds > 0
+        return coarser or recipe.below(config.loss) or config.em.rounds > 0 or config.loss.camera > 0
 
     @property
     def inflation(self) -> float:

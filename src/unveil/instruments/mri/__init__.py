@@ -33,7 +33,14 @@ INSTRUMENT = Instrument(
     build="unveil.instruments.mri.operator:build_mri",
     example="unveil.instruments.mri.example:k_space",
     settings={
-        "loss": {"symmetry": ["rotate", "flip"], "equivariance": 3.0, "seen": True, "hidden": 0.0, "scales": [1]},
+        "loss": {
+            "symmetry": ["rotate", "flip"],
+            "equivariance": 3.0,
+            "seen": True,
+            "hidden": 0.0,
+            "scales": [1],
+            "camera": 1.0,
+        },
         "estimator": {"iterations": 3},
     },
     keys=("mask",),
