@@ -16,4 +16,3 @@ def test_training_says_what_was_learned_and_which_noise_is_told(tmp_path, capfd)
     learned = json.loads((run / "run.json").read_text())["learned"]
     assert learned["logs"].keys() == {"sigma"}
     assert f"\n{learned['why']}\n" in capfd.readouterr().out
-    assert call("evaluate", run)[0] in (0, 5)

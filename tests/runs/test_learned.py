@@ -115,7 +115,7 @@ def test_noise_of_each_image_and_rounds_are_refused():
     check_learnable(config, Gaussian(0.1))
 
 
-def test_a_record_of_another_noise_is_refused(tmp_path):
+def test_what_is_told_is_what_was_learned_and_training_goes_on_from_the_first_and_another_noise_is_refused(tmp_path):
     run = create_run(tmp_path / "run", configure(measure(tmp_path / "data"), noise={"sigma": 0.1}))
     learned = {"logs": {"gain": 0.1}, "noise": "gain 2", "told": True, "why": "it fits"}
     values = {key: value for key, value in record(run).items() if key != "sha256"}
@@ -123,7 +123,10 @@ def test_a_record_of_another_noise_is_refused(tmp_path):
     assert "learned.logs are of ['gain'], and not of Gaussian noise" in refused(open_run, run.folder)
     learned["logs"] = {"sigma": math.log(2)}
     (run.folder / "run.json").write_text(json.dumps(sealed({**values, "learned": learned})))
-    assert float(open_run(run.folder).noise.sigma) == pytest.approx(0.2)
+    run = open_run(run.folder)
+    assert float(run.noise.sigma) == pytest.approx(0.2)
+    assert float(run.measurements()[0].noise.sigma) == pytest.approx(0.2)
+    assert float(run.measurements(to_train=True)[0].noise.sigma) == pytest.approx(0.1)
 
 
 def test_in_python_the_model_has_the_noise_that_it_is_told():
