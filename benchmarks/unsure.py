@@ -44,15 +44,22 @@ from unveil.runs.learned import choose_told
 from unveil.training import build_estimator, learn
 from unveil.training.learn import recipe_loss
 
-SHARED = torch.tensor([[0.3, 0.6, 0.3], [0.6, 1.0, 0.6], [0.3, 0.6, 0.3]])
-"""What makes correlated noise of white one: neighbours correlate by .73."""
+
+def neighbours(beside: float, diagonal: float) -> torch.Tensor:
+    """What makes correlated noise of white one."""
+    return torch.tensor([[diagonal, beside, diagonal], [beside, 1.0, beside], [diagonal, beside, diagonal]])
+
+
+BLURRED, HARDLY, STRONGLY = (Correlated(0.1, neighbours(*g)) for g in ((0.36, 0.13), (0.2, 0.05), (0.6, 0.3)))
 CASES: dict[str, tuple[Noise, Noise | None]] = {
     "gaussian:0.1": (Gaussian(0.1), None),
     "gaussian:0.1 from 0.2": (Gaussian(0.1), Gaussian(0.2)),
     "poisson:10": (counted(10), None),
     "poisson-gaussian:10": (read_out(10), None),
-    "correlated:0.1": (Correlated(0.1, SHARED), None),
-    "correlated:0.1 from white": (Correlated(0.1, SHARED), Correlated(0.1)),
+    "blurred:0.1": (BLURRED, None),
+    "blurred:0.1 from white": (BLURRED, Correlated(0.1)),
+    "hardly blurred:0.1": (HARDLY, None),
+    "correlated:0.1": (STRONGLY, None),
 }
 """The true noise, and that which learning begins with where it is not the one that is found."""
 
@@ -61,14 +68,14 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--train", required=True, metavar="DIR", help="clean images")
     options.add_argument("--test", required=True, metavar="DIR", help="clean images, none of them in --train")
-    options.add_argument("--cases", default="/".join(CASES), help="some of " + " / ".join(CASES))
+    options.add_argument("--cases", default=",".join(CASES), help="some of " + ", ".join(CASES))
     options.add_argument("--steps", type=int, default=300, help="gradient steps")
     options.add_argument("--crop", type=int, default=32, help="side of the crops, pixels")
     options.add_argument("--batch", type=int, default=16, help="crops a step")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     clean, test, table = in_memory(options.train), in_memory(options.test), {}
-    for case in options.cases.split("/"):
+    for case in options.cases.split(","):
         table[case] = row(case, clean, test, options)
         print(case, table[case], flush=True)
         write(options.json, options, {"steps": options.steps, "images": [len(clean), len(test)], "cases": table})

@@ -11,6 +11,7 @@ import torch
 import unveil
 from noisy import measured
 from small import configure, measure, refused, same
+from unveil.checks import Fit
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.losses import Stein, Unsure
@@ -18,7 +19,7 @@ from unveil.noise import Correlated, Gaussian, Noise, OwnNoise, Poisson
 from unveil.operators import Identity
 from unveil.records import sealed
 from unveil.runs import create_run, open_run, train_run
-from unveil.runs.learned import check_learnable, choose_told
+from unveil.runs.learned import check_learnable, choose_told, missing
 
 UNSURE = {"loss": {"recipe": "unsure"}, "noise": {"sigma": 0.1}}
 
@@ -93,10 +94,20 @@ def test_the_noise_that_measurements_contradict_is_not_told():
     assert not found.told, "of two that are alike the first"
 
 
-def test_of_two_that_do_not_fit_the_nearer_one_is_told():
-    assert choose(Gaussian(0.1), Gaussian(0.05), sigma=math.log(1.5))[0].told
-    assert not choose(Poisson(0.04), Poisson(0.06), gain=math.log(1.5))[0].told
+def test_of_two_that_do_not_fit_the_one_of_which_less_is_missing_is_told():
+    assert choose(Gaussian(0.1), Gaussian(0.2), sigma=math.log(0.65))[0].told
     assert choose(Poisson(0.04), Poisson(0.1), gain=math.log(0.6))[0].told
+    assert not choose(Poisson(0.04), Poisson(0.06), gain=math.log(1.5))[0].told
+
+
+def test_stronger_noise_is_not_told_for_images_that_look_noisier():
+    """Structure does too: of two that are too weak the first stays."""
+    fits = {0.05: Fit("does not fit", "", {"level": [4.0, 0.1]}), 0.06: Fit("does not fit", "", {"level": [2.8, 0.1]})}
+    assert [missing(fit) for fit in fits.values()] == [0.0, 0.0]
+    assert missing(Fit("fits", "", {"level": [1.1, 0.1], "brightness": [[0.2, 0.5, 0.1]]})) == pytest.approx(
+        math.log(2)
+    )
+    assert not choose(Gaussian(0.1), Gaussian(0.05), sigma=math.log(1.2))[0].told
 
 
 def test_a_kernel_is_told_where_noise_is_correlated():
