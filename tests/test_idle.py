@@ -33,7 +33,11 @@ IDLE = [
     ("identity", ("loss.recipe=sure", "loss.near=0.1"), "loss.recipe = sure does not read it; default, unsure do"),
     ("inpainting", ("loss.near=0.1",), "inpainting leaves something out, and Stein's estimate is for complete images"),
     ("identity", ("noise.kind=poisson", "noise.gain=1", "loss.near=0.1"), "not for noise.kind = poisson"),
-    ("identity", ("loss.recipe=sure", "loss.normalized=0.1"), "loss.recipe = sure does not read it; default, unsure do"),
+    (
+        "identity",
+        ("loss.recipe=sure", "loss.normalized=0.1"),
+        "loss.recipe = sure does not read it; default, unsure do",
+    ),
     ("identity", ("loss.recipe=sure", "loss.scales=[1,2]"), "default, ambient do"),
     ("identity", ("loss.recipe=consistency", "loss.levels=[1,2]"), "loss.recipe = consistency does not read it"),
     ("inpainting", ("loss.scales=[1,2]",), "measurements by inpainting have no coarser ones"),

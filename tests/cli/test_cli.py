@@ -78,6 +78,14 @@ def refused(*words, code=2):
     return lines[0]
 
 
+def told(capsys, *words, code=0):
+    """What `unveil *words --json` prints to stdout, and to stderr."""
+    capsys.readouterr()
+    answer, text = call(*words, "--json")
+    assert answer == code, text
+    return json.loads(capsys.readouterr().out), text
+
+
 def test_help_imports_neither_torch_nor_deepinv():
     """Timing belongs to no test; what would cost the time is what must not be imported."""
     script = (
@@ -392,3 +400,31 @@ def test_interrupted_training_resumes_to_the_same_bits(workspace, tmp_path):
     assert call("train", broken)[0] == 0
     assert metrics.read_text() == (whole / "metrics.jsonl").read_text()
     assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+# --- figures for scripts (more in test_front.py)
+
+
+def test_init_estimate_and_train_tell_json(workspace, tmp_path, capsys):
+    found, said = told(capsys, "init", workspace / "data", "--out", tmp_path / "c.yaml")
+    assert found["noise"]["sigma"] == pytest.approx(0.1, rel=0.1)
+    assert (found["measurements"], found["system"]) == (3, "identity")
+    assert "next: unveil train" in said
+    found, said = told(capsys, "estimate", workspace / "data")
+    assert found["parameters"]["sigma"] == pytest.approx(0.1, rel=0.1)
+    assert found["verdict"] == "fits"
+    assert "--set noise.kind=gaussian" in said
+    found, said = told(capsys, "train", workspace / "unveil.yaml", "--out", workspace / "run")
+    assert found["validation"]["step"] == 6
+    assert "is trained already" in said
+
+
+def test_evaluate_tells_json_with_its_exit_code(workspace, capsys):
+    sets = ["--sampled", 1, "--set", "sampling.steps=3", "--set", "sampling.samples=2"]
+    found, said = told(capsys, "evaluate", workspace / "run", *sets)
+    assert found == json.loads((workspace / "run" / "evaluation.json").read_text())
+    assert found["fit"]["verdict"] == "fits"
+    assert "mean of 1" in said
+    found, said = told(capsys, "evaluate", workspace / "run", "--sigma", 0.3, "--sampled", 0, code=5)
+    assert found["fit"]["verdict"] == "does not fit"
+    assert "psnr_estimate" in found["not_valid"]

@@ -10,7 +10,7 @@ from unveil.processes import is_first, started
 __all__ = ["app"]
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,  # plain help: importing rich would double the time that --help takes
     pretty_exceptions_enable=False,
     help="Learn to image from measurements alone: denoise, and draw posterior samples, with no ground truth.\n\n"
@@ -31,6 +31,7 @@ Sets = Annotated[
 Seed = Annotated[int | None, typer.Option(min=0, metavar="INT", help="Seed of every draw.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, or a torch device such as cuda.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
+Json = Annotated[bool, typer.Option("--json", help="Print what is found as JSON to stdout, and all else to stderr.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote into DIR.")]
 Dtype = Annotated[
     Literal["float32", "input"],
@@ -44,7 +45,7 @@ Sigma = Annotated[
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
     if version:
@@ -71,11 +72,14 @@ def demo(
     force: Force = False,
     device: Device = "auto",
     dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Do the main job on real photographs: train on noisy ones alone, denoise, sample, report. Minutes on two cores."""
     from unveil.cli.demo import run_demo
+    from unveil.cli.screen import json_to_stdout
 
-    run_demo(out, sets or [], seed or 0, device, dry_run, force, microscope)
+    with json_to_stdout(json):
+        run_demo(out, sets or [], seed or 0, device, dry_run, force, microscope)
 
 
 @app.command()
@@ -91,6 +95,7 @@ def init(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Configuration to write.")] = Path("unveil.yaml"),
     sets: Sets = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE, and the folder of simulated data.")] = False,
+    json: Json = False,
 ) -> None:
     """Look at the data, and write a commented configuration for them.
 
@@ -100,8 +105,10 @@ def init(
     start from, in the folder example-SYSTEM. For a folder that has the name of a system write ./NAME.
     """
     from unveil.cli.init import run_init
+    from unveil.cli.screen import json_to_stdout
 
-    run_init(what, data, out, sets or [], force)
+    with json_to_stdout(json):
+        run_init(what, data, out, sets or [], force)
 
 
 @app.command()
@@ -119,6 +126,7 @@ def estimate(
     ] = None,
     sets: Sets = None,
     force: Force = False,
+    json: Json = False,
 ) -> None:
     """Find the noise of images: its family and parameters, with standard errors, and whether it fits.
 
@@ -127,8 +135,10 @@ def estimate(
     it to init and train, which find it by themselves as well (noise.kind=auto).
     """
     from unveil.cli.estimate import run_estimate
+    from unveil.cli.screen import json_to_stdout
 
-    run_estimate(data, darks, flats, noise_scan, out, sets or [], force)
+    with json_to_stdout(json):
+        run_estimate(data, darks, flats, noise_scan, out, sets or [], force)
 
 
 @app.command()
@@ -136,15 +146,18 @@ def whiten(
     data: Input,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the whitened images.")] = Path("whitened"),
     force: Force = False,
+    json: Json = False,
 ) -> None:
     """Find the spectrum of noise that a detector has blurred (micrographs), and make it white; before init.
 
     The images must hold little but noise above a fifth of a cycle per pixel. Values stay in the data's units, and each
     file gives one with its axes and pixel size, as denoise's.
     """
+    from unveil.cli.screen import json_to_stdout
     from unveil.cli.whiten import run_whiten
 
-    run_whiten(data, out, force)
+    with json_to_stdout(json):
+        run_whiten(data, out, force)
 
 
 @app.command()
@@ -153,14 +166,17 @@ def check(
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for what it finds.")] = None,
     sets: Sets = None,
     force: Force = False,
+    json: Json = False,
 ) -> None:
     """Tell, before training, what the system does not see, and whether the symmetries can teach it.
 
     Exit code 4: it cannot be learned as it is, or the data contradict the description of the system.
     """
     from unveil.cli.check import CANNOT, run_check
+    from unveil.cli.screen import json_to_stdout
 
-    verdict = run_check(config, sets or [], out, force)
+    with json_to_stdout(json):
+        verdict = run_check(config, sets or [], out, force)
     if not verdict.learnable or verdict.contradictions:
         raise typer.Exit(CANNOT)
 
@@ -176,11 +192,14 @@ def train(
     seed: Seed = None,
     device: Device = "auto",
     dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Train an estimator from the measurements alone. Ctrl-C saves; the same command resumes."""
+    from unveil.cli.screen import json_to_stdout
     from unveil.cli.train import run_train
 
-    run_train(config, out, sets or [], seed, device, dry_run)
+    with json_to_stdout(json):
+        run_train(config, out, sets or [], seed, device, dry_run)
 
 
 @app.command("denoise")
@@ -254,6 +273,7 @@ def evaluate(
     seed: Seed = 0,
     device: Device = "auto",
     dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Estimate the error without a reference (and with one, if given), and the calibration of samples.
 
@@ -261,8 +281,10 @@ def evaluate(
     model fits is looked at first: figures without a reference hold only if it does. Exit code 5: done, and it does not.
     """
     from unveil.cli.evaluate import run_evaluate
+    from unveil.cli.screen import json_to_stdout
 
-    run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
+    with json_to_stdout(json):
+        run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
 
 
 @app.command()
@@ -279,3 +301,8 @@ def report(run: RunFolder) -> None:
     from unveil.cli.evaluate import run_report
 
     run_report(run)
+
+
+for command in app.registered_commands:  # whole in the list of commands, which cuts what it takes from the text itself
+    if command.callback is not None:
+        command.short_help = " ".join((command.callback.__doc__ or "").split("\n\n")[0].split())

@@ -11,7 +11,7 @@ from torch import Tensor
 from unveil.checks import Fit
 from unveil.checks.measurements import contradicted, fit_of_images
 from unveil.cli.outputs import input_identity, open_results, source_files
-from unveil.cli.screen import console, say
+from unveil.cli.screen import console, figures, say
 from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
@@ -79,10 +79,11 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
         say(line)
     if fit is not None and fit.verdict != "does not fit":
         say(f"  {fit}")
-    if out is None:
-        return verdict
     record = {"operator": system, "symmetry": list(names), **verdict.figures()}
     record["fit"] = None if fit is None else asdict(fit)
+    figures(record)
+    if out is None:
+        return verdict
     text = json.dumps(record, indent=1) + "\n"
     atomic_write(out / "check.json", lambda path: path.write_text(text, encoding="utf-8"))
     atomic_write(out / "config.yaml", lambda path: path.write_text(to_yaml(config, out), encoding="utf-8"))

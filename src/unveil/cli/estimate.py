@@ -15,7 +15,7 @@ from torch import Tensor
 from unveil.checks import Fit, look, noise_fit, outliers
 from unveil.cli.estimate_maps import find_maps, map_row, named, with_maps, write_maps, yaml_lines
 from unveil.cli.outputs import check_free, keep_inputs
-from unveil.cli.screen import console, say
+from unveil.cli.screen import console, figures, say
 from unveil.cli.suit import unusual_range
 from unveil.config import Config, parse_config
 from unveil.config_file import override
@@ -110,6 +110,7 @@ def run_estimate(
     elif maps:
         say(f"--out DIR writes maps of {', '.join(maps)}, pixel by pixel, which serve better than one number of each")
     say(options(found, stated, source, files))
+    figures(record(found, rows, fit))
 
 
 def frames(path: str, option: str) -> Tensor:
@@ -205,8 +206,9 @@ def say_scan(path: str, source: ImageSource, target: Path | None) -> None:
         i, j = divmod(int(np.abs(correlation).argmax()), len(level))
         rows.append((f"correlation of {i} and {j}", float(correlation[i, j]), None, "noise scan, the largest"))
     console.print(table("correlated", rows))
+    values = {"kind": "correlated", "covariance": covariance.tolist(), "rows": as_records(rows)}
+    figures(values)
     if target is not None:
-        values = {"kind": "correlated", "covariance": covariance.tolist(), "rows": as_records(rows)}
         target.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(values, indent=1) + "\n"
         atomic_write(target, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -1,6 +1,7 @@
 """unveil evaluate and report: how good a run's estimates are, as a table and as a page."""
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from unveil.checks.measurements import looked_at
 from unveil.cli.device import torch_device
 from unveil.cli.failures import EXIT_PARTLY, Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
-from unveil.cli.screen import console, metrics_table, progress_bar, say
+from unveil.cli.screen import console, figures, metrics_table, progress_bar, say
 from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
@@ -158,6 +159,7 @@ def evaluate_and_report(
         for line in evidence.lines():
             say(line)
     say(f"open {page}")
+    figures(json.loads((run.folder / "evaluation.json").read_text()))
     failures.end(len(rows), EXIT_PARTLY if valid else EXIT_NO_FIT)
     if not valid:
         sys.exit(EXIT_NO_FIT)

@@ -13,7 +13,7 @@ from unveil.checks.measurements import contradicted, looked_at
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
 from unveil.cli.outputs import check_free, keep_inputs, source_files
-from unveil.cli.screen import say
+from unveil.cli.screen import figures, say
 from unveil.cli.suit import (
     KINDS,
     check_sizes,
@@ -121,6 +121,8 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     if warning is not None:
         say(f"{warning}, so loss.scales is [1]; --set loss.scales=[1,2,4] overrides")
     say(f"wrote {out}; next: " + ("" if known.sees_all else f"unveil check {out}, ") + f"unveil train {out}")
+    system = config.operator.kind
+    figures({"config": str(out), "system": system, "measurements": len(source), "noise": recorded(noise)})
 
 
 def with_faulty(config: Config, source: ImageSource, noise: Noise, out: Path) -> Config:

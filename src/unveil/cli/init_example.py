@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from unveil.cli.outputs import check_free
-from unveil.cli.screen import say
+from unveil.cli.screen import figures, say
 from unveil.cli.suit import settings, with_batch
 from unveil.config import Config, parse_config
 from unveil.config_file import override, to_yaml
@@ -59,6 +59,8 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     say(f"simulated {example.about}: {folder}")
     say(f"wrote {out}; next: unveil train {out}")
     say(f"and then: unveil evaluate runs/{out.stem} {heldout}")
+    noise = {"kind": "gaussian", "sigma": example.sigma}
+    figures({"config": str(out), "system": kind, "measurements": len(example.images) - HELDOUT, "noise": noise})
 
 
 def measured(config: Config) -> tuple[Any, ...]:

@@ -1,7 +1,10 @@
 """What the commands print: lines, progress with time left (`unveil.progress`), and tables."""
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +13,35 @@ from unveil.errors import plain
 from unveil.evaluation import WITHOUT_REFERENCE, Metrics, counted
 from unveil.progress import Bar, console, progress_bar, progress_bars, say
 
-__all__ = ["Bar", "console", "metrics_table", "progress_bar", "progress_bars", "say"]
+__all__ = ["Bar", "console", "figures", "json_to_stdout", "metrics_table", "progress_bar", "progress_bars", "say"]
+
+
+@contextmanager
+def json_to_stdout(asked: bool) -> Iterator[None]:
+    """Enter a block in which, where `asked`, stdout gets what `figures` is told alone, and stderr all else."""
+    before, console.stderr = console.stderr, asked
+    try:
+        yield
+    finally:
+        console.stderr = before
+
+
+def figures(record: Mapping[str, Any]) -> None:
+    """Print what a command found as one JSON object, where `json_to_stdout` was asked for; numbers are finite or null.
+
+    Of several processes the first prints.
+    """
+    if console.stderr and not console.quiet:
+        print(json.dumps(_finite(record), indent=1))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
 
 HEADINGS = {
     "psnr_noisy": "noisy",

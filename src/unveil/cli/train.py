@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import config_files, keep_inputs
-from unveil.cli.screen import say
+from unveil.cli.screen import figures, say
 from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError
@@ -17,6 +18,7 @@ from unveil.runs.record import open_record
 from unveil.runs.room import check_room
 from unveil.training import Interrupted, build_estimator, latest_checkpoint
 from unveil.training.device import join
+from unveil.training.logs import read_metrics
 from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.setup import instrument, open_measurements, split
 
@@ -38,12 +40,20 @@ def run_train(
         run = create_run(folder, config, stages=staged(start))
     if from_first(run.trained):
         say(f"{folder} is trained already; next: unveil evaluate {folder}")
+        figures(trained(folder))
         return
     train_with_bar(run, device)
     leave()
     if (learned := open_record(folder)[0].learned) is not None:
         say(learned.why)
     say(f"trained; next: unveil evaluate {folder}")
+    figures(trained(folder))
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """Return what a finished training says of itself, for JSON: the folder, and what the last validation found."""
+    validations = [line for line in read_metrics(folder) if "error" in line]
+    return {"run": str(folder), "validation": validations[-1] if validations else None}
 
 
 def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None) -> tuple[Path, Config]:

@@ -8,7 +8,7 @@ import numpy as np
 from unveil.cli.batch import Layer, file_names, process
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import MANIFEST, check_free, input_identity, keep_inputs, open_results
-from unveil.cli.screen import progress_bar, say
+from unveil.cli.screen import figures, progress_bar, say
 from unveil.data import atomic_write, open_images
 from unveil.data.like import result_files
 from unveil.noise import fit_noise_spectrum, ring_power
@@ -61,4 +61,5 @@ def run_whiten(data: str, out: Path, force: bool) -> None:
         "follow the power at high frequencies",
     )
     say(f"wrote {out}; next: unveil init {out}")
+    figures({"images": done, "level": spectrum.level, "plot": str(plot), "folder": str(out)})
     failures.end(done)
