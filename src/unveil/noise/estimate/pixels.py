@@ -3,14 +3,13 @@
 A few frames tell each pixel little, but all pixels together tell how much pixels differ, and that is what a pixel's own
 figure is worth (empirical Bayes). With n dark frames d, of mean d_i and variance s_i^2 in pixel i,
 
-    offset     o_i = o + b (d_i - o),          b = T^2 / (T^2 + s_i^2 / n),    T^2 the spread of true offsets
+    offset     o_i = o + b (d_i - o),          b = T^2 / (T^2 + s^2 / n),    T^2 the spread of true offsets, s^2 usual
     variance   r_i^2 = (k0 s0^2 + (n - 1) s_i^2) / (k0 + n - 1)
 
 k0 and s0^2 from the first two moments of log s_i^2 (Smyth 2004, https://doi.org/10.2202/1544-6115.1027): the true
-variances follow an inverse gamma law, whose long tail holds the hot pixels. Those whose offset is FAR of their own
-errors off are left as they are (limited translation: Efron and Morris 1972,
-https://doi.org/10.1080/01621459.1972.10481215). s_i^2 is unbiased, and so is r_i^2 in the mean over the pixels; its
-root is taken at the end.
+variances follow an inverse gamma law, whose long tail holds most hot pixels. What is FAR off in offset, or HOT times as
+noisy, is left as it is (limited translation: Efron and Morris 1972, https://doi.org/10.1080/01621459.1972.10481215).
+s_i^2 is unbiased, and so is r_i^2 in the mean over the pixels; its root is taken at the end.
 
 Of m frames of even light, at one or several brightnesses j, pixel i has the mean x_ij over its offset and the variance
 v_ij, which is g_i x_ij + r_i^2. The slope by least squares and what it is worth:
@@ -25,9 +24,10 @@ lamp lights alike, is its gain over the common one where the slopes say so: wher
 above AGREE, beyond CHANCE errors (1 of gains; 0 of what else is uneven, a scene in the flats say). Else the slopes
 serve, as far as they show what pixels differ by, and else one number.
 
-Measured on simulated cameras (100 x 100 pixels, gain 10% from pixel to pixel, read noise of lognormal .5 and 1% hot
-pixels, 40 draws each, tests/noise/test_pixels.py has one): the root mean square error of the maps is within 5% of the
-one that is stated, and with 8, 20 and 100 darks the read noise is .79, .88 and .97 of as far off as without shrinking.
+Measured on simulated cameras (100 x 100 pixels, gain 10% from pixel to pixel, read noise of lognormal .5 with 1% hot
+pixels, 20 flats at each of two brightnesses, 10 draws each): with 4, 8, 20 and 100 darks the read noise is .70, .88,
+.97 and 1.00 times as far off (in its logarithm) as without the others, and 68% of the pixels are within 1.27, 1.16,
+1.08 and 1.04 times its stated error, within 1.19 to 1.03 times that of the offset, and 1.03 to 1.07 that of the gain.
 """
 
 import math
@@ -84,13 +84,12 @@ def offset_map(darks: Tensor) -> PixelMap | None:
     centre = mean.median()
     near = (mean - centre).square() < FAR**2 * (variance + _scale(mean - centre) ** 2)
     spread = mean[near].var() - variance[near].mean()
-    if not float(spread) > CHANCE * float(variance[near].mean()) * math.sqrt(2 / int(near.sum())):
+    by_chance = float((mean[near] - centre).square().std()) / math.sqrt(int(near.sum()))
+    if not float(spread) > CHANCE * by_chance:
         return None
-    share = spread / (spread + variance.clamp_min(1e-300))
-    kept = (mean - centre).square() > FAR**2 * variance.clamp_min(float(variance.median()))
-    values = torch.where(kept, mean, centre + share * (mean - centre))
-    left = torch.where(kept, variance, share * variance).median()
-    return PixelMap(values, float(left.sqrt()))
+    usual = variance.median()  # a hot pixel's own would draw it to the others, of which it is none
+    share = spread / (spread + usual)
+    return PixelMap(torch.where(near, centre + share * (mean - centre), mean), float((share * usual).sqrt()))
 
 
 def read_map(darks: Tensor) -> PixelMap | None:
