@@ -27,6 +27,7 @@ from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import knows_camera
 from unveil.evaluation import Evaluation, draw_samples, evaluate
+from unveil.evaluation.turned import energy_kept
 from unveil.measurement import Measurement
 from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
@@ -43,7 +44,7 @@ from unveil.training import learn as train
 from unveil.training.inflation import fit_to_images
 from unveil.training.learn import recipe_loss
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import indices, possible_scales, split
+from unveil.training.setup import indices, possible_scales, signal_mean, split
 
 __all__ = ["Measurements", "Model", "learn", "open_run"]
 
@@ -131,7 +132,12 @@ class Model:
         clean = None if reference is None else _source(reference)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
-        return [*evaluate(self.f, data, sampling, reference=clean, sampled=sampled, seed=seed, device=device)]
+        symmetry, mean = energy_kept(self.config.loss.symmetry), signal_mean(self.config)
+        results = evaluate(
+            self.f, data, sampling, reference=clean, sampled=sampled, seed=seed, device=device, symmetry=symmetry,
+            mean=mean,
+        )  # fmt: skip
+        return [*results]
 
     def measurement(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Measurement:
         """Return y (B, *measurement) as a measurement by the model's operator."""

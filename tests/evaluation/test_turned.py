@@ -10,6 +10,9 @@ from unveil.instruments.inpainting.operator import Inpainting
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
 from unveil.random import make_generator
+from unveil.report.evidence_record import Evidence
+from unveil.report.record import Record
+from unveil.report.verdict import findings
 from unveil.symmetry import make_symmetry
 
 SIDE, COUNT, MEAN, SIGMA, SAMPLES = 8, 1500, 0.5, 0.1, 2
@@ -75,3 +78,15 @@ def test_what_cannot_be_told_is_said():
         turned_spread(Turned(torch.ones(1), torch.ones(1)))
     with pytest.raises(UnveilError, match="not told from 0"):
         turned_spread(Turned(torch.ones(4), torch.tensor([1.0, -1.0, 1.0, -1.2])))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "se", "word"), [(0.5, 0.1, "too sure"), (1.5, 0.1, "too unsure"), (0.8, 0.1, "not told")]
+)
+def test_the_report_says_it_in_words(ratio, se, word):
+    turned = {"spread_over_error": ratio, "spread_over_error_se": se, "images": 4}
+    record = Record(images=[], mean={}, evidence=Evidence(turned=turned))
+    found = [finding for finding in findings(record, True) if "does not see" in finding.what]
+    assert len(found) == 1
+    assert word in found[0].what
+    assert f"{ratio:.2f}" in found[0].detail

@@ -31,12 +31,14 @@ from unveil.evaluation import (
 )
 from unveil.evaluation.evidence import Evidence
 from unveil.evaluation.resolution import Unresolved, variance_errors
+from unveil.evaluation.turned import energy_kept
 from unveil.noise import Noise
 from unveil.report import units_of, unknown_errors, write_report, write_results
 from unveil.report.kept import picture_files
 from unveil.runs import Run, open_run
 from unveil.runs.folder import writing
 from unveil.runs.noise import estimated
+from unveil.training.setup import signal_mean
 
 WRITTEN = ("report.html", "evaluation.json")
 """Beside images/."""
@@ -138,6 +140,8 @@ def evaluate_and_report(
             device=torch_device(device),
             progress=bar,
             prior=open_run_prior(run, data.operator, device),
+            symmetry=energy_kept(config.loss.symmetry),
+            mean=signal_mean(config),
         )
         found = estimated(run.config) and not incomplete
         errors = variance_errors(data, not isinstance(run.noise, Noise)) if found else [0.0] * len(data)

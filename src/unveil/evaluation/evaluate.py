@@ -20,10 +20,12 @@ from unveil.evaluation.reference import check_reference
 from unveil.evaluation.reference_free import estimate_hidden_error
 from unveil.evaluation.rings import Rings, halves, ring_number
 from unveil.evaluation.risk import Risk, estimate_risk
+from unveil.evaluation.turned import Turned, turned_power
 from unveil.evaluation.views import Predicted, against_reference, predict_rest
 from unveil.measurement import Estimator, Measurement
 from unveil.precision import full_precision
 from unveil.random import make_generator
+from unveil.symmetry import Symmetry
 
 __all__ = ["WITHOUT_REFERENCE", "Evaluation", "Metrics", "counted", "draw_samples", "evaluate", "mean_metrics"]
 
@@ -61,7 +63,7 @@ class Evaluation:
     These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None. Of what there
     is, else None: risk: the error without a reference, of a batch of one. predicted, against: what samples predicted of
     the rest of the exposure, and of the reference. rings, blocks: of two halves of the exposure, and of intensities,
-    where images are seen whole.
+    where images are seen whole. turned: what samples of incomplete measurements tell as seen by a turned instrument.
     """
 
     metrics: Metrics
@@ -74,6 +76,7 @@ class Evaluation:
     against: Predicted | None = None
     rings: Rings | None = None
     blocks: Blocks | None = None
+    turned: Turned | None = None
 
     def _repr_html_(self) -> str:
         from unveil.report.notebook import evaluation_html  # which knows far more than this room
@@ -120,7 +123,7 @@ def draw_samples(
     return posterior_samples(f, m, generator, inflation=inflation, **how)
 
 
-_HIDDEN, _VIEW, _HALVES = 1021, 1022, 1023  # of draws that are those of nothing else
+_HIDDEN, _VIEW, _HALVES, _TURNS = 1021, 1022, 1023, 1024  # of draws that are those of nothing else
 VIEWED = 128
 """Pixels, the side of the middle of an image of which a view is sampled, where it has such parts."""
 PIXELS_AT_ONCE = 2**21
@@ -138,11 +141,14 @@ def evaluate(
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], object] | None = None,
     prior: Preconditioned | None = None,
+    symmetry: Symmetry | None = None,
+    mean: float = 0.0,
 ) -> Iterator[Evaluation]:
     """Evaluate f on each measurement of `data`; posterior samples of the first `sampled` ones.
 
-    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. progress:
-    (images done, all). Raises UnveilError when the reference does not match.
+    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. symmetry, mean:
+    of the images, as in `turned_power`; where samples of incomplete measurements are to be judged by turned
+    instruments. progress: (images done, all). Raises UnveilError when the reference does not match.
     """
     if reference is not None:
         check_reference(data.source, reference, data.operator.image_shape)
@@ -173,6 +179,9 @@ def evaluate(
             risk,
             *_predicted(f, m, sampling, samples, x, prior, seed, i),
             *_seen_whole(f, m, x_hat, x, risk, rings, make_generator(device, seed, i, _HALVES)),
+            None
+            if samples is None or symmetry is None or not m.operator.unseen
+            else turned_power(m, x_hat, samples, symmetry, make_generator(device, seed, i, _TURNS), mean=mean),
         )
         if progress is not None:
             progress(i + 1, len(data))

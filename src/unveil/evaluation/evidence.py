@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
+from unveil.errors import UnveilError
 from unveil.evaluation.calibrated import calibration_record
 from unveil.evaluation.components import principal_components
 from unveil.evaluation.conformal import bounds
@@ -16,6 +19,7 @@ from unveil.evaluation.flux import Blocks, flux_record
 from unveil.evaluation.interval import Error, mean_psnr
 from unveil.evaluation.resolution import MOST
 from unveil.evaluation.rings import Rings, rings_record
+from unveil.evaluation.turned import Turned, turned_spread
 from unveil.evaluation.views import EXPOSURE, Predicted
 from unveil.instruments.instrument import ImageUnits
 
@@ -44,6 +48,7 @@ class Evidence:
         self.blocks: list[Blocks] = []
         self.rings: Rings | None = None
         self.shares: dict[str, list[float]] = {}
+        self.turned: list[Turned] = []
 
     def __call__(self, results: Iterable[Evaluation]) -> Iterator[Evaluation]:
         for result, d in zip(results, self.uncertain):
@@ -63,6 +68,8 @@ class Evidence:
             self.against[name] = result.against
         if result.rings is not None:
             self.rings = result.rings if self.rings is None else self.rings + result.rings
+        if result.turned is not None:
+            self.turned.append(result.turned)
         if result.blocks is not None:
             self.blocks.append(result.blocks)
         if result.samples is not None and len(result.samples) > 1:
@@ -78,11 +85,23 @@ class Evidence:
             "calibration_reference": calibration_record([*self.against.values()], [*self.against], 1.0),
             "resolution": None if self.rings is None else rings_record(self.rings) | self._pixel(),
             "flux": flux_record(self.blocks),
+            "turned": self._turned(),
             "components": {name: {"shares": shares} for name, shares in self.shares.items()},
         }
         known = [key for key, value in found.items() if value]
         wrong = [] if valid else [key for key in known if not key.endswith("_reference")]
         return {"not_valid": wrong, **found}
+
+    def _turned(self) -> dict[str, Any] | None:
+        """Return the spread over the error as a turned instrument sees them; None where it cannot be told."""
+        if len(self.turned) < 2:
+            return None
+        spread, error = (torch.cat(parts) for parts in zip(*self.turned))
+        try:
+            ratio, se = turned_spread(Turned(spread, error))
+        except UnveilError:
+            return None
+        return {"spread_over_error": ratio, "spread_over_error_se": se, "images": len(spread)}
 
     def _pixel(self) -> dict[str, Any]:
         """Return the side of a pixel and its unit, where all images have the same."""
@@ -99,6 +118,12 @@ class Evidence:
             n = len(self.seen)
             text = f"PSNR without a reference: {mean['psnr']:.2f} dB, {mean['low']:.2f} to {mean['high']:.2f} in 95%"
             lines.append(text if n == 1 else f"mean {text} for these {n} images")
+        if (turned := self._turned()) is not None:
+            ratio, se, n = turned.values()
+            lines.append(
+                f"samples spread by {ratio:.2f} +- {se:.2f} of the error (1 is right), what the instrument does not "
+                f"see included, by turned measurements of {n} images"
+            )
         return lines
 
 

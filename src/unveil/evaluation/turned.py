@@ -12,6 +12,7 @@ on x_hat being the posterior mean and on the symmetry, and on nothing else: no n
 (ours)
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,9 +20,18 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
-from unveil.symmetry import Symmetry
+from unveil.symmetry import Symmetry, make_symmetry
 
-__all__ = ["Turned", "turned_power", "turned_spread"]
+__all__ = ["Turned", "energy_kept", "turned_power", "turned_spread"]
+
+KEEPING = ("shift", "flip", "quarter", "rotate")
+"""Symmetries of images that keep their energy."""
+
+
+def energy_kept(names: Sequence[str]) -> Symmetry | None:
+    """Return those of the symmetries of a configuration that keep the energy of an image; None without any."""
+    kept = [name for name in names if name in KEEPING]
+    return make_symmetry(kept) if kept else None
 
 
 class Turned(NamedTuple):

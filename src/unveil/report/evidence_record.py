@@ -112,6 +112,14 @@ class Component(_Part):
     shares: list[float] = []
 
 
+class Turned(_Part):
+    """Variance of samples over squared error, as turned instruments see both, and its standard error."""
+
+    spread_over_error: float
+    spread_over_error_se: float
+    images: int
+
+
 class Evidence(_Part):
     """All of it. not_valid: the parts that do not hold, since the noise model does not fit."""
 
@@ -122,6 +130,7 @@ class Evidence(_Part):
     calibration_reference: Calibration | None = None
     resolution: Resolution | None = None
     flux: Flux | None = None
+    turned: Turned | None = None
     components: dict[str, Component] = {}
 
     def holds(self, part: str) -> bool:

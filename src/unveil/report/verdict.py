@@ -11,6 +11,8 @@ from unveil.report.record import Record
 __all__ = ["Finding", "findings", "headline"]
 
 
+CLEAR = 3.0
+"""Standard errors from which on a figure is told from what it should be."""
 TOO_SURE = 0.8
 """Of variance over squared error: a tenth of the deviation."""
 
@@ -29,8 +31,8 @@ class Finding:
 
 
 def findings(evaluation: Record, incomplete: bool) -> list[Finding]:
-    """Return the verdict: the noise model, which governs what follows; the error; the samples."""
-    return [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation)]
+    """Return the verdict: the noise model, which governs what follows; the error; the samples, seen and unseen."""
+    return [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation), *_turned(evaluation)]
 
 
 def _noise(evaluation: Record) -> Finding:
@@ -119,6 +121,23 @@ def _samples(evaluation: Record) -> Finding:
     if "spread_over_error" in mean:
         return _spread(mean["spread_over_error"], "without a reference")
     return Finding("unsure", "Whether samples are calibrated is not known.", "No error to compare their spread with.")
+
+
+def _turned(evaluation: Record) -> list[Finding]:
+    """Return what turned instruments tell of samples where the instrument is blind; nothing where none did."""
+    evidence = evaluation.evidence
+    if evidence is None or evidence.turned is None or not evaluation.valid or not evidence.holds("turned"):
+        return []
+    ratio, se, n = evidence.turned.spread_over_error, evidence.turned.spread_over_error_se, evidence.turned.images
+    detail = (
+        f"By turned measurements of {images(n)}, without a reference: their variance is {ratio:.2f} ± {se:.2f} of the "
+        f"squared error, what the instrument does not see included; 1 for exact samples."
+    )
+    if ratio + CLEAR * se < 1:
+        return [Finding("bad", "Where the instrument does not see, the samples are too sure of themselves.", detail)]
+    if ratio - CLEAR * se > 1:
+        return [Finding("bad", "Where the instrument does not see, the samples are too unsure of themselves.", detail)]
+    return [Finding("unsure", "Where the instrument does not see, the samples' spread is not told from right.", detail)]
 
 
 def _spread(ratio: float, how: str) -> Finding:
