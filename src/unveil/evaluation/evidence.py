@@ -49,6 +49,7 @@ class Evidence:
         self.rings: Rings | None = None
         self.shares: dict[str, list[float]] = {}
         self.turned: list[Turned] = []
+        self.untold = ""
 
     def __call__(self, results: Iterable[Evaluation]) -> Iterator[Evaluation]:
         for result, d in zip(results, self.uncertain):
@@ -99,7 +100,8 @@ class Evidence:
         spread, error = (torch.cat(parts) for parts in zip(*self.turned))
         try:
             ratio, se = turned_spread(Turned(spread, error))
-        except UnveilError:
+        except UnveilError as reason:
+            self.untold = str(reason)
             return None
         return {"spread_over_error": ratio, "spread_over_error_se": se, "images": len(spread)}
 
@@ -124,6 +126,8 @@ class Evidence:
                 f"samples spread by {ratio:.2f} +- {se:.2f} of the error (1 is right), what the instrument does not "
                 f"see included, by turned measurements of {n} images"
             )
+        elif self.untold:
+            lines.append(f"whether samples spread enough where the instrument does not see: {self.untold}")
         return lines
 
 
