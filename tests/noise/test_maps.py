@@ -9,7 +9,7 @@ from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
-from unveil.noise import PoissonGaussian
+from unveil.noise import NOISES, Gaussian, PoissonGaussian
 from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.training.batches import make_batches
@@ -23,13 +23,24 @@ def camera(side=SIDE, channels=2, device="cpu"):
     return PoissonGaussian(0.02 * 4 ** r[0], 0.02 * 9 ** r[1], 0.1 * r[2] - 0.1)
 
 
+def uneven(side=SIDE, channels=2, device="cpu"):
+    """Levels that differ by 9."""
+    r = torch.rand(1, channels, side, side, generator=make_generator("cpu", 8)).to(device)
+    return Gaussian(0.03 * 9**r)
+
+
+MAPPED = {"gaussian": uneven, "poisson-gaussian": camera}
+every_mapped = pytest.mark.parametrize("kind", [kind for kind, family in NOISES.items() if family.maps])
+
+
 def scene(batch=40, device="cpu"):
     return 0.2 + 0.8 * torch.rand(batch, 2, SIDE, SIDE, generator=make_generator("cpu", 5)).to(device)
 
 
+@every_mapped
 @pytest.mark.parametrize("t", [0.15, 0.6, 4.0])
-def test_exposure_and_scale_by_pixel(t, device, generator):
-    noise, u = camera(device=device), scene(device=device)
+def test_exposure_and_scale_by_pixel(t, kind, device, generator):
+    noise, u = MAPPED[kind](device=device), scene(device=device)
     check_noise(noise.sample(u, generator), u, noise)
     factors = t * torch.linspace(1, 0.5, len(u), device=device)
     for share in (t, factors):
@@ -48,12 +59,16 @@ def test_a_number_for_all_pixels_is_a_map_of_it():
     torch.testing.assert_close(maps.variance(u), one.variance(u))
     torch.testing.assert_close(maps.coarser(2).variance(u[..., ::2, ::2]), one.coarser(2).variance(u[..., ::2, ::2]))
     assert (one.size, maps.size) == (None, (SIDE, SIDE))
+    level = Gaussian(torch.full((SIDE, SIDE), 0.03))
+    torch.testing.assert_close(level.variance(u), Gaussian(0.03).variance(u))
+    assert (level.fixed_level, level.uneven, level.middle.fixed_level) == (None, True, pytest.approx(0.03))
 
 
+@every_mapped
 @pytest.mark.parametrize("k", [2, 3])
-def test_means_over_pixels_have_the_variance_of_their_mean(k, device, generator):
+def test_means_over_pixels_have_the_variance_of_their_mean(k, kind, device, generator):
     """Exactly where the scene is flat: of the pixels' own variances, and not of their mean parameters."""
-    noise = camera(device=device)
+    noise = MAPPED[kind](device=device)
     u = torch.rand(3, 2, SIDE // k, SIDE // k, generator=generator, device=device) + 0.1
     fine = u.repeat_interleave(k, -1).repeat_interleave(k, -2)
     of_pixels = noise.variance(fine).unfold(2, k, k).unfold(3, k, k).mean((4, 5)) / k**2
@@ -64,8 +79,9 @@ def test_means_over_pixels_have_the_variance_of_their_mean(k, device, generator)
     check_noise(Measurement(noise.sample(fine, generator), Identity(), noise).coarser(k).y, many, noise.coarser(k))
 
 
-def test_windows_and_turns_go_with_the_image():
-    noise, u = camera(), scene(2)
+@every_mapped
+def test_windows_and_turns_go_with_the_image(kind):
+    noise, u = MAPPED[kind](), scene(2)
     m = Measurement(u, Identity(), noise)
     part = m.window((3, 5, 7, 9))
     torch.testing.assert_close(part.noise.variance(part.y), noise.variance(u)[..., 3:10, 5:14])
