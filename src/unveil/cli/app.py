@@ -95,6 +95,10 @@ def init(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Configuration to write.")] = Path("unveil.yaml"),
     sets: Sets = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE, and the folder of simulated data.")] = False,
+    simulate: Annotated[
+        Literal["sources"] | None,
+        typer.Option("--simulate", help="interferometry DATA.uvfits: simulated sources at its coverage and noise."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Look at the data, and write a commented configuration for them.
@@ -108,7 +112,7 @@ def init(
     from unveil.cli.screen import json_to_stdout
 
     with json_to_stdout(json):
-        run_init(what, data, out, sets or [], force)
+        run_init(what, data, out, sets or [], force, simulate is not None)
 
 
 @app.command()

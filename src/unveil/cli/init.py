@@ -12,6 +12,7 @@ from unveil.checks.faulty import dead_pixels, saturated_from
 from unveil.checks.measurements import contradicted, looked_at
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
+from unveil.cli.init_simulated import init_simulated
 from unveil.cli.outputs import check_free, keep_inputs, source_files
 from unveil.cli.screen import figures, say
 from unveil.cli.suit import (
@@ -45,13 +46,17 @@ PIXELS_A_STEP = 32**3
 """training.batch times the pixels of an image."""
 
 
-def run_init(what: str, data: str | None, out: Path, sets: Sequence[str], force: bool) -> None:
+def run_init(what: str, data: str | None, out: Path, sets: Sequence[str], force: bool, sources: bool = False) -> None:
     """Write the configuration `out`.
 
     what: the data; or the imaging system that measured `data`, and where there is no data, that some are simulated of,
-    in a folder beside `out`.
+    in a folder beside `out`. sources: simulated ones, as the observation `data` would have seen them.
     """
-    if data is None and what in KINDS:
+    if sources:
+        if data is None:
+            raise UnveilError("--simulate sources: give the observation, unveil init interferometry DATA.uvfits")
+        init_simulated(what, data, out, sets, force)
+    elif data is None and what in KINDS:
         init_example(what, out, sets, force)
     elif data is None or what in KINDS:
         init_measurements(None if data is None else what, data or what, out, sets, force)

@@ -27,6 +27,7 @@ class Coverage:
     u, v:  (M,) east and north parts of the baseline, in wavelengths, in the convention of `interferometry`.
     sigma: (M,) noise of the real and of the imaginary part each, in jansky.
     pairs: the M pairs of stations; empty when unknown.
+    times: (M,) hours since the first; None when unknown.
     Raises UnveilError for unequal lengths, no point at all, numbers that are not finite, or a sigma that is not > 0.
     """
 
@@ -34,11 +35,13 @@ class Coverage:
     v: Tensor
     sigma: Tensor
     pairs: tuple[tuple[str, str], ...] = ()
+    times: Tensor | None = None
 
     def __post_init__(self) -> None:
         shapes = [tuple(t.shape) for t in (self.u, self.v, self.sigma)]
-        if len(shapes[0]) != 1 or len(set(shapes)) > 1 or (self.pairs and len(self.pairs) != len(self.u)):
-            raise UnveilError(f"u, v and sigma have shapes {shapes}, pairs {len(self.pairs)}: each must be (M,)")
+        others = [len(t) for t in (self.pairs or None, self.times) if t is not None]
+        if len(shapes[0]) != 1 or len(set(shapes)) > 1 or any(count != len(self.u) for count in others):
+            raise UnveilError(f"u, v and sigma have shapes {shapes}, pairs and times {others}: each must be (M,)")
         if not len(self.u):
             raise UnveilError("the coverage has no point: give at least one visibility")
         if not bool((torch.stack([self.u, self.v, self.sigma]).isfinite().all()) & (self.sigma > 0).all()):

@@ -15,7 +15,10 @@ from unveil.instruments.interferometry.stations import Station
 from unveil.instruments.interferometry.uvtrack import uv_track
 from unveil.random import make_generator
 
-__all__ = ["STATIONS", "interferometry", "sources"]
+__all__ = ["DIAMETERS", "STATIONS", "interferometry", "sources"]
+
+DIAMETERS = (0.25, 0.55)
+"""Of `sources`, across the image."""
 
 STATIONS = (
     Station("PV", (5088967.9, -301681.6, 3825015.8), 1400.0),
@@ -77,7 +80,7 @@ def sources(count: int, side: int, generator: torch.Generator) -> Tensor:
     for r, width, asymmetry, angle, x0, y0, kind in torch.rand(count, 7, generator=generator).tolist():
         x, y = axis - 0.2 * (x0 - 0.5), axis[:, None] - 0.2 * (y0 - 0.5)
         radius, phase = (x**2 + y**2).sqrt(), torch.atan2(y, x)
-        r, width = 0.25 + 0.3 * r, 0.06 + 0.1 * width
+        r, width = DIAMETERS[0] + (DIAMETERS[1] - DIAMETERS[0]) * r, 0.06 + 0.1 * width
         image = torch.exp(-((radius - r) ** 2) / (2 * width**2))
         if kind > 2 / 3:
             image = torch.sigmoid((r - radius) / (0.3 * width))

@@ -81,7 +81,14 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
     if stations is not None:
         names, group = _names(tables), np.nonzero(kept)[0]
         pairs = tuple((names.get(i, str(i)), names.get(j, str(j))) for i, j in zip(*(s[group] for s in stations)))
-    coverage = Coverage(torch.from_numpy(u[kept]), torch.from_numpy(v[kept]), torch.from_numpy(sigma[kept]), pairs)
+    times = _hours(groups)
+    coverage = Coverage(
+        torch.from_numpy(u[kept]),
+        torch.from_numpy(v[kept]),
+        torch.from_numpy(sigma[kept]),
+        pairs,
+        None if times is None else torch.from_numpy(times[np.nonzero(kept)[0]]),
+    )
     return coverage, torch.from_numpy(intensity[kept])
 
 
@@ -120,6 +127,20 @@ def _parameter(groups: Any, pattern: str) -> np.ndarray | None:
     """Return the first parameter (G,) whose name is of the pattern; None without one."""
     found = [name for name in groups.parnames if re.fullmatch(pattern, name.strip().upper())]
     return np.asarray(groups.par(found[0]), dtype=np.float64) if found else None
+
+
+def _hours(groups: Any) -> np.ndarray | None:
+    """Return hours (G,) since the first group; None where the file does not say.
+
+    The date is a Julian day, the sum of parameters DATE, of which the second is a small one.
+    """
+    columns = [k for k, name in enumerate(groups.parnames) if name.strip().upper() in ("DATE", "_DATE")]
+    if not columns:
+        return None
+    parts = [np.asarray(groups.field(k), dtype=np.float64) for k in columns]  # scaled and shifted, not yet added
+    days = parts[0] - parts[0].min() + sum(part for part in parts[1:])
+    hours: np.ndarray = 24 * (days - days.min())
+    return hours
 
 
 def _offsets(groups: Any, tables: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
