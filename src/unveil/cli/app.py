@@ -146,6 +146,26 @@ def estimate(
 
 
 @app.command()
+def calibrate(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="UVFITS file of one source and one frequency band.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="UVFITS file to write.")] = Path("calibrated.uvfits"),
+    seed: Seed = 0,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+) -> None:
+    """Find the stations' gains of an interferometer, scan by scan, with RUN's estimates; before denoise and sample.
+
+    Visibilities are averaged over scans, and divided by gains with which RUN's estimate fits them, in turns. It begins
+    with the simulated source that is nearest in closure phases and log closure amplitudes, which gains leave alone;
+    their reduced chi^2 is printed: about 1 is right.
+    """
+    from unveil.cli.calibrate import run_calibrate
+
+    run_calibrate(run, data, out, seed or 0, device, force)
+
+
+@app.command()
 def whiten(
     data: Input,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the whitened images.")] = Path("whitened"),

@@ -108,6 +108,7 @@ def uv_track(
         v=(b * north[time]).sum(1),
         sigma=thermal_noise(sefd[i], sefd[j], bandwidth, integration),
         pairs=tuple((stations[a].name, stations[b].name) for a, b in zip(i.tolist(), j.tolist())),
+        times=hours[time] - start,
     )
 
 

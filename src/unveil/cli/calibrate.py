@@ -1,0 +1,68 @@
+"""unveil calibrate: gains of stations, by self-calibration with a run's estimates."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unveil.cli.device import torch_device
+from unveil.cli.outputs import check_free, keep_inputs
+from unveil.cli.screen import say
+from unveil.errors import UnveilError, warn
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.random import make_generator
+from unveil.runs import open_run
+
+__all__ = ["FITS", "run_calibrate"]
+
+CANDIDATES = 2000
+"""Simulated sources, of which one is begun with."""
+FITS = 2.0
+"""Reduced chi^2 of closure quantities up to which the image is taken to be that of the observation."""
+
+
+def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str, force: bool) -> None:
+    """Write the observation `data`, averaged over scans and divided by the stations' gains, to `out`, as UVFITS."""
+    from unveil.instruments.interferometry import InterferometrySection
+    from unveil.instruments.interferometry.coverage import Coverage, whiten
+    from unveil.instruments.interferometry.operator import interferometry
+    from unveil.instruments.interferometry.selfcal import self_calibrate
+    from unveil.instruments.interferometry.simulated import read_observation, simulate
+    from unveil.instruments.interferometry.uvfits_write import write_uvfits
+
+    check_free(out, force)
+    keep_inputs([Path(data)], [out])
+    run = open_run(run_folder)
+    section = run.config.operator
+    if not isinstance(section, InterferometrySection):
+        raise UnveilError(f"{run_folder}: is of {section.kind}, and gains are those of stations of an interferometer")
+    seen = read_observation(data, section.field_of_view)
+    side = torch_device(device)
+
+    def image(coverage: Coverage, visibilities: Tensor) -> Tensor:
+        A = interferometry(coverage, section.pixels, section.field_of_view, section.brightness)
+        y = whiten(visibilities, coverage)[None].float()
+        f = run.estimator(A).to(side)
+        with torch.no_grad():
+            x: Tensor = f(Measurement(y, A, Gaussian(A.sigma)).to(side)).cpu()
+        return x
+
+    x, brightness = simulate(seen, section.pixels, CANDIDATES, make_generator("cpu", seed))
+    found = self_calibrate(seen, image, x * brightness / section.brightness, section.brightness)
+    say("reduced chi^2 of closure phases and of log closure amplitudes")
+    for number, (phases, amplitudes) in enumerate(found.fits):
+        mark = "  kept" if number == found.best else ""
+        say(f"{'start' if number == 0 else f'round {number}':>9}  {phases:8.2f}  {amplitudes:8.2f}{mark}")
+    factors = found.gains.abs().sqrt()
+    low, middle, high = factors.quantile(torch.tensor([0.05, 0.5, 0.95]).to(factors)).tolist()
+    say(f"gains of stations, geometric means of pairs: {low:.2f} to {high:.2f}, median {middle:.2f}")
+    if max(found.fits[found.best]) > FITS:
+        warn(
+            f"{data}: the image does not fit the closure quantities, reduced chi^2 {max(found.fits[found.best]):.1f}: "
+            f"its source is unlike those that {run_folder} was trained on, or the noise is larger than stated"
+        )
+    write_uvfits(out, found.coverage, found.visibilities, data)
+    level = found.coverage.level
+    sets = f"--set operator.uvfits={out} --set noise.sigma={level:.6g}"
+    say(f"wrote {out}; next: unveil denoise {run_folder} {out} {sets}, and unveil sample with the same")
