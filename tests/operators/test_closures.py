@@ -120,7 +120,7 @@ def test_an_observation_of_a_known_source_is_calibrated(coverage):
     def image(points, visibilities):
         return x[((visibilities - models) / points.sigma).abs().square().sum(1).argmin()][None]
 
-    found = self_calibrate(Observation(coverage, v, FLUX, FIELD), image, x[list(range(17)) + [17, 40]], brightness)
+    found = self_calibrate(Observation(coverage, v, FLUX, FIELD), image, x[[*range(18), 40]], brightness)
     assert torch.equal(found.x[0], x[17])
     counts = closures(coverage, v).counts
     for value, count in zip(found.fits[found.best], counts):

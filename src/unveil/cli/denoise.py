@@ -14,7 +14,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
-from unveil.cli.use import call_of, is_same_grid, open_input, pictured, warn_of_unlike, with_sets
+from unveil.cli.use import call_of, is_same_grid, open_input, pictured, sky_of, warn_of_unlike, with_sets
 from unveil.data.like import result_files
 
 __all__ = ["run_denoise"]
@@ -35,7 +35,7 @@ def run_denoise(
     run, f, dataset = open_input(run_folder, data, sigma, device, sets, failures)
     source = dataset.source
     config, layers = with_sets(run, sets), [Layer()]
-    targets, pictures = result_files(source, is_same_grid(run)), pictured(dataset)
+    targets, pictures = result_files(source, is_same_grid(run), sky_of(config)), pictured(dataset)
     names = file_names(source, targets, layers, pictures)
     results = open_results(
         out,

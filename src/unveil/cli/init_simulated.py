@@ -29,6 +29,7 @@ def init_simulated(kind: str, data: str, out: Path, sets: Sequence[str], force: 
     """
     if kind != "interferometry":
         raise UnveilError(f"--simulate sources: of interferometry alone, not {kind}; leave it out")
+    from unveil.instruments.interferometry import InterferometrySection
     from unveil.instruments.interferometry.example import DIAMETERS
     from unveil.instruments.interferometry.operator import interferometry
     from unveil.instruments.interferometry.simulated import COMPACT, SYSTEMATIC, read_observation, simulate
@@ -39,20 +40,25 @@ def init_simulated(kind: str, data: str, out: Path, sets: Sequence[str], force: 
     check_free(folder, force)
     file = folder / "observation.uvfits"
     keep_inputs([Path(data)], [file, out])
-    values = override({"operator": {"kind": kind, "pixels": PIXELS}}, sets)
-    asked = values["operator"]
-    seen = read_observation(data, asked.get("field_of_view"))
-    x, brightness = simulate(seen, int(asked["pixels"]), SOURCES + HELDOUT, make_generator("cpu", 1))
-    operator = interferometry(seen.coverage, int(asked["pixels"]), seen.field_of_view, brightness)
+    base = {"data": {"path": data}, "operator": {"kind": kind, "pixels": PIXELS, "uvfits": data}}
+    asked = override(base, sets)["operator"]
+    given = "field_of_view" in asked
+    stated = parse_config({**base, "operator": {"field_of_view": 1.0, **asked}}, "--set").operator
+    assert isinstance(stated, InterferometrySection)
+    seen = read_observation(data, stated.field_of_view if given else None)
+    x, brightness = simulate(seen, stated.pixels, SOURCES + HELDOUT, make_generator("cpu", 1))
+    operator = interferometry(seen.coverage, stated.pixels, seen.field_of_view, brightness)
     section = {"field_of_view": seen.field_of_view, "brightness": brightness, "uvfits": str(file)}
     values = {
         "data": {"path": str(folder / "measurements.npy")},
-        "operator": {**asked, **section},
+        "operator": {"kind": kind, "pixels": PIXELS},
         "noise": {"sigma": operator.sigma},
         **settings(kind),
         "training": {"steps": STEPS, "warmup": 50, "ema": 0.99},
     }
-    config = with_batch(override(values, sets), operator, EXAMPLE_PIXELS, "--set")
+    values = override(values, sets)
+    values["operator"] |= section
+    config = with_batch(values, operator, EXAMPLE_PIXELS, "--set")
     refuse_idle(config, "--set")
     write_example(folder, Example(x, operator, operator.sigma, section, "sources"))
     write_uvfits(file, seen.coverage, seen.visibilities, data)
@@ -62,10 +68,12 @@ def init_simulated(kind: str, data: str, out: Path, sets: Sequence[str], force: 
         f"{COMPACT[0] * seen.flux:.2f} to {COMPACT[1] * seen.flux:.2f} jansky"
     )
     text = f"""\
-# SIMULATED SOURCES: {about} (the shortest baselines have
-# {seen.flux:.2f}), seen by the stations of {data}: its points (u, v), averaged over
-# scans, and its noise, with {SYSTEMATIC:.0%} of each visibility for what station gains do not explain. They are the prior of the
-# image: what is unlike them is not found. Stations' gains are not simulated: calibrate removes them from observations.
+# SIMULATED SOURCES: {about}
+# (the shortest baselines have {seen.flux:.2f}), as seen in
+#   {data}
+# at its points (u, v), averaged over scans, and with its noise and {SYSTEMATIC:.0%} of each visibility, for what no
+# station's gain explains. They are the prior of the image: what is unlike them is not found. Gains are not simulated:
+# calibrate takes them out of observations.
 #   unveil train {out}
 #   unveil calibrate runs/{out.stem} {data} --out {out.stem}-calibrated.uvfits
 #   unveil evaluate runs/{out.stem} {folder / "heldout.npy"} --reference {folder / "heldout_reference.npy"}

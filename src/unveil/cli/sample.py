@@ -19,6 +19,7 @@ from unveil.cli.use import (
     open_input,
     open_run_prior,
     pictured,
+    sky_of,
     warn_of_unlike,
     with_sets,
 )
@@ -58,7 +59,7 @@ def run_sample(
     layers = [Layer(f"sample_{k:03d}") for k in range(sampling.samples)] + [Layer("mean")]
     if sampling.samples > 1:
         layers.append(Layer("deviation", spread=True))
-    targets, pictures = result_files(source, is_same_grid(run)), pictured(dataset)
+    targets, pictures = result_files(source, is_same_grid(run), sky_of(config)), pictured(dataset)
     names = file_names(source, targets, layers, pictures)
     results = open_results(
         out,

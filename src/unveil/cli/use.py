@@ -17,9 +17,11 @@ from unveil.cli.outputs import input_identity, source_files
 from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import ImageSource
+from unveil.data.like_fits import Sky
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Noise, OwnNoise
 from unveil.noise.base import together
 from unveil.noise.gaussian import Gaussian
@@ -30,8 +32,8 @@ from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.training.setup import instrument, open_measurements, with_gaps
 
 __all__ = [
-    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "unlike_training",
-    "warn_of_unlike", "with_sets",
+    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "sky_of",
+    "unlike_training", "warn_of_unlike", "with_sets",
 ]  # fmt: skip
 
 NOT_BELOW = (
@@ -167,6 +169,12 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
 def is_same_grid(run: Run) -> bool:
     """Return whether images have the pixels of their measurements, and so their size and units."""
     return instrument(run.config).same_grid
+
+
+def sky_of(config: Config) -> Sky | None:
+    """Return what the images stand for, where they are of the sky; else None."""
+    units = INSTRUMENTS[config.operator.kind].units(config.operator)
+    return Sky(units.pixel, units.high) if units.pixel is not None and units.pixel_unit == "µas" else None
 
 
 def pictured(data: Dataset) -> bool:

@@ -1,7 +1,7 @@
 """Results that are like their input: one file for one file, with its axes, pixel size, units and resolution.
 
-TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY. Anything else, complex numbers, and images on
-another grid than their measurements give TIFF: an image, or a page for each.
+TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY, UVFITS a FITS image. Anything else, complex
+numbers, and images on another grid than their measurements give TIFF: an image, or a page for each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unveil.data import like_mrc, like_tiff
+from unveil.data import like_fits, like_mrc, like_tiff
 from unveil.data.atomic import atomic_write, reserve
 from unveil.data.names import unique_stems
 from unveil.data.source import ImageSource, Origin
@@ -29,23 +29,25 @@ class Target:
     """A file of results: those of the images `images` of a source, which all lie in one file.
 
     stem, suffix: its name, unique among the targets of a source even where case does not count. pattern: the file to be
-    like; None: an ordinary TIFF.
+    like; None: an ordinary TIFF. sky: of a FITS image.
     """
 
     stem: str
     suffix: str
     images: tuple[int, ...]
     pattern: Origin | None
+    sky: like_fits.Sky | None = None
 
     @property
     def is_stack(self) -> bool:
         return len(self.images) > 1
 
 
-def result_files(source: ImageSource, same_grid: bool) -> list[Target]:
+def result_files(source: ImageSource, same_grid: bool, sky: like_fits.Sky | None = None) -> list[Target]:
     """Return a target for each file of `source`, in order.
 
-    same_grid: a result has the pixels of its measurement.
+    same_grid: a result has the pixels of its measurement. sky: what it stands for, where it is an image of the sky;
+    UVFITS then gives FITS.
     """
     groups: dict[object, list[int]] = {}
     for i in range(len(source)):
@@ -58,6 +60,9 @@ def result_files(source: ImageSource, same_grid: bool) -> list[Target]:
     targets = []
     for stem, images in zip(stems, groups.values()):
         origin = source.origin(images[0])
+        if sky is not None and origin is not None and origin.path.suffix.lower() in like_fits.EXTENSIONS:
+            targets.append(Target(stem, ".fits", tuple(images), origin, sky))
+            continue
         suffix = ".tif" if origin is None or origin.dtype.kind == "c" else _suffix(origin.path, same_grid)
         likely = origin is not None and (suffix != ".tif" or (same_grid and origin.path.suffix.lower() in _TIFF))
         targets.append(Target(stem, suffix, tuple(images), origin if likely else None))
@@ -100,6 +105,8 @@ def _create(
     path: Path, target: Target, shape: tuple[int, ...], dtype: np.dtype
 ) -> AbstractContextManager[tuple[Any, str]]:
     pattern, count = target.pattern, len(target.images)
+    if pattern is not None and target.sky is not None:
+        return like_fits.create(path, pattern, target.sky, shape)
     if pattern is not None and target.suffix == ".npy":
         return _npy(path, pattern, shape, dtype)
     if pattern is not None and target.suffix != ".tif":

@@ -12,9 +12,9 @@ scan has, with their covariance,
 
     r = C (ln V - ln V_model),    S = C diag(sigma^2 / |V|^2) C^T,    chi^2 = r^T S^-1 r
 
-so that chi^2 does not depend on the set that was chosen (Blackburn et al. 2020, https://doi.org/10.3847/1538-4357/ab8469).
-First order in sigma / |V|: visibilities below `CUT` sigma are left out. ln |V| needs no debiasing: it is harmonic in the
-noise, so its mean is ln |V_true| but for noise that reaches 0.
+so that chi^2 does not depend on the set that was chosen (Blackburn et al. 2020,
+https://doi.org/10.3847/1538-4357/ab8469). First order in sigma / |V|: visibilities below `CUT` sigma are left out.
+ln |V| needs no debiasing: it is harmonic in the noise, so its mean is ln |V_true| but for noise that reaches 0.
 """
 
 from collections.abc import Sequence
@@ -58,9 +58,11 @@ class Closures:
         (2 / count)^(1/2).
         """
         ratio = self.observed / model
-        wrapped = [torch.remainder(t.angle()[:, which] @ c.T + torch.pi, 2 * torch.pi) - torch.pi
-                   for t in (ratio,) for which, c, _ in self.phases]  # fmt: skip
-        plain = [ratio.abs().log()[:, which] @ c.T for which, c, _ in self.amplitudes]
+        phase, size = ratio.angle(), ratio.abs().log()
+        wrapped = [
+            torch.remainder(phase[:, which] @ c.T + torch.pi, 2 * torch.pi) - torch.pi for which, c, _ in self.phases
+        ]
+        plain = [size[:, which] @ c.T for which, c, _ in self.amplitudes]
         sums = [
             sum((((r @ s) * r).sum(1) for r, (_, _, s) in zip(rows, group)), torch.zeros(len(model)).double())
             for rows, group in ((wrapped, self.phases), (plain, self.amplitudes))

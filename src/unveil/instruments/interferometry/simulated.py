@@ -33,8 +33,8 @@ COMPACT = (0.3, 0.8)
 class Observation:
     """Visibilities averaged over scans.
 
-    coverage, visibilities: complex (M,), jansky. flux: of the pairs of stations of one site, in the mean, jansky; of the
-    shortest baseline where there is none. field_of_view: microarcseconds.
+    coverage, visibilities: complex (M,), jansky. flux: of the pairs of stations of one site, in the mean, jansky; of
+    the shortest baseline where there is none. field_of_view: microarcseconds.
     """
 
     coverage: Coverage
