@@ -78,7 +78,8 @@ def closures(coverage: Coverage, visibilities: Tensor) -> Closures:
     """
     scan, v = scans_of(coverage), visibilities.to(torch.complex128)
     relative = coverage.sigma.double() / v.abs()
-    phases, amplitudes = [], []
+    phases: list[tuple[Tensor, Tensor, Tensor]] = []
+    amplitudes: list[tuple[Tensor, Tensor, Tensor]] = []
     for number in range(int(scan.max()) + 1):
         which = ((scan == number) & (relative < 1 / CUT)).nonzero().flatten()
         pairs = [coverage.pairs[i] for i in which.tolist()]
