@@ -3,9 +3,9 @@
     min over g of  sum_ij |V_ij - g_i g_j* M_ij|^2 / sigma_ij^2 + sum_i (|g_i| - 1)^2 / spread^2
 
 for the stations of one scan, M the visibilities of an image. With the others held, each g_i has a closed form; these
-are taken in turns, halfway (Mitchell et al. 2008; Salvini and Wijnholds 2014, https://doi.org/10.1051/0004-6361/201424487,
-StEFCal). Phases are free: the atmosphere's are random at 1.3 mm. The prior on amplitudes decides only what closure
-quantities leave open, such as a factor common to all of them, which is the flux of the source.
+are taken in turns, halfway (StEFCal, Salvini and Wijnholds 2014, https://doi.org/10.1051/0004-6361/201424487). Phases
+are free: the atmosphere's are random at 1.3 mm. The prior on amplitudes decides what closure quantities leave open where
+there are few stations.
 """
 
 import torch

@@ -4,7 +4,8 @@
                                                                    1981, https://doi.org/10.1093/mnras/196.4.1067)
 
 It begins with the one of many simulated sources whose closure quantities are nearest to those observed: nothing else is
-known of an image while every phase is a station's. The round whose image fits the closure quantities best is kept.
+known of an image while every phase is a station's. The round whose image fits the closure quantities best is kept. The
+flux, which no closure quantity tells, is what makes the median of |g_i g_j| one: that of the calibration before.
 """
 
 from collections.abc import Callable
@@ -60,6 +61,7 @@ def self_calibrate(
     fits, best, found = [fit_of(closed, model(x))], float("inf"), None
     for number in range(1, ROUNDS + 1):
         gains = fit_gains(seen.coverage, seen.visibilities, model(x)[0])
+        gains = gains / gains.abs().median()
         coverage = replace(seen.coverage, sigma=seen.coverage.sigma / gains.abs())
         x = image(coverage, seen.visibilities / gains)
         fits.append(fit_of(closed, model(x)))

@@ -1,0 +1,182 @@
+"""M87* of 2017 (EHT Collaboration 2019, https://doi.org/10.3847/2041-8213/ab0ec7), by the commands of examples/m87.md.
+
+    python benchmarks/m87.py --run runs/m87 --data DIR --work DIR --picture docs/m87.png --json OUT
+
+--data: network-calibrated UVFITS files, one a day and band (https://github.com/eventhorizontelescope/2019-D01-01).
+--run: trained as examples/m87.md says, on simulated sources at the coverage of one of them. Each file is calibrated,
+and its image estimated and sampled, by `unveil calibrate`, `denoise` and `sample`. Then, from the FITS images:
+
+ring         diameter in microarcseconds, and brightness of its south over that of its north (`ring.py`)
+chi2         reduced chi^2 of closure phases and of log closure amplitudes, with 2% of each visibility in their noise
+bands        of each day: root mean square, over pixels, of the difference of the two bands' estimates, over the
+             deviation that the samples of both give it: 1 where they differ as their samples say
+
+The same is done with simulated crescents of which the truth is known, with random phases and gains of 10% for each
+station in each scan (--truths of them, by the coverage of the first file): PSNR, diameter and ratio beside the truth's.
+"""
+
+import re
+import statistics
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from astropy.io import fits
+from torch import Tensor
+
+from common import parser, write
+from ring import measure
+from unveil.instruments.interferometry.averages import average_scans
+from unveil.instruments.interferometry.closures import closures
+from unveil.instruments.interferometry.gains import corrupt
+from unveil.instruments.interferometry.simulated import (
+    SYSTEMATIC,
+    model_visibilities,
+    read_observation,
+    simulate,
+)
+from unveil.instruments.interferometry.uvfits import read_uvfits
+from unveil.instruments.interferometry.uvfits_write import write_uvfits
+from unveil.random import make_generator
+from unveil.runs import open_run
+
+
+def unveil(*words: str | Path) -> str:
+    """What the command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "unveil", *map(str, words)], check=True, capture_output=True, text=True
+    )
+    print(done.stdout, done.stderr, flush=True)
+    return done.stdout
+
+
+def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str, Any]:
+    """Figures of one observation; "images": its estimate and samples (1 + S, H, W), jansky per pixel, north up."""
+    file = work / f"{name}.uvfits"
+    said = unveil("calibrate", run, data, "--out", file, "--seed", str(seed), "--force")
+    sets = [word for text in re.findall(r"--set (\S+)", said) for word in ("--set", text.rstrip(","))]
+    unveil("denoise", run, file, "--out", work / "estimates", *sets, "--force")
+    unveil("sample", run, file, "--out", work / "samples", *sets, "--seed", str(seed), "--force")
+    paths = [work / "estimates" / f"{name}.fits", *sorted((work / "samples" / name).glob("sample_*.fits"))]
+    x = torch.from_numpy(np.stack([fits.getdata(path).astype(np.float64)[::-1] for path in paths]))
+    section = open_run(run).config.operator
+    coverage, visibilities = read_uvfits(file)
+    model = model_visibilities(coverage, x[:, None], section.field_of_view, 1.0)
+    closed = closures(coverage, visibilities)
+    phases, amplitudes = (t.tolist() for t in closed.chi2(model))
+    pixel = section.field_of_view / section.pixels
+    rings = [asdict(measure(image, pixel)) for image in x]
+    rounds = re.findall(r"^ *(?:start|round \d+) +([\d.]+) +([\d.]+)", said, re.MULTILINE)
+    return {
+        "visibilities": len(coverage),
+        "closures": closed.counts,
+        "rounds": [[float(value) for value in pair] for pair in rounds],
+        "flux": float(x[0].sum()),
+        "estimate": {"chi2": [phases[0], amplitudes[0]], "ring": rings[0]},
+        "samples": {
+            "chi2": [statistics.median(t[1:]) for t in (phases, amplitudes)],
+            "ring": {
+                key: {"mean": statistics.mean(column), "deviation": statistics.stdev(column)}
+                for key in rings[0]
+                for column in [[ring[key] for ring in rings[1:]]]
+            },
+        },
+        "images": x,
+    }
+
+
+def truths(run: Path, data: Path, work: Path, count: int, seed: int) -> list[dict[str, Any]]:
+    """Simulated sources, seen as `data` was and corrupted by stations, imaged as it is."""
+    section, found = open_run(run).config.operator, []
+    seen = read_observation(data, section.field_of_view)
+    coverage, _ = average_scans(*read_uvfits(data))
+    generator = make_generator("cpu", seed, 87)
+    x, brightness = simulate(seen, section.pixels, count, generator)
+    length, shortest = torch.hypot(coverage.u, coverage.v), torch.hypot(seen.coverage.u, seen.coverage.v).min()
+    for k, v in enumerate(model_visibilities(coverage, x, section.field_of_view, brightness)):
+        jet = (seen.flux - float(brightness * x[k].sum())) * (length < shortest)  # wider than the image
+        v = v + jet
+        noise = torch.view_as_complex(torch.randn(2, len(v), 2, generator=generator, dtype=torch.float64))
+        noisy = v * (1 + SYSTEMATIC * noise[0]) + coverage.sigma * noise[1]
+        file = work / f"observed_{k}.uvfits"
+        write_uvfits(file, coverage, corrupt(coverage, noisy, generator), data)
+        result = imaged(run, file, work, f"truth_{k}", seed)
+        image, truth = result.pop("images")[0], brightness * x[k, 0].double()
+        error = (aligned(image, truth) - truth).square().mean()
+        pixel = section.field_of_view / section.pixels
+        found.append(
+            {**result, "psnr": float(10 * (truth.max() ** 2 / error).log10()), "truth": asdict(measure(truth, pixel))}
+        )
+    return found
+
+
+def aligned(x: Tensor, truth: Tensor) -> Tensor:
+    """x, moved by whole pixels to where it is most like the truth: no closure quantity knows where the source is."""
+    moved = [x.roll((i, j), (0, 1)) for i in range(-4, 5) for j in range(-4, 5)]
+    return min(moved, key=lambda t: float((t - truth).square().sum()))
+
+
+def agreement(lo: Tensor, hi: Tensor) -> float:
+    spread = (lo[1:].var(0) + hi[1:].var(0)).mean()
+    return float(((lo[0] - aligned(hi[0], lo[0])).square().mean() / spread).sqrt())
+
+
+def draw(path: Path, images: dict[str, Tensor], field: float, results: dict[str, Any]) -> None:
+    """A row for each observation: the estimate, two samples, and the deviation of all."""
+    figure, rows = plt.subplots(len(images), 4, figsize=(8.4, 2.2 * len(images)), squeeze=False)
+    half = field / 2
+    for row, (name, x) in zip(rows, images.items()):
+        top = float(x[:3].max())
+        titles = ("estimate", "sample", "sample", "deviation of samples")
+        for axis, image, title in zip(row, (x[0], x[1], x[2], x[1:].std(0)), titles):
+            axis.imshow(image, cmap="afmhot", vmin=0, vmax=top, extent=(half, -half, -half, half))
+            axis.set_title(title if row is rows[0] else "", fontsize=9)
+            axis.tick_params(labelsize=6)
+        ring = results[name]["estimate"]["ring"]
+        row[0].set_ylabel(f"{name}\n{ring['diameter']:.0f} µas", fontsize=8)
+    rows[-1][0].set_xlabel("east of the centre, µas", fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    options = parser(__doc__.splitlines()[0])
+    for name in ("--run", "--data", "--work"):
+        options.add_argument(name, type=Path, required=True)
+    options.add_argument("--picture", type=Path)
+    options.add_argument("--truths", type=int, default=3)
+    options = options.parse_args()
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    files = sorted(options.data.glob("*.uvfits"))
+    results, images = {}, {}
+    for file in files:
+        day, band = re.search(r"_(\d{3})_(lo|hi)_", file.name).groups()
+        results[name := f"{day} {band}"] = imaged(options.run, file, options.work, f"m87_{day}_{band}", options.seed)
+        images[name] = results[name].pop("images")
+    days = sorted({name.split()[0] for name in images})
+    record = {
+        "training": open_run(options.run).config.model_dump(mode="json", include={"training", "loss", "estimator"}),
+        "observations": results,
+        "bands": {
+            day: agreement(images[f"{day} lo"], images[f"{day} hi"])
+            for day in days
+            if {f"{day} lo", f"{day} hi"} <= set(images)
+        },
+        "truths": truths(options.run, files[0], options.work, options.truths, options.seed),
+    }
+    write(options.json, options, record)
+    if options.picture:
+        draw(options.picture, images, open_run(options.run).config.operator.field_of_view, results)
+
+
+if __name__ == "__main__":
+    main()
