@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from ring import measure
 
 SIDE, PIXEL = 32, 4.0

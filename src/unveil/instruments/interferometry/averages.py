@@ -76,9 +76,7 @@ def drop_short(coverage: Coverage, visibilities: Tensor, shortest: float) -> tup
     pairs = tuple(pair for pair, keep in zip(coverage.pairs, kept.tolist()) if keep)
     times = None if coverage.times is None else coverage.times[kept]
     return (
-        replace(
-            coverage, u=coverage.u[kept], v=coverage.v[kept], sigma=coverage.sigma[kept], pairs=pairs, times=times
-        ),
+        replace(coverage, u=coverage.u[kept], v=coverage.v[kept], sigma=coverage.sigma[kept], pairs=pairs, times=times),
         visibilities[kept],
     )
 

@@ -4,8 +4,8 @@
 
 for the stations of one scan, M the visibilities of an image. With the others held, each g_i has a closed form; these
 are taken in turns, halfway (StEFCal, Salvini and Wijnholds 2014, https://doi.org/10.1051/0004-6361/201424487). Phases
-are free: the atmosphere's are random at 1.3 mm. The prior on amplitudes decides what closure quantities leave open where
-there are few stations.
+are free: the atmosphere's are random at 1.3 mm. The prior on amplitudes decides what closure quantities leave open,
+where there are few stations.
 """
 
 import torch

@@ -50,9 +50,7 @@ def write_uvfits(path: str | os.PathLike[str], coverage: Coverage, visibilities:
     }
     cube = np.stack([visibilities.real.numpy(), visibilities.imag.numpy(), coverage.sigma.numpy() ** -2.0], -1)
     data = cube[:, None, None, None, None, None].astype(np.float64)  # (G, DEC, RA, IF, FREQ, STOKES, COMPLEX)
-    hdu = fits.GroupsHDU(
-        fits.GroupData(data, bitpix=-64, parnames=list(parameters), pardata=list(parameters.values()))
-    )
+    hdu = fits.GroupsHDU(fits.GroupData(data, bitpix=-64, parnames=list(parameters), pardata=list(parameters.values())))
     hdu.header.update(_axes(frequency, subject))
     hdu.header.update({**subject, "BUNIT": "JY"})
     result = fits.HDUList([hdu, antennas])
