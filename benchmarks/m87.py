@@ -15,6 +15,7 @@ The same is done with simulated crescents of which the truth is known, with rand
 station in each scan (--truths of them, by the coverage of the first file): PSNR, diameter and ratio beside the truth's.
 """
 
+import json
 import re
 import statistics
 import subprocess
@@ -61,8 +62,8 @@ def unveil(*words: str | Path) -> str:
 def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str, Any]:
     """Figures of one observation; "images": its estimate and samples (1 + S, H, W), jansky per pixel, north up."""
     file = work / f"{name}.uvfits"
-    said = unveil("calibrate", run, data, "--out", file, "--seed", str(seed), "--force")
-    sets = [word for text in re.findall(r"--set (\S+)", said) for word in ("--set", text.rstrip(","))]
+    found = json.loads(unveil("calibrate", run, data, "--out", file, "--seed", str(seed), "--force", "--json"))
+    sets = ["--set", f"operator.uvfits={file}", "--set", f"noise.sigma={found['sigma']}"]
     unveil("denoise", run, file, "--out", work / "estimates", *sets, "--force")
     unveil("sample", run, file, "--out", work / "samples", *sets, "--seed", str(seed), "--force")
     paths = [work / "estimates" / f"{name}.fits", *sorted((work / "samples" / name).glob("sample_*.fits"))]
@@ -74,11 +75,10 @@ def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str,
     phases, amplitudes = (t.tolist() for t in closed.chi2(model))
     pixel = section.field_of_view / section.pixels
     rings = [asdict(measure(image, pixel)) for image in x]
-    rounds = re.findall(r"^ *(?:start|round \d+) +([\d.]+) +([\d.]+)", said, re.MULTILINE)
     return {
         "visibilities": len(coverage),
         "closures": closed.counts,
-        "rounds": [[float(value) for value in pair] for pair in rounds],
+        "calibration": {key: found[key] for key in ("rounds", "kept", "gains")},
         "flux": float(x[0].sum()),
         "estimate": {"chi2": [phases[0], amplitudes[0]], "ring": rings[0]},
         "samples": {

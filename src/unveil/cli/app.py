@@ -153,6 +153,7 @@ def calibrate(
     seed: Seed = 0,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
+    json: Json = False,
 ) -> None:
     """Find the stations' gains of an interferometer, scan by scan, with RUN's estimates; before denoise and sample.
 
@@ -161,8 +162,10 @@ def calibrate(
     their reduced chi^2 is printed: about 1 is right.
     """
     from unveil.cli.calibrate import run_calibrate
+    from unveil.cli.screen import json_to_stdout
 
-    run_calibrate(run, data, out, seed or 0, device, force)
+    with json_to_stdout(json):
+        run_calibrate(run, data, out, seed or 0, device, force)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unveil.cli.device import torch_device
 from unveil.cli.outputs import check_free, keep_inputs
-from unveil.cli.screen import say
+from unveil.cli.screen import figures, say
 from unveil.errors import UnveilError, warn
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
@@ -65,4 +65,16 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     write_uvfits(out, found.coverage, found.visibilities, data)
     level = found.coverage.level
     sets = f"--set operator.uvfits={out} --set noise.sigma={level:.6g}"
+    names = ("closure_phases", "log_closure_amplitudes")
+    rounds = [dict(zip(names, fit)) for fit in found.fits]
+    figures(
+        {
+            "reduced_chi2": rounds[found.best],
+            "rounds": rounds,
+            "kept": found.best,
+            "gains": {"low": low, "median": middle, "high": high},
+            "sigma": level,
+            "calibrated": str(out),
+        }
+    )
     say(f"wrote {out}; next: unveil denoise {run_folder} {out} {sets}, and unveil sample with the same")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unveil.cli.init_example import EXAMPLE_PIXELS, write_example
 from unveil.cli.outputs import check_free, keep_inputs
-from unveil.cli.screen import say
+from unveil.cli.screen import figures, say
 from unveil.cli.suit import settings, with_batch
 from unveil.config import parse_config
 from unveil.config_file import override, to_yaml
@@ -84,3 +84,5 @@ def init_simulated(kind: str, data: str, out: Path, sets: Sequence[str], force: 
     say(f"{data}: {len(seen.coverage)} visibilities, averaged over scans, of {len(set(seen.coverage.pairs))} pairs")
     say(f"simulated {about}: {folder}")
     say(f"wrote {out}; next: unveil train {out}, then unveil calibrate runs/{out.stem} {data}")
+    noise = {"kind": "gaussian", "sigma": operator.sigma}
+    figures({"config": str(out), "system": kind, "measurements": SOURCES, "noise": noise})
