@@ -12,10 +12,11 @@ from torch import nn
 import unveil
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.measurement import Measurement
-from unveil.noise import Gaussian, Poisson
+from unveil.noise import Gaussian, Noise, Poisson
 from unveil.operators import Identity, inpainting
 from unveil.operators.physics import Physics
 from unveil.random import make_generator, normal
+from unveil.runs.noise import recorded
 
 SMALL = {"estimator": {"widths": [8, 12]}, "training": {"batch": 4, "crop": 16}, "sampling": {"steps": 3}}
 
@@ -144,6 +145,33 @@ def test_a_network_of_ones_own_is_checked(noisy):
         unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backbone(2, 1), steps=1, settings=SMALL, progress=False)
     with pytest.raises(UnveilError, match=r"it must be \(2, 1, 64, 64\)"):
         unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backbone(1, 3), steps=1, settings=SMALL, progress=False)
+
+
+def test_noise_of_ones_own_is_learned_from_and_kept_in_memory(noisy, tmp_path):
+    class Other(Noise):
+        """Deviation .1, of no family here."""
+
+        def sample(self, u, generator):
+            return u + 0.1 * normal(u, generator)
+
+        def exposed(self, t):
+            return self
+
+        def noisier(self, y, t, generator):
+            return self.sample(y, generator)
+
+        def scaled(self, a):
+            return self
+
+        def variance(self, u):
+            return torch.full_like(u, 0.01)
+
+    with pytest.raises(UnveilError, match="Other is no family that a run folder knows"):
+        recorded(Other())
+    model = unveil.learn(noisy, noise=Other(), steps=1, settings=SMALL, progress=False)
+    assert model(noisy).shape == noisy.shape
+    with pytest.raises(UnveilError, match="keep the model in memory"):
+        model.save(tmp_path / "own")
 
 
 def test_wrong_measurements_are_refused_in_one_line(noisy):

@@ -29,7 +29,7 @@ from unveil.estimators import knows_camera
 from unveil.evaluation import Evaluation, draw_samples, evaluate
 from unveil.evaluation.turned import energy_kept
 from unveil.measurement import Measurement
-from unveil.noise import Noise, OwnNoise
+from unveil.noise import NOISES, Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.operators.physics import Physics
@@ -293,7 +293,8 @@ def _configuration(
     if smallest < 32:
         training.setdefault("crop", max(4, smallest // 4 * 4))
     if isinstance(noise, Noise):
-        values["noise"] = recorded(noise) if _is_one(noise) else {"kind": "auto"}  # it is not found from there
+        named = _is_one(noise) and isinstance(noise, tuple(NOISES.values()))
+        values["noise"] = recorded(noise) if named else {"kind": "auto"}  # it is not found from there
         if noise.mapped and _is_one(noise):  # in the numbers of the files, as configurations have it
             low, high = values["data"]["value_range"] = stored_range(source)
             values["noise"] = _stated(noise.scaled(high - low).shifted(low))

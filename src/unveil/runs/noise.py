@@ -123,11 +123,16 @@ def recorded(noise: Noise | OwnNoise) -> dict[str, Any]:
 
     Of a map its shape and SHA-256, for the run folder has the map itself (`unveil.runs.maps`).
 
-    Of parameters still to be found in each image, what is common to them.
+    Of parameters still to be found in each image, what is common to them. Raises UnveilError for a family of one's own.
     """
     if isinstance(noise, OwnNoise):
         return {"per_image": True, **asdict(noise)}
-    kind = next(name for name, family in NOISES.items() if isinstance(noise, family))
+    kind = next((name for name, family in NOISES.items() if isinstance(noise, family)), None)
+    if kind is None:
+        raise UnveilError(
+            f"{type(noise).__name__} is no family that a run folder knows ({', '.join(NOISES)}): keep the model in "
+            f"memory, or add a section for it to unveil.noises"
+        )
     values = {field.name: _plain(getattr(noise, field.name)) for field in fields(noise)}
     return {"kind": kind, **{name: value for name, value in values.items() if value is not None}}
 
