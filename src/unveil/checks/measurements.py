@@ -4,6 +4,7 @@ Instruments that have checks of their own name them in their folder. A line says
 """
 
 import torch
+from torch import Tensor
 
 from unveil.checks.contradictions import contradictions, mixed_types
 from unveil.checks.fit import Fit, noise_fit
@@ -15,7 +16,7 @@ from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Noise
 from unveil.operators.base import Operator
 
-__all__ = ["contradicted", "fit_of_images", "image_lines", "looked_at"]
+__all__ = ["contradicted", "findings", "fit_of_images", "image_lines", "looked_at"]
 
 MEASUREMENTS = 8
 """How many are looked at, spread over all."""
@@ -31,13 +32,23 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     if known.sees_all:
         mixed = mixed_types(source)
         return ([] if mixed is None else [mixed]) + image_lines(source, noise)
-    which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
-    y = torch.stack([source.read(int(i)) for i in which])
-    part = operator.select(which)
+    y, part = _few(source, operator)
     lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
     if known.doubts is not None:
         lines += load(known.doubts)(y, part, None if noise is None else noise.fixed_level)
     return [line for line in lines if line is not None]
+
+
+def findings(kind: str, source: ImageSource, operator: Operator) -> list[str]:
+    """Return lines on what is found of the instrument `kind` in its measurements."""
+    found = INSTRUMENTS[kind].findings
+    return [] if found is None else list(load(found)(*_few(source, operator)))
+
+
+def _few(source: ImageSource, operator: Operator) -> tuple[Tensor, Operator]:
+    """Return some of the measurements (B, C, H, W), and their operators."""
+    which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
+    return torch.stack([source.read(int(i)) for i in which]), operator.select(which)
 
 
 def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.checks import Fit
-from unveil.checks.measurements import contradicted, fit_of_images
+from unveil.checks.measurements import contradicted, findings, fit_of_images
 from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, figures, say
 from unveil.config import Config
@@ -79,6 +79,8 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
         say(line)
     if fit is not None and fit.verdict != "does not fit":
         say(f"  {fit}")
+    for line in findings(system, source, operator):
+        say(f"  {line}")
     record = {"operator": system, "symmetry": list(names), **verdict.figures()}
     record["fit"] = None if fit is None else asdict(fit)
     figures(record)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unveil.checks import constant_images, copied_channels, look
 from unveil.checks.faulty import dead_pixels, saturated_from
-from unveil.checks.measurements import contradicted, looked_at
+from unveil.checks.measurements import contradicted, findings, looked_at
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
 from unveil.cli.init_simulated import init_simulated
@@ -114,6 +114,8 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
             text = text.replace(f"  {key}  #", f"  {key}  # found {told} in the data;")
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
     say(summary(config, source, operator, noise))
+    for line in findings(config.operator.kind, source, operator):
+        say(line)
     if found is not None and (found.doubt is not None or found.kind != "gaussian"):
         say(f"noise: {told}")
     if any(path.suffix.lower() in (".jpg", ".jpeg") for path in [Path(data), *Path(data).glob("*")]):

@@ -54,6 +54,10 @@ class Instrument:
     units:    (section) -> what it tells of its images' values and pixels, `ImageUnits`; where they have the pixels of
         their measurements the values are those of the files.
     check:    (section, source): raises UnveilError where files of measurements are not of this instrument.
+    estimate: (section, source) -> the operator where keys of the section are "estimate", else None. Raises UnveilError
+        where they cannot be found in the measurements.
+    estimated: those keys -> the operator's tensors that hold what was found.
+    findings: (measurements (B, C, H, W), their operators) -> lines on what is found of the instrument in them.
     doubts:   (measurements (B, C, H, W), their operators, the noise level or None) -> lines where they contradict the
         description.
     """
@@ -74,6 +78,9 @@ class Instrument:
     scale: Name | None = None
     units: Callable[[Any], ImageUnits] = lambda section: ImageUnits()
     check: Name | None = None
+    estimate: Name | None = None
+    estimated: Mapping[str, str] = field(default_factory=dict)
+    findings: Name | None = None
     doubts: Name | None = None
 
     @property

@@ -26,6 +26,8 @@ from unveil.operators.identity import Identity
 from unveil.records import SEAL, read_json, sealed
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
+from unveil.runs.estimated import FOLDER as ESTIMATED
+from unveil.runs.estimated import digests, estimated_keys, keep_estimated
 from unveil.runs.folder import writing
 from unveil.runs.learned import check_learnable
 from unveil.runs.maps import FOLDER as MAPS
@@ -89,6 +91,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         write_contents(folder, contents)
         _write(folder / "config.yaml", to_yaml(with_kept_maps(config, folder), folder))
         keep_maps(folder, read_maps(config.noise, source))
+        keep_estimated(folder, config, operator)
+        if estimated := digests(folder, config):
+            record["estimated"] = estimated
         _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
     return open_run(folder)
 
@@ -176,7 +181,9 @@ def _check_free(folder: Path, config: Config) -> None:
         raise UnveilError(f"{folder}: cannot be listed ({error.strerror}); choose another folder with --out") from None
     if CONTENTS in names and SEAL in read_json(folder / CONTENTS, CHOOSE):
         names.remove(CONTENTS)
-    begun = {"config.yaml", MAPS} if config.noise.maps and "config.yaml" in names else {"config.yaml"}
+    begun = {"config.yaml"}
+    if "config.yaml" in names:
+        begun |= ({MAPS} if config.noise.maps else set()) | ({ESTIMATED} if estimated_keys(config) else set())
     others = [name for name in names if name not in begun]
     if others:
         raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; {CHOOSE}")

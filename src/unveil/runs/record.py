@@ -120,7 +120,7 @@ class RunRecord(BaseModel):
     noise: its kind and its parameters, on the [0, 1] scale of the data. learned: of it, in training. channels: of the
     images. scales: block sizes that they are large enough for. given: whether the operator was given in Python, and is
     not in the configuration. config: the configuration's values. data: fingerprint of the contents in data.json. seen:
-    their types and range.
+    their types and range. estimated: of the operator, the SHA-256 of each file in the run folder.
     """
 
     noise: RecordedNoise
@@ -131,6 +131,7 @@ class RunRecord(BaseModel):
     config: dict[str, Any]
     data: str
     seen: Seen | None = None
+    estimated: dict[str, str] = {}
 
     def told(self, folder: Path, stated: AnyNoise) -> Noise | OwnNoise:
         """Return the noise that the trained network is told: that which the run began with, or what was learned of it.

@@ -4,6 +4,7 @@ config.yaml          the configuration
 run.json             versions, seed, command, noise, and what the configuration and the data were when it began; and
                      what was learned of the noise
 data.json            the hash of each file's content
+estimated/           of the instrument, what was found in the measurements: sensitivities of coils
 maps/                of noise parameters that differ from pixel to pixel, as config.yaml names them
 metrics.jsonl        one line a step; tensorboard/ has the same
 round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
@@ -31,6 +32,7 @@ from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
 from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import check_contents, numbers_then, open_contents, write_contents
+from unveil.runs.estimated import with_estimated
 from unveil.runs.noise import noise_of
 from unveil.runs.record import open_record
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
@@ -104,7 +106,7 @@ class Run:
             raise UnveilError(f"{self.folder / CONTENTS}: of another run than run.json; restore it, or start a new run")
         source = open_source(config)
         numbers = numbers_then(recorded, source, config)
-        operator = open_operator(config, source, recorded.images)
+        operator = open_operator(self._known(), source, recorded.images)
         if len(numbers) < recorded.images:
             operator = operator.select(torch.tensor(list(numbers)))
             if to_train and any(self.folder.glob("round-*")):
@@ -168,7 +170,11 @@ class Run:
         if instrument(self.config).sees_all:
             return Identity()
         self.check_data("pass operator")
-        return open_operator(self.config, open_source(self.config))
+        return open_operator(self._known(), open_source(self.config))
+
+    def _known(self) -> Config:
+        """Return the configuration, with what was estimated of the operator when the run began."""
+        return with_estimated(self.config, self.folder, open_record(self.folder)[0].estimated)
 
     def prior(self, operator: Operator) -> Preconditioned | None:
         """Return D, of the images in noise, on the CPU, where rounds learned one, else None.

@@ -151,7 +151,9 @@ def open_operator(config: Config, source: ImageSource, count: int | None = None)
     shape = source.shape(0)
     if (check := instrument(config).check) is not None:
         load(check)(config.operator, source)
-    operator = build_operator(config.operator, shape, count or len(source))
+    estimate = instrument(config).estimate
+    operator = None if estimate is None else load(estimate)(config.operator, source)
+    operator = operator or build_operator(config.operator, shape, count or len(source))
     first = operator.select(torch.zeros(1, dtype=torch.long))
     first.check_adjoint(torch.zeros(1, *shape), make_generator("cpu", 0))
     return operator

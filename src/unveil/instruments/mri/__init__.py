@@ -20,11 +20,11 @@ class MRISection(Section):
         "1 (white) "
         "where k-space is measured, 0 elsewhere"
     )
-    coils: FilePath | None = Field(
+    coils: FilePath | Literal["estimate"] | None = Field(
         None,
         description=".npy or HDF5 (FILE.h5:DATASET) of the coils' sensitivities, complex, without unit, (coils, H, W) "
-        "or one set per measurement "
-        "(N, coils, H, W); null for a single coil",
+        "or one set per measurement (N, coils, H, W); estimate: from the centre of each k-space; null for "
+        "a single coil",
     )
 
 
@@ -49,6 +49,9 @@ INSTRUMENT = Instrument(
     level_shows=False,
     centred=True,
     complete="unveil.instruments.mri.inside:complete",
+    estimate="unveil.instruments.mri.calibration:estimate_coils",
+    estimated={"coils": "sensitivities"},
+    findings="unveil.instruments.mri.calibration:findings",
     doubts="unveil.instruments.mri.kspace:doubts",
     scales=True,
 )

@@ -59,7 +59,7 @@ def check_coils(sensitivities: Tensor, mask: Tensor) -> None:
         )
     if shape[-2:] != mask.shape[-2:]:
         raise UnveilError(f"the sensitivities have shape {shape} and the mask {tuple(mask.shape)}: H and W must agree")
-    if not bool(torch.view_as_real(sensitivities).isfinite().all()):
+    if not bool(sensitivities.isfinite().all()):
         raise UnveilError("the sensitivities contain NaN or infinite values: set them to 0 where they are unknown")
 
 

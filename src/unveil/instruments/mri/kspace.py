@@ -6,11 +6,13 @@ or in values that are not Gaussian.
 """
 
 from itertools import product
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from unveil.operators.base import Operator
+if TYPE_CHECKING:
+    from unveil.instruments.mri.operator import KSpace
 
 __all__ = ["centre_line", "corner_levels", "level_line"]
 
@@ -97,6 +99,8 @@ def distance(measured: Tensor) -> Tensor:
     return found / (found * measured).max().clamp_min(1)
 
 
-def doubts(y: Tensor, operator: Operator, sigma: float | None) -> list[str | None]:
+def doubts(y: Tensor, operator: "KSpace", sigma: float | None) -> list[str | None]:
     """Return what k-space y (B, 2 coils, H, W) contradicts of its description, a line each."""
-    return [centre_line(y), level_line(y, operator.measured, sigma)]
+    from unveil.instruments.mri.calibration import coil_line
+
+    return [centre_line(y), level_line(y, operator.measured, sigma), coil_line(y, operator)]

@@ -70,7 +70,7 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
         raise UnveilError(
             f"operator.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy "
             f"of complex "
-            f"numbers ({channels // 2}, {height}, {width})"
+            f"numbers ({channels // 2}, {height}, {width}), or set it to estimate, from the centre of k-space"
         )
     mask = read_mask(section.mask, height, width, count)
     coils = None if section.coils is None else read_coils(section.coils, channels // 2, height, width, count)
