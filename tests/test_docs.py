@@ -3,6 +3,7 @@
 Pages, links and anchors are checked by `mkdocs build --strict` in .ci/run.
 """
 
+import importlib.util
 import re
 import shlex
 import sys
@@ -204,16 +205,51 @@ def test_the_navigation_names_every_page():
 
 
 def test_every_result_has_a_command():
-    sys.path.insert(0, str(ROOT / "docs" / "_site"))
-    try:
-        import commands
-    finally:
-        sys.path.pop(0)
+    commands = loaded("commands")
     for path in (ROOT / "benchmarks" / "results").glob("*.json"):
         made = commands.commands(path)
         assert made, path.name
         assert all(line.split()[0] in ("python", "unveil", "#") for line in made), (path.name, made)
     assert commands.shortened("python a.py --work w --json x.json --seed 1") == "python a.py --seed 1"
+
+
+def loaded(name):
+    """A module of docs/_site."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "_site" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_docstrings_become_lists(monkeypatch):
+    griffe = type(sys)("griffe")  # of the extra docs
+    griffe.Extension = griffe.Object = object
+    monkeypatch.setitem(sys.modules, "griffe", griffe)
+    text = """Return A x of y (B, *image), `*args`.
+
+x: an image,
+    (B, *image). y, z: two; None: no
+more. sigma: > 0, < 1.
+Raises UnveilError: never.
+
+    <A x, y> * 2
+
+>>> 2 * 3 < 7
+True"""
+    assert loaded("docstrings").plain(text).splitlines() == [
+        r"Return A x of y (B, \*image), `*args`.",
+        "",
+        r"- **x**: an image, (B, \*image).",
+        "- **y, z**: two; None: no more.",
+        "- **sigma**: > 0, &lt; 1.",
+        "",
+        "Raises UnveilError: never.",
+        "",
+        "    <A x, y> * 2",
+        "",
+        ">>> 2 * 3 < 7",
+        "True",
+    ]
 
 
 def test_versions_agree():
