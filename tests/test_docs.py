@@ -28,7 +28,7 @@ from unveil.operators import Identity
 from unveil.random import make_generator, normal, uniform
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md", ROOT / "examples" / "README.md"])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"), ROOT / "README.md"])
 PROGRAM = typer.main.get_command(app)
 
 
