@@ -78,7 +78,7 @@ def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str,
     return {
         "visibilities": len(coverage),
         "closures": closed.counts,
-        "calibration": {key: found[key] for key in ("rounds", "kept", "gains")},
+        "calibration": {key: found[key] for key in ("reduced_chi2_of_nearest", "gains")},
         "flux": float(x[0].sum()),
         "estimate": {"chi2": [phases[0], amplitudes[0]], "ring": rings[0]},
         "samples": {

@@ -157,9 +157,9 @@ def calibrate(
 ) -> None:
     """Find the stations' gains of an interferometer, scan by scan, with RUN's estimates; before denoise and sample.
 
-    Visibilities are averaged over scans, and divided by gains with which RUN's estimate fits them, in turns. It begins
-    with the simulated source that is nearest in closure phases and log closure amplitudes, which gains leave alone;
-    their reduced chi^2 is printed: about 1 is right.
+    Visibilities are averaged over scans, and divided by the gains with which they fit the simulated source that is
+    nearest in closure phases and log closure amplitudes, which gains leave alone. Their reduced chi^2 is printed, of
+    RUN's estimate from the result: about 1 is right.
     """
     from unveil.cli.calibrate import run_calibrate
     from unveil.cli.screen import json_to_stdout

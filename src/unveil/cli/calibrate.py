@@ -16,7 +16,7 @@ from unveil.runs import open_run
 
 __all__ = ["FITS", "run_calibrate"]
 
-CANDIDATES = 2000
+CANDIDATES = 5000
 """Simulated sources, of which one is begun with."""
 FITS = 2.0
 """Reduced chi^2 of closure quantities up to which the image is taken to be that of the observation."""
@@ -51,27 +51,25 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     x, brightness = simulate(seen, section.pixels, CANDIDATES, make_generator("cpu", seed))
     found = self_calibrate(seen, image, x * brightness / section.brightness, section.brightness)
     say("reduced chi^2 of closure phases and of log closure amplitudes")
-    for number, (phases, amplitudes) in enumerate(found.fits):
-        mark = "  kept" if number == found.best else ""
-        say(f"{'start' if number == 0 else f'round {number}':>9}  {phases:8.2f}  {amplitudes:8.2f}{mark}")
+    for name, (phases, amplitudes) in zip(("nearest simulated source", "estimate"), found.fits):
+        say(f"{name:>25}  {phases:8.2f}  {amplitudes:8.2f}")
     factors = found.gains.abs().sqrt()
     low, middle, high = factors.quantile(torch.tensor([0.05, 0.5, 0.95]).to(factors)).tolist()
     say(f"gains of stations, geometric means of pairs: {low:.2f} to {high:.2f}, median {middle:.2f}")
-    if max(found.fits[found.best]) > FITS:
+    if max(found.fits[1]) > FITS:
         warn(
-            f"{data}: the image does not fit the closure quantities, reduced chi^2 {max(found.fits[found.best]):.1f}: "
+            f"{data}: the image does not fit the closure quantities, reduced chi^2 {max(found.fits[1]):.1f}: "
             f"its source is unlike those that {run_folder} was trained on, or the noise is larger than stated"
         )
     write_uvfits(out, found.coverage, found.visibilities, data)
     level = found.coverage.level
     sets = f"--set operator.uvfits={out} --set noise.sigma={level:.6g}"
     names = ("closure_phases", "log_closure_amplitudes")
-    rounds = [dict(zip(names, fit)) for fit in found.fits]
+    nearest, estimate = (dict(zip(names, fit)) for fit in found.fits)
     figures(
         {
-            "reduced_chi2": rounds[found.best],
-            "rounds": rounds,
-            "kept": found.best,
+            "reduced_chi2": estimate,
+            "reduced_chi2_of_nearest": nearest,
             "gains": {"low": low, "median": middle, "high": high},
             "sigma": level,
             "calibrated": str(out),

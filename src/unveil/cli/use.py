@@ -18,6 +18,7 @@ from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import ImageSource
 from unveil.data.like_fits import Sky
+from unveil.data.uvfits import observations
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled
@@ -130,6 +131,8 @@ def unlike_training(run: Run, data: Dataset) -> str | None:
     Where they are not on the scale of those, or not at the level given.
     """
     source = data.source.raw
+    if observations(source):
+        return None  # each weighs its visibilities by its own noise, and UVFITS has one unit
     seen, images = run.seen, look(source, damaged="skip")
     if seen is None or not images:
         return None

@@ -1,11 +1,15 @@
-"""Self-calibration: an image and the stations' gains, each found from the other.
+"""Self-calibration: stations' gains from an image, and an image from the visibilities without them.
 
-    x = f(V / (g_i g_j*)),      g = argmin |V - g_i g_j* A x|^2     (Readhead and Wilkinson 1978; Cornwell and Wilkinson
-                                                                   1981, https://doi.org/10.1093/mnras/196.4.1067)
+    g = argmin |V - g_i g_j* A x_0|^2,      x = f(V / (g_i g_j*))       (Readhead and Wilkinson 1978; Cornwell and
+                                                    Wilkinson 1981, https://doi.org/10.1093/mnras/196.4.1067)
 
-It begins with the one of many simulated sources whose closure quantities are nearest to those observed: nothing else is
-known of an image while every phase is a station's. The round whose image fits the closure quantities best is kept. The
-flux, which no closure quantity tells, is what makes the median of |g_i g_j| one: that of the calibration before.
+x_0 is the one of many simulated sources whose closure quantities are nearest to those observed: while every phase is a
+station's nothing else is known of an image. One turn, not several: f fits whatever visibilities it is given, wrong
+gains among them, so that further turns walk away from the prior. Of three simulated sources at M87*'s coverage, which
+without gains come out at 31.6, 25.7 and 33.9 dB, one turn left 25.1, 28.2 and 30.0 dB, eight turns 21.6, 25.7 and 29.5,
+though closure quantities fit alike.
+
+The flux, which no closure quantity tells, is what makes the median of |g_i g_j| one: that of the calibration before.
 """
 
 from collections.abc import Callable
@@ -21,7 +25,8 @@ from unveil.instruments.interferometry.simulated import Observation, model_visib
 
 __all__ = ["Calibrated", "Fit", "self_calibrate"]
 
-ROUNDS = 12
+AT_ONCE = 500
+"""Candidates held against the observation together, which bounds the memory."""
 Fit = tuple[float, float]
 """Reduced chi^2 of closure phases, and of log closure amplitudes."""
 
@@ -31,16 +36,15 @@ class Calibrated:
     """What self-calibration found.
 
     coverage, visibilities: those observed, divided by gains: the points, and each sigma by |g_i g_j|.
-    gains: g_i g_j* (M,).  x: the image (1, 1, H, W).  fits: of the start, and of each round. best: the round kept, from
-    1.
+    gains: g_i g_j* (M,).  start, x: the nearest candidate and the image (1, 1, H, W).  fits: of the two.
     """
 
     coverage: Coverage
     visibilities: Tensor
     gains: Tensor
+    start: Tensor
     x: Tensor
-    fits: tuple[Fit, ...]
-    best: int
+    fits: tuple[Fit, Fit]
 
 
 def self_calibrate(
@@ -57,29 +61,22 @@ def self_calibrate(
     def model(x: Tensor) -> Tensor:
         return model_visibilities(seen.coverage, x, seen.field_of_view, brightness)
 
-    x = candidates[total(closed, *closed.chi2(model(candidates))).argmin()][None]
-    fits, best, found = [fit_of(closed, model(x))], float("inf"), None
-    for number in range(1, ROUNDS + 1):
-        gains = fit_gains(seen.coverage, seen.visibilities, model(x)[0])
-        gains = gains / gains.abs().median()
-        coverage = replace(seen.coverage, sigma=seen.coverage.sigma / gains.abs())
-        x = image(coverage, seen.visibilities / gains)
-        fits.append(fit_of(closed, model(x)))
-        value = float(total(closed, *(torch.tensor(t) for t in fits[-1])))
-        if value < best:
-            best, found = value, (coverage, seen.visibilities / gains, gains, x, number)
-    assert found is not None  # of the first round at least
-    return Calibrated(*found[:4], tuple(fits), found[4])
+    nearest = torch.cat([total(closed, model(some)) for some in candidates.split(AT_ONCE)]).argmin()
+    start = candidates[nearest][None]
+    gains = fit_gains(seen.coverage, seen.visibilities, model(start)[0])
+    gains = gains / gains.abs().median()
+    coverage = replace(seen.coverage, sigma=seen.coverage.sigma / gains.abs())
+    visibilities = seen.visibilities / gains
+    x = image(coverage, visibilities)
+    return Calibrated(coverage, visibilities, gains, start, x, (_fit(closed, model(start)), _fit(closed, model(x))))
 
 
-def fit_of(closed: Closures, model: Tensor) -> Fit:
-    """Return what `chi2` gives of the first of the model's images."""
+def _fit(closed: Closures, model: Tensor) -> Fit:
     phases, amplitudes = closed.chi2(model)
     return float(phases[0]), float(amplitudes[0])
 
 
-def total(closed: Closures, phases: Tensor, amplitudes: Tensor) -> Tensor:
-    """Return chi^2 of both kinds of closure quantity together."""
-    counts = closed.counts
-    parts = [n * torch.as_tensor(t) for n, t in zip(counts, (phases, amplitudes)) if n]
-    return sum(parts, torch.zeros(()))
+def total(closed: Closures, model: Tensor) -> Tensor:
+    """Return chi^2 (B,) of both kinds of closure quantity together."""
+    parts = [count * value for count, value in zip(closed.counts, closed.chi2(model)) if count]
+    return sum(parts, torch.zeros(len(model)))
