@@ -64,9 +64,10 @@ def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str,
     file = work / f"{name}.uvfits"
     found = json.loads(unveil("calibrate", run, data, "--out", file, "--seed", str(seed), "--force", "--json"))
     sets = ["--set", f"operator.uvfits={file}", "--set", f"noise.sigma={found['sigma']}"]
-    unveil("denoise", run, file, "--out", work / "estimates", *sets, "--force")
-    unveil("sample", run, file, "--out", work / "samples", *sets, "--seed", str(seed), "--force")
-    paths = [work / "estimates" / f"{name}.fits", *sorted((work / "samples" / name).glob("sample_*.fits"))]
+    estimate, samples = work / f"{name}_estimate", work / f"{name}_samples"
+    unveil("denoise", run, file, "--out", estimate, *sets, "--force")
+    unveil("sample", run, file, "--out", samples, *sets, "--seed", str(seed), "--force")
+    paths = [estimate / f"{name}.fits", *sorted((samples / name).glob("sample_*.fits"))]
     x = torch.from_numpy(np.stack([fits.getdata(path).astype(np.float64)[::-1] for path in paths]))
     section = open_run(run).config.operator
     coverage, visibilities = read_uvfits(file)

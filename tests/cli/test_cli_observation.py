@@ -97,7 +97,7 @@ def test_an_observation_becomes_a_fits_image(observation, tmp_path, monkeypatch,
     path, _, _ = observation
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("unveil.cli.init_simulated.SOURCES", 8)
-    monkeypatch.setattr("unveil.cli.calibrate.CANDIDATES", 40)
+    monkeypatch.setattr("unveil.instruments.interferometry.nearest.FIRST", 40)
     words = ["init", "interferometry", path, "--simulate", "sources", "--out", "eht.yaml"]
     assert call(*words, *sets(*TINY, "operator.field_of_view=140")) == 0
     config = load_config(tmp_path / "eht.yaml")

@@ -16,8 +16,6 @@ from unveil.runs import open_run
 
 __all__ = ["FITS", "run_calibrate"]
 
-CANDIDATES = 5000
-"""Simulated sources, of which one is begun with."""
 FITS = 2.0
 """Reduced chi^2 of closure quantities up to which the image is taken to be that of the observation."""
 
@@ -26,9 +24,10 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     """Write the observation `data`, averaged over scans and divided by the stations' gains, to `out`, as UVFITS."""
     from unveil.instruments.interferometry import InterferometrySection
     from unveil.instruments.interferometry.coverage import Coverage, whiten
+    from unveil.instruments.interferometry.nearest import nearest_source
     from unveil.instruments.interferometry.operator import interferometry
     from unveil.instruments.interferometry.selfcal import self_calibrate
-    from unveil.instruments.interferometry.simulated import read_observation, simulate
+    from unveil.instruments.interferometry.simulated import read_observation
     from unveil.instruments.interferometry.uvfits_write import write_uvfits
 
     check_free(out, force)
@@ -48,8 +47,8 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
             x: Tensor = f(Measurement(y, A, Gaussian(A.sigma)).to(side)).cpu()
         return x
 
-    x, brightness = simulate(seen, section.pixels, CANDIDATES, make_generator("cpu", seed))
-    found = self_calibrate(seen, image, x * brightness / section.brightness, section.brightness)
+    start = nearest_source(seen, section.pixels, make_generator("cpu", seed))
+    found = self_calibrate(seen, image, start, section.brightness)
     say("reduced chi^2 of closure phases and of log closure amplitudes")
     for name, (phases, amplitudes) in zip(("nearest simulated source", "estimate"), found.fits):
         say(f"{name:>25}  {phases:8.2f}  {amplitudes:8.2f}")

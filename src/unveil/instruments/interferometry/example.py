@@ -15,10 +15,11 @@ from unveil.instruments.interferometry.stations import Station
 from unveil.instruments.interferometry.uvtrack import uv_track
 from unveil.random import make_generator
 
-__all__ = ["DIAMETERS", "STATIONS", "interferometry", "sources"]
+__all__ = ["DIAMETERS", "PARAMETERS", "STATIONS", "interferometry", "render", "sources"]
 
 DIAMETERS = (0.25, 0.55)
 """Of `sources`, across the image."""
+PARAMETERS = 7
 
 STATIONS = (
     Station("PV", (5088967.9, -301681.6, 3825015.8), 1400.0),
@@ -75,9 +76,17 @@ def interferometry(folder: Path) -> Example:
 
 def sources(count: int, side: int, generator: torch.Generator) -> Tensor:
     """Draw rings, crescents and discs x (count, 1, side, side) with maximum 1, at random places near the centre."""
+    return render(torch.rand(count, PARAMETERS, generator=generator), side)
+
+
+def render(parameters: Tensor, side: int) -> Tensor:
+    """Return the sources x (K, 1, side, side), with maximum 1, of parameters (K, 7) in [0, 1].
+
+    They are radius, width, asymmetry, angle and place (2) of the source, and its kind: ring, crescent or disc.
+    """
     axis = torch.linspace(-1, 1, side)
     drawn = []
-    for r, width, asymmetry, angle, x0, y0, kind in torch.rand(count, 7, generator=generator).tolist():
+    for r, width, asymmetry, angle, x0, y0, kind in parameters.tolist():
         x, y = axis - 0.2 * (x0 - 0.5), axis[:, None] - 0.2 * (y0 - 0.5)
         radius, phase = (x**2 + y**2).sqrt(), torch.atan2(y, x)
         r, width = DIAMETERS[0] + (DIAMETERS[1] - DIAMETERS[0]) * r, 0.06 + 0.1 * width
