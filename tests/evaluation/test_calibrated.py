@@ -74,14 +74,14 @@ def record(case, share, key, images=3, exposure=EXPOSURE):
 def test_exact_samples_are_calibrated(case, exposure):
     if case == "masked" and exposure == 1:
         return
-    found = [record(case, 1.0, key, exposure=exposure) for key in range(2)]
-    assert [one["verdict"] for one in found] == ["calibrated"] * 2
-    for level, coverage, se in zip(*(found[0][key] for key in ("levels", "coverage", "coverage_se"))):
+    found = record(case, 1.0, 0, exposure=exposure)
+    assert found["verdict"] == "calibrated"
+    for level, coverage, se in zip(*(found[key] for key in ("levels", "coverage", "coverage_se"))):
         assert se < 0.005
         assert abs(coverage - level) < 4 * se
-    assert found[0]["spread_over_error"] == pytest.approx(1, abs=4 * found[0]["spread_over_error_se"])
-    assert sum(found[0]["histogram"]) == pytest.approx(1)
-    assert min(one["p_value"] for one in found) > 1e-3
+    assert found["spread_over_error"] == pytest.approx(1, abs=4 * found["spread_over_error_se"])
+    assert sum(found["histogram"]) == pytest.approx(1)
+    assert found["p_value"] > 1e-3
 
 
 @pytest.mark.parametrize("exposure", [EXPOSURE, 1.0])

@@ -41,13 +41,13 @@ def squares(count, side=32):
 @pytest.mark.parametrize("f", [smoothed, bent])
 @pytest.mark.parametrize("name", NOISES)
 def test_the_standard_error_is_the_deviation_from_the_truth(name, f):
-    """Of 600 draws: a deviation of z = 1 within 4 standard errors, and its mean within what second orders leave."""
-    x, noise, generator = squares(600), NOISES[name], make_generator("cpu", 4)
+    """Of 350 draws: a deviation of z = 1 within 4 standard errors, and its mean within what second orders leave."""
+    x, noise, generator = squares(350), NOISES[name], make_generator("cpu", 4)
     m = Measurement(noise.sample(x, generator), Identity(), noise)
     risk = estimate_risk(f, m, generator)
     z = (risk.error - (f(m) - x).square().flatten(1).mean(1)) / risk.se
     assert abs(float(z.mean())) < 0.4
-    assert float(z.square().mean()) ** 0.5 == pytest.approx(1, abs=4 * (2 * 600) ** -0.5)
+    assert float(z.square().mean()) ** 0.5 == pytest.approx(1, abs=4 * (2 * 350) ** -0.5)
 
 
 @pytest.mark.parametrize(
