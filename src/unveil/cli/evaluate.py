@@ -160,7 +160,7 @@ def evaluate_and_report(
         warn(line)
     if valid:
         say(str(fit))
-        for line in evidence.lines():
+        for line in evidence.lines(incomplete):
             say(line)
     say(f"open {page}")
     figures(json.loads((run.folder / "evaluation.json").read_text()))

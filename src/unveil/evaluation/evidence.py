@@ -27,9 +27,15 @@ __all__ = ["Evidence"]
 
 
 class _Seen(NamedTuple):
+    """An image, its error, and what of its uncertainty is that of found noise parameters."""
+
     name: str
     error: Error
     uncertain: float
+
+    @property
+    def resolved(self) -> bool:
+        return self.uncertain <= MOST * self.error.error
 
 
 class Evidence:
@@ -80,7 +86,7 @@ class Evidence:
         """Return what is known, for JSON. valid: whether the noise model fits."""
         errors = [one.error for one in self.seen]
         found = {
-            "error": _errors(self.seen) if errors else None,
+            "error": self._errors() if errors else None,
             "conformal": bounds(errors),
             "calibration": calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE),
             "calibration_reference": calibration_record([*self.against.values()], [*self.against], 1.0),
@@ -111,14 +117,14 @@ class Evidence:
         side, unit = sides.pop() if len(sides) == 1 else (None, "")
         return {"pixel_size": side, "unit": unit or None}
 
-    def lines(self) -> list[str]:
-        """Return what to say of it where the noise model fits, in words."""
-        if not self.seen:
-            return []
-        mean, lines = mean_psnr([one.error for one in self.seen]), []
-        if not math.isnan(mean["psnr"]):
-            n = len(self.seen)
-            text = f"PSNR without a reference: {mean['psnr']:.2f} dB, {mean['low']:.2f} to {mean['high']:.2f} in 95%"
+    def lines(self, incomplete: bool) -> list[str]:
+        """Return what to say of it where the noise model fits, in words. incomplete: of A x, not of x."""
+        mean, n, lines = self._mean(), len(self.seen), []
+        if math.isfinite(mean["psnr"]):
+            of = " of the measured entries" if incomplete else ""
+            text = (
+                f"PSNR{of} without a reference: {mean['psnr']:.2f} dB, {mean['low']:.2f} to {mean['high']:.2f} in 95%"
+            )
             lines.append(text if n == 1 else f"mean {text} for these {n} images")
         if (turned := self._turned()) is not None:
             ratio, se, n = turned.values()
@@ -128,14 +134,23 @@ class Evidence:
             )
         elif self.untold:
             lines.append(f"whether samples spread enough where the instrument does not see: {self.untold}")
+        record = calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE)
+        if record is not None:
+            reason = f" ({record['reason']})" if record["reason"] else ""
+            cannot = "whether the samples are calibrated cannot be told"
+            verdict = cannot if record["verdict"] == "cannot be told" else f"the samples are {record['verdict']}"
+            lines.append(f"by the rest of the exposure, predicted from a ninth of it, {verdict}{reason}")
         return lines
 
+    def _mean(self) -> dict[str, float | int]:
+        """Return the mean PSNR, which is unknown where one image's is."""
+        return mean_psnr([one.error if one.resolved else Error(math.nan, math.nan) for one in self.seen])
 
-def _errors(seen: Sequence[_Seen]) -> dict[str, Any]:
-    rows = []
-    for name, one, d in seen:
-        low, high = one.interval
-        told = psnr(one.error) if d <= MOST * one.error else math.nan
-        se = math.hypot(one.se, one.shared)
-        rows.append({"name": name, "error": one.error, "se": se, "psnr": told, "low": low, "high": high})
-    return {"images": rows, "mean": mean_psnr([one.error for one in seen])}
+    def _errors(self) -> dict[str, Any]:
+        rows = []
+        for one in self.seen:
+            low, high = one.error.interval
+            told = psnr(one.error.error) if one.resolved else math.nan
+            se = math.hypot(one.error.se, one.error.shared)
+            rows.append({"name": one.name, "error": one.error.error, "se": se, "psnr": told, "low": low, "high": high})
+        return {"images": rows, "mean": self._mean()}

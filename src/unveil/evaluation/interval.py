@@ -42,7 +42,7 @@ def mean_psnr(errors: Sequence[Error]) -> dict[str, float | int]:
     nan where one of the errors is not positive, and of others from fewer than FEWEST images.
     """
     n = len(errors)
-    if any(not one.error > 0 for one in errors):
+    if not n or any(not one.error > 0 for one in errors):
         return {"psnr": math.nan, "low": math.nan, "high": math.nan, "images": n} | _others(math.nan, math.nan)
     values = [psnr(one.error) for one in errors]
     decibels = 10 / math.log(10)
