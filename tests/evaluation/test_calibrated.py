@@ -146,6 +146,17 @@ def test_few_pixels_tell_nothing():
     assert calibration_record([], [], 1.0) is None
 
 
+def test_samples_that_may_well_be_wrong_are_not_called_calibrated():
+    generator = make_generator("cpu", 4)
+    x = torch.rand(1, 16, 16, generator=generator)
+    samples = x + 0.1 * normal(x, generator) + 0.1 * normal(torch.empty(4, 1, 16, 16), generator)
+    big = [part.repeat_interleave(4, -1).repeat_interleave(4, -2) for part in (samples, x)]
+    found = calibration_record([against_reference(*big, generator)], ["a"], 1.0)
+    assert 0.05 < found["spread_over_error_se"] < 0.3
+    assert found["verdict"] == "cannot be told"
+    assert "sample more images" in found["reason"]
+
+
 def test_correlated_noise_and_measurements_that_are_no_images():
     generator = make_generator("cpu", 3)
     x = torch.rand(1, 2, 300, generator=generator)

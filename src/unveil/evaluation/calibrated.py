@@ -28,8 +28,8 @@ GROUPS = 5
 """Of entries, by brightness."""
 FEWEST = 8
 """Blocks, below which no standard error is told."""
-UNSURE = 0.2
-"""The standard error of the ratio above which there is no verdict."""
+UNSURE = 0.05
+"""The standard error of the ratio above which samples that seem right are not called so: 15% would not be seen."""
 OFF, BEYOND, UNLIKELY = 0.05, 3.0, 1e-3
 """By how much the ratio may be off, in itself and in standard errors, and how unlikely ranks may be."""
 
@@ -62,14 +62,15 @@ def calibration_record(seen: Sequence[Predicted], names: Sequence[str], exposure
 
 
 def _verdict(ratio: float, se: float, p_value: float) -> dict[str, str]:
-    if not se < UNSURE:
+    if not math.isfinite(se):
         return {"verdict": "cannot be told", "reason": "the error of few or small images is not known well enough"}
-    far = abs(ratio - 1) > max(OFF, BEYOND * se)
-    if far:
-        reason = f"the variance of samples is {ratio:.2f} +- {se:.2f} of the squared error"
+    reason = f"the variance of samples is {ratio:.2f} +- {se:.2f} of the squared error"
+    if abs(ratio - 1) > max(OFF, BEYOND * se):
         return {"verdict": "too sure" if ratio < 1 else "too unsure", "reason": reason}
     if p_value < UNLIKELY:
         return {"verdict": "not calibrated", "reason": "the ranks of what was measured among samples are not even"}
+    if not se < UNSURE:
+        return {"verdict": "cannot be told", "reason": f"{reason}; sample more images, or larger ones"}
     return {"verdict": "calibrated", "reason": ""}
 
 
