@@ -394,3 +394,14 @@ def test_a_folder_of_data_or_a_run_that_is_not_utf8_is_one_line(workspace, data,
     strange = data.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     assert "data.path" in refused("init", strange, "--out", tmp_path / "c.yaml")
     assert "UTF-8" in refused("train", workspace / "unveil.yaml", "--out", strange / "run")
+
+
+def test_a_complex_image_is_shown_by_its_modulus():
+    x = torch.zeros(2, 50, 50)
+    x[:, 0, :2] = torch.tensor([[3e4, 0.0], [4e4, 2e4]])
+    shown, (black, white) = batch._shown(x)
+    assert shown.shape == (1, 50, 50)
+    assert shown[0, 0, :2].tolist() == [5e4, 2e4]
+    assert black == 0
+    assert 0 < white <= 5e4
+    assert batch._shown(x[:1])[1] == (0.0, 1.0)

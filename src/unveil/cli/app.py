@@ -215,6 +215,10 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="Run folder; default: runs/ and CONFIG's name. Resumed if it exists."),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Start from this run's weights, at half the rate: fine-tuning."),
+    ] = None,
     sets: Sets = None,
     seed: Seed = None,
     device: Device = "auto",
@@ -226,7 +230,7 @@ def train(
     from unveil.cli.train import run_train
 
     with json_to_stdout(json):
-        run_train(config, out, sets or [], seed, device, dry_run)
+        run_train(config, out, sets or [], seed, device, dry_run, start)
 
 
 @app.command("denoise")

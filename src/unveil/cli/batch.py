@@ -21,6 +21,10 @@ from unveil.errors import UnveilError
 __all__ = ["Layer", "file_names", "process"]
 
 
+BRIGHT = 0.002
+"""The share of a complex image's pixels that are white in its PNG."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One of the results of an image: the only one, or of many the one called `name`.
@@ -73,12 +77,24 @@ def process(
         for k, layer in enumerate(layers):
             if pictures and not layer.spread:
                 for i in kept:
-                    save_image(results.path(_picture(source, target, layer, i)), torch.from_numpy(_part(results, i)[k]))
+                    x, window = _shown(torch.from_numpy(_part(results, i)[k]))
+                    save_image(results.path(_picture(source, target, layer, i)), x, window)
             clipped += _put_together(source, target, layer, k, kept, results, dtype)
         for i in kept:
             results.part(i).unlink()
     results.end()
     return done, clipped
+
+
+def _shown(x: Tensor) -> tuple[Tensor, tuple[float, float]]:
+    """Return the image that a PNG shows of x (C, H, W), and the values that are black and white there.
+
+    Of a complex one (2, H, W) the modulus; its unit is arbitrary, and BRIGHT of its pixels are white.
+    """
+    if len(x) != 2:
+        return x, (0.0, 1.0)
+    modulus = torch.linalg.vector_norm(x, dim=0, keepdim=True)
+    return modulus, (0.0, max(float(np.quantile(modulus.numpy(), 1 - BRIGHT)), 1e-30))
 
 
 def _result(source: ImageSource, compute: Callable[[int], Tensor], i: int, failures: Failures) -> Tensor | None:

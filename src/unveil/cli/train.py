@@ -26,9 +26,17 @@ __all__ = ["run_train", "train_with_bar"]
 
 
 def run_train(
-    config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None, device: str, dry_run: bool
+    config_or_run: Path,
+    out: Path | None,
+    sets: Sequence[str],
+    seed: int | None,
+    device: str,
+    dry_run: bool,
+    weights_of: Path | None = None,
 ) -> None:
     join(device)
+    if weights_of is not None and config_or_run.is_dir():
+        raise UnveilError(f"{config_or_run}: a run resumes as it began; give its config.yaml with --from, and --out")
     with together():
         folder, config = _read(config_or_run, out, sets, seed)
         torch_device(device)
@@ -37,7 +45,7 @@ def run_train(
             describe(config, folder)
         return
     with progress_bars() as start:
-        run = create_run(folder, config, stages=staged(start))
+        run = create_run(folder, config, start=weights_of, stages=staged(start))
     if from_first(run.trained):
         say(f"{folder} is trained already; next: unveil evaluate {folder}")
         figures(trained(folder))

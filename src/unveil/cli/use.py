@@ -181,9 +181,9 @@ def sky_of(config: Config) -> Sky | None:
 
 
 def pictured(data: Dataset) -> bool:
-    """Return whether the images have a number of channels that a PNG has."""
+    """Return whether the images have a number of channels that a PNG has, or are complex, and it shows the modulus."""
     shape = data.operator.image_shape
-    return (data.source.channels if shape is None else shape[0]) in (1, 3)
+    return data.source.channels in (1, 3) if shape is None else shape[0] in (1, 2, 3)
 
 
 def call_of(command: str, run: Run, data: Dataset, device: str, config: Config) -> dict[str, Any]:

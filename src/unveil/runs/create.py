@@ -33,15 +33,17 @@ from unveil.runs.learned import check_learnable
 from unveil.runs.maps import FOLDER as MAPS
 from unveil.runs.maps import keep_maps, same_maps, with_kept_maps
 from unveil.runs.noise import find_noise, noise_of, recorded
-from unveil.runs.record import FORMAT, difference
+from unveil.runs.record import FORMAT, difference, open_record
 from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
+from unveil.runs.start import FILE as START
+from unveil.runs.start import Start, keep_start, load_start, open_start
 from unveil.training.checkpoint import save_weights
 from unveil.training.detector import read_maps
 from unveil.training.inflation import write_inflation
 from unveil.training.ranks import from_first
 from unveil.training.recipes import make_loss
-from unveil.training.setup import check_form, open_measurements, possible_scales, with_gaps
+from unveil.training.setup import build_estimator, check_form, open_measurements, possible_scales, with_gaps
 from unveil.training.stages import Stages, reading
 
 __all__ = ["create_run", "save_run"]
@@ -49,19 +51,21 @@ __all__ = ["create_run", "save_run"]
 CHOOSE = "choose a new folder with --out"
 
 
-def create_run(folder: Path, config: Config, *, stages: Stages | None = None) -> Run:
+def create_run(folder: Path, config: Config, *, start: Path | None = None, stages: Stages | None = None) -> Run:
     """Make the run folder, or open it again when it holds the same configuration; all data are read once.
 
+    start: the folder of the run whose weights it starts from (`unveil.runs.start`).
     Of several processes the first does it, once they have been joined (`unveil.training.device`).
     Raises UnveilError when the folder holds another run or other files, or the data cannot be used.
     """
-    return from_first(lambda: _create_run(folder, config, stages))
+    return from_first(lambda: _create_run(folder, config, start, stages))
 
 
-def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
+def _create_run(folder: Path, config: Config, start: Path | None, stages: Stages | None) -> Run:
+    began, weights = (None, b"") if start is None else open_start(start)
     if (folder / "run.json").is_file():
-        return _open_same(folder, config)
-    _check_free(folder, config)
+        return _open_same(folder, config, began)
+    _check_free(folder, config, began)
     refuse_idle(config, "the configuration")
     source, operator = open_measurements(config)
     # what cannot be made is refused here, before there is a folder
@@ -71,6 +75,9 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
     noise = find_noise(config, source, operator)
     check_form(config, operator, noise.uneven)
     check_learnable(config, noise)
+    if start is not None:
+        estimator = build_estimator(config, source.channels, operator, noise.uneven)
+        load_start(start / "model.safetensors", estimator, f"--from {start}")
     contents = read_contents(source, config, reading(stages))
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")
@@ -80,18 +87,22 @@ def _create_run(folder: Path, config: Config, stages: Stages | None) -> Run:
         "data": contents.fingerprint,
         "seen": see(source, look(source))._asdict(),
     }
+    if began is not None:
+        record["start"] = began.model_dump()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnveilError(f"{folder}: cannot make the folder ({error.strerror}); choose another one") from None
     with writing(folder):
         if (folder / "run.json").is_file():  # of another process, which was faster
-            return _open_same(folder, config)
-        _check_free(folder, config)
+            return _open_same(folder, config, began)
+        _check_free(folder, config, began)
         write_contents(folder, contents)
         _write(folder / "config.yaml", to_yaml(with_kept_maps(config, folder), folder))
         keep_maps(folder, read_maps(config.noise, source))
         keep_estimated(folder, config, operator)
+        if began is not None:
+            keep_start(folder, weights)
         if estimated := digests(folder, config):
             record["estimated"] = estimated
         _write(folder / "run.json", json.dumps(sealed(record), indent=1) + "\n")
@@ -151,12 +162,16 @@ def _record(
     }
 
 
-def _open_same(folder: Path, config: Config) -> Run:
+def _open_same(folder: Path, config: Config, start: Start | None) -> Run:
     """Return the run in `folder`.
 
     Raises UnveilError when its configuration is not `config`.
     """
     run = open_run(folder)
+    there = open_record(folder)[0].start
+    if (there and there.sha256) != (start and start.sha256):
+        words = "weights drawn from its seed" if there is None else f"the weights of {there.run}"
+        raise UnveilError(f"{folder}: holds a run that starts from {words}; choose another folder with --out")
     if run.config.noise.maps.keys() == config.noise.maps.keys():
         if not same_maps(folder, config.noise):
             raise UnveilError(f"{folder}: holds a run with other maps of its noise; choose another folder with --out")
@@ -170,7 +185,7 @@ def _open_same(folder: Path, config: Config) -> Run:
     return run
 
 
-def _check_free(folder: Path, config: Config) -> None:
+def _check_free(folder: Path, config: Config, start: Start | None) -> None:
     """Raise UnveilError when `folder` holds files that are not what a kill leaves of this run before its run.json."""
     check_name(folder)
     try:
@@ -184,6 +199,7 @@ def _check_free(folder: Path, config: Config) -> None:
     begun = {"config.yaml"}
     if "config.yaml" in names:
         begun |= ({MAPS} if config.noise.maps else set()) | ({ESTIMATED} if estimated_keys(config) else set())
+        begun |= {START} if start else set()
     others = [name for name in names if name not in begun]
     if others:
         raise UnveilError(f"{folder}: holds other files ({others[0]}) and no run.json; {CHOOSE}")

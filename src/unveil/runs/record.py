@@ -18,6 +18,7 @@ from unveil.noises import AnyNoise
 from unveil.paths import moved
 from unveil.records import SEAL, read_json, read_record, sealed
 from unveil.runs.maps import FOLDER, digest, kept_noise
+from unveil.runs.start import Start
 
 __all__ = ["FORMAT", "LearnedNoise", "RunRecord", "difference", "open_record", "record_learned"]
 
@@ -120,7 +121,8 @@ class RunRecord(BaseModel):
     noise: its kind and its parameters, on the [0, 1] scale of the data. learned: of it, in training. channels: of the
     images. scales: block sizes that they are large enough for. given: whether the operator was given in Python, and is
     not in the configuration. config: the configuration's values. data: fingerprint of the contents in data.json. seen:
-    their types and range. estimated: of the operator, the SHA-256 of each file in the run folder.
+    their types and range. estimated: of the operator, the SHA-256 of each file in the run folder. start:
+    the run that its weights began with.
     """
 
     noise: RecordedNoise
@@ -132,6 +134,7 @@ class RunRecord(BaseModel):
     data: str
     seen: Seen | None = None
     estimated: dict[str, str] = {}
+    start: Start | None = None
 
     def told(self, folder: Path, stated: AnyNoise) -> Noise | OwnNoise:
         """Return the noise that the trained network is told: that which the run began with, or what was learned of it.

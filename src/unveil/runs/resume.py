@@ -9,8 +9,9 @@ from unveil.dataset import Dataset
 from unveil.estimators import knows_camera
 from unveil.runs.folder import writing
 from unveil.runs.learned import choose_told, told
-from unveil.runs.record import record_learned
+from unveil.runs.record import open_record, record_learned
 from unveil.runs.run import Run
+from unveil.runs.start import FILE, at_half_rate, load_start
 from unveil.training.checkpoint import save_weights
 from unveil.training.device import join
 from unveil.training.inflation import fit_to_images
@@ -41,11 +42,15 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     with together():
         data, held_out = run.measurements(stages, to_train=True)
     loss = recipe_loss(config, data)
+    first = build_estimator(config, run.channels, data.operator, data.noise.uneven)
+    start = open_record(run.folder)[0].start
+    if start is not None:
+        load_start(run.folder / FILE, first, str(run.folder / FILE))
     estimator = learn(
-        build_estimator(config, run.channels, data.operator, data.noise.uneven),
+        first,
         data,
         held_out,
-        config,
+        config if start is None else at_half_rate(config),
         run.folder,
         loss=loss,
         scales=run.scales if RECIPES[config.loss.recipe].scales else (1,),

@@ -6,6 +6,7 @@ run.json             versions, seed, command, noise, and what the configuration 
 data.json            the hash of each file's content
 estimated/           of the instrument, what was found in the measurements: sensitivities of coils
 maps/                of noise parameters that differ from pixel to pixel, as config.yaml names them
+start.safetensors    of a run that starts from another one's weights, these
 metrics.jsonl        one line a step; tensorboard/ has the same
 round-1/, ...        the same of each round of the iterated recipe, and its draws of the training set
 sampler.json         the inflation of the sampler, fitted to the trained network
