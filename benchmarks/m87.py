@@ -16,6 +16,7 @@ station in each scan (--truths of them, by the coverage of the first file): PSNR
 """
 
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -75,7 +76,7 @@ def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str,
     closed = closures(coverage, visibilities)
     phases, amplitudes = (t.tolist() for t in closed.chi2(model))
     pixel = section.field_of_view / section.pixels
-    rings = [asdict(measure(image, pixel)) for image in x]
+    rings = [figures(image, pixel) for image in x]
     return {
         "visibilities": len(coverage),
         "closures": closed.counts,
@@ -87,11 +88,17 @@ def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str,
             "ring": {
                 key: {"mean": statistics.mean(column), "deviation": statistics.stdev(column)}
                 for key in rings[0]
-                for column in [[ring[key] for ring in rings[1:]]]
+                for column in [[ring[key] for ring in rings[1:] if ring[key] is not None]]
+                if len(column) > 1
             },
         },
         "images": x,
     }
+
+
+def figures(x: Tensor, pixel: float) -> dict[str, float | None]:
+    """What `measure` finds; None where it finds no ring."""
+    return {key: value if math.isfinite(value) else None for key, value in asdict(measure(x, pixel)).items()}
 
 
 def truths(run: Path, data: Path, work: Path, count: int, seed: int) -> list[dict[str, Any]]:
@@ -113,9 +120,7 @@ def truths(run: Path, data: Path, work: Path, count: int, seed: int) -> list[dic
         image, truth = result.pop("images")[0], brightness * x[k, 0].double()
         error = (aligned(image, truth) - truth).square().mean()
         pixel = section.field_of_view / section.pixels
-        found.append(
-            {**result, "psnr": float(10 * (truth.max() ** 2 / error).log10()), "truth": asdict(measure(truth, pixel))}
-        )
+        found.append({**result, "psnr": float(10 * (truth.max() ** 2 / error).log10()), "truth": figures(truth, pixel)})
     return found
 
 
@@ -134,12 +139,12 @@ def draw(path: Path, images: dict[str, Tensor], field: float, results: dict[str,
     """A row for each observation: the estimate, two samples, and the deviation of all."""
     figure, rows = plt.subplots(len(images), 4, figsize=(8.4, 2.2 * len(images)), squeeze=False)
     half = field / 2
-    for row, (name, x) in zip(rows, images.items()):
+    for number, (row, (name, x)) in enumerate(zip(rows, images.items())):
         top = float(x[:3].max())
         titles = ("estimate", "sample", "sample", "deviation of samples")
         for axis, image, title in zip(row, (x[0], x[1], x[2], x[1:].std(0)), titles):
             axis.imshow(image, cmap="afmhot", vmin=0, vmax=top, extent=(half, -half, -half, half))
-            axis.set_title(title if row is rows[0] else "", fontsize=9)
+            axis.set_title(title if number == 0 else "", fontsize=9)
             axis.tick_params(labelsize=6)
         ring = results[name]["estimate"]["ring"]
         row[0].set_ylabel(f"{name}\n{ring['diameter']:.0f} µas", fontsize=8)
@@ -153,7 +158,7 @@ def main() -> None:
     for name in ("--run", "--data", "--work"):
         options.add_argument(name, type=Path, required=True)
     options.add_argument("--picture", type=Path)
-    options.add_argument("--truths", type=int, default=3)
+    options.add_argument("--truths", type=int, default=2)
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
