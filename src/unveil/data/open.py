@@ -8,9 +8,9 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unveil.data import hdf5, mrc, npy, raster, tiff, uvfits, zarrs
 from unveil.data.content import what_it_is
 from unveil.data.faults import unreadable as fault
+from unveil.data.formats import EXTENSIONS, format_of
 from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray, StoredImages
 from unveil.data.values import check_value_range
@@ -18,12 +18,7 @@ from unveil.errors import UnveilError, warn
 
 __all__ = ["EXTENSIONS", "open_images"]
 
-_RASTER = (".png", ".jpg", ".jpeg")
-_TIFF = (".tif", ".tiff")
-_MRC = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali")
-_UVFITS = uvfits.EXTENSIONS
 _FETCH = "fetch what they point to (git annex get, datalad get), or mount the drive"
-EXTENSIONS = (*_RASTER, *_TIFF, ".npy", *hdf5.EXTENSIONS, ".zarr", *_MRC, *_UVFITS)
 
 
 def open_images(
@@ -60,7 +55,7 @@ def open_images(
     """
     path = Path(path)
     limits = check_value_range(value_range)
-    if _is_file(path) or zarrs.is_zarr(path):
+    if _is_file(path) or _is_folder_of_one(path):
         files = [path]
     elif path.is_dir():
         files = _folder(path)
@@ -90,9 +85,9 @@ def _folder(path: Path) -> list[Path]:
         raise UnveilError(f"{path} cannot be listed ({error.strerror}): check its permissions") from error
     if not entries:
         raise UnveilError(f"{path} is empty: put images there ({' '.join(EXTENSIONS)})")
-    named = [p for p in entries if p.suffix.lower() in EXTENSIONS]
+    named = [p for p in entries if p.name.lower().endswith(EXTENSIONS)]
     dead = sorted((p for p in named if p.is_symlink() and not _is_file(p) and not p.exists()), key=_natural)
-    files = [p for p in named if _is_file(p) or zarrs.is_zarr(p)]
+    files = [p for p in named if _is_file(p) or _is_folder_of_one(p)]
     if dead:
         which = (
             f"{len(dead)} of {len(dead) + len(files)} images in {path} are links to nothing, {dead[0].name} the first"
@@ -118,6 +113,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _is_folder_of_one(path: Path) -> bool:
+    """Return whether `path` is a folder that is one measurement, as zarr's are."""
+    return path.is_dir() and format_of(path) is not None
+
+
 def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
     """Return a key to sort by in which numbers compare as numbers: frame2 before frame10."""
     parts = re.findall(r"[0-9]+|[^0-9]+", path.name.casefold())
@@ -125,28 +125,15 @@ def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
-    extension = path.suffix.lower()
-    grouped = extension in hdf5.EXTENSIONS or path.is_dir()
-    if dataset is not None and not grouped:
+    form = format_of(path)
+    if dataset is not None and (form is None or not form.datasets):
         raise UnveilError(f"{path} has no datasets, which only HDF5 and zarr have: leave dataset out")
+    if form is None:
+        raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")
     try:
-        if path.is_dir():
-            return zarrs.scan(path, dataset, axes)
-        if extension in hdf5.EXTENSIONS:
-            return hdf5.scan(path, dataset, axes)
-        if extension in _RASTER:
-            return raster.scan(path, axes)
-        if extension in _TIFF:
-            return tiff.scan(path, axes)
-        if extension == ".npy":
-            return npy.scan(path, axes)
-        if extension in _MRC:
-            return mrc.scan(path, axes)
-        if extension in _UVFITS:
-            return uvfits.scan(path, axes)
+        return form.scan(path, dataset, axes) if form.datasets else form.scan(path, axes)
     except Exception as error:  # decoders raise whatever comes: OSError, ValueError, SyntaxError, struct.error
         what = what_it_is(path)
         if what is None and isinstance(error, UnveilError):
             raise
         raise (UnveilError(f"{path} cannot be read: it {what}") if what else fault(str(path), error)) from error
-    raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")
