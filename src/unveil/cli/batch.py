@@ -129,6 +129,8 @@ def _put_together(
         x = _part(results, i)[k]
         wide = x if kind == np.float32 else x.astype(np.float64)
         scaled = (high - low) * wide if layer.spread else low + (high - low) * wide
+        if origin is not None and origin.scale is not None and kind.kind in "iu":
+            scaled = (scaled - origin.scale[1]) / origin.scale[0]
         out, outside = as_type(scaled, kind)
         clipped += outside
         return out

@@ -15,6 +15,7 @@ __all__ = ["file_names", "unique_stems"]
 
 _FORBIDDEN = set('<>:"/\\|?*')
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10))}
+_COMPRESSED = (".gz", ".fz")
 _LONGEST = 180
 """Bytes of UTF-8: what is written adds numbers, extensions and the marks of temporary files."""
 
@@ -26,7 +27,7 @@ def file_names(files: Sequence[tuple[Path, int]]) -> list[str]:
 
     Where two stems are the same, the extension too.
     """
-    short = [_numbered(path.stem, n) for path, n in files]
+    short = [_numbered(_bare(path).stem, n) for path, n in files]
     long = [_numbered(path.name.replace(".", "_"), n) for path, n in files]
     taken = Counter(_same(name) for group in short for name in group)
     groups = [b if any(taken[_same(name)] > 1 for name in a) else a for a, b in zip(short, long)]
@@ -44,6 +45,11 @@ def unique_stems(names: Sequence[str]) -> list[str]:
         used.add(_same(candidate))
         unique.append(candidate)
     return unique
+
+
+def _bare(path: Path) -> Path:
+    """Return `path` without the extension of a compression."""
+    return path.with_suffix("") if path.suffix.lower() in _COMPRESSED and path.stem.strip(".") else path
 
 
 def _numbered(name: str, images: int) -> list[str]:

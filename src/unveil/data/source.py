@@ -31,7 +31,9 @@ class Origin:
     """The file that an image lies in, and how: what it takes to write a result like it.
 
     path: the file, or the folder of a zarr array. shape, axes, dtype: of the stored array that holds the image, and
-    maybe others; axes are letters of N, C, H, W. value_range: the stored numbers that are read as 0 and 1.
+    maybe others; axes are letters of N, C, H, W. value_range: the numbers that are read as 0 and 1. scale: (slope,
+    intercept) where the file says that a stored number v stands for slope v + intercept, as those of value_range do.
+    magnitude: whether it says that they are magnitudes of complex numbers.
     """
 
     path: Path
@@ -39,6 +41,8 @@ class Origin:
     axes: str
     dtype: np.dtype
     value_range: tuple[float, float]
+    scale: tuple[float, float] | None = None
+    magnitude: bool = False
 
 
 class ImageSource(ABC):

@@ -40,6 +40,9 @@ class StoredArray:
     returns it. axes: one letter of N, C, H, W for each axis. load: opens it, as anything that takes a
     tuple of integers and slices (memory map, HDF5 dataset, zarr array), or decodes it; picklable.
     white: of integers that count down from white to black, the stored number that is black: v is read as white - v.
+    scale: (slope, intercept) where the file says that v stands for slope v + intercept, which then is what is read.
+    place: to sort by, among the others that have one, where files are named in no order; None: as files are named.
+    magnitude: whether the file says that these are magnitudes of complex numbers.
     Raises UnveilError if axes, shape and dtype are not those of images.
     """
 
@@ -50,6 +53,9 @@ class StoredArray:
     axes: str
     load: Callable[[], Any]
     white: int | None = None
+    scale: tuple[float, float] | None = None
+    place: tuple[Any, ...] | None = None
+    magnitude: bool = False
 
     def __post_init__(self) -> None:
         check_count(self.where, self.images)
@@ -82,6 +88,8 @@ class StoredArray:
         v = np.asarray(array[tuple(int(next(stack)) if a == "N" else part[a] for a in self.axes)])
         if self.white is not None:
             v = v.dtype.type(self.white) - v
+        if self.scale is not None:
+            v = v * self.scale[0] + self.scale[1]
         kept = self.axes.replace("N", "")
         return v.transpose([kept.index(a) for a in "CHW" if a in kept]).reshape(self._size("C"), h, w)
 
@@ -142,7 +150,8 @@ class StoredImages(ImageSource):
 
     def origin(self, i: int) -> Origin:
         a = self._arrays[self._locate(i)[0]]
-        return Origin(a.path, a.shape, a.axes, a.dtype, self._range or natural_range(a.dtype))
+        plain = (0.0, 1.0) if a.scale is not None else natural_range(a.dtype)
+        return Origin(a.path, a.shape, a.axes, a.dtype, self._range or plain, a.scale, a.magnitude)
 
     def where(self, i: int) -> str:
         return f"{self._arrays[self._locate(i)[0]].where} (image {i})"

@@ -10,9 +10,24 @@ from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError
 
-__all__ = ["EXTENSIONS", "observations", "scan"]
+__all__ = ["EXTENSIONS", "is_uvfits", "observations", "scan"]
 
-EXTENSIONS = (".uvfits", ".uvf", ".fits")
+EXTENSIONS = (".uvfits", ".uvf")
+_HEADER = 28_800
+"""Bytes in which a primary header says what the file is."""
+
+
+def is_uvfits(path: Path) -> bool:
+    """Return whether the file `path` is UVFITS: by its extension, or of a .fits by its random groups."""
+    if path.suffix.lower() in EXTENSIONS:
+        return True
+    if path.suffix.lower() != ".fits":
+        return False
+    try:
+        with open(path, "rb") as file:
+            return b"GROUPS  =                    T" in file.read(_HEADER)
+    except OSError:  # opening it says so
+        return False
 
 
 def scan(path: Path, axes: str | None) -> list[StoredArray]:
@@ -34,7 +49,7 @@ def observations(source: ImageSource) -> list[Path]:
     Empty where they come from other files.
     """
     files = dict.fromkeys(source.file(i) for i in range(len(source)))
-    return [file for file in files if file is not None and file.suffix.lower() in EXTENSIONS]
+    return [file for file in files if file is not None and is_uvfits(file)]
 
 
 def _load(path: Path) -> Any:

@@ -1,0 +1,43 @@
+"""A NIfTI file for results, with the header of the file that it is to be like: affine, pixdim, units, extensions."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unveil.data.source import Origin
+
+__all__ = ["create"]
+
+
+@contextmanager
+def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, str]]:
+    """Make an array like `pattern`, to be filled, and its axes; what it then holds goes to `path`.
+
+    Integers are stored numbers, of the pattern's slope and intercept. Compressed where the pattern is, and the same to
+    the bit each time.
+    """
+    import nibabel
+
+    old = nibabel.load(pattern.path)
+    x = np.zeros(pattern.shape, dtype, order="F")
+    yield x, pattern.axes
+    header = old.header.copy()
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(None, None)
+    values: Any = x
+    if pattern.scale is not None and dtype.kind in "iu":
+        header.set_slope_inter(*pattern.scale)
+        values = x * pattern.scale[0] + pattern.scale[1]  # nibabel divides again, and rounds to x
+    new = type(old)(values, None, header)
+    with open(path, "wb") as file:
+        if pattern.path.suffix.lower() == ".gz":
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                new.to_stream(packed)
+        else:
+            new.to_stream(file)
