@@ -9,6 +9,7 @@ from torch import Tensor
 from unveil.checks.contradictions import contradictions, mixed_types
 from unveil.checks.fit import Fit, noise_fit
 from unveil.checks.look import look, middle, spread
+from unveil.checks.magnitude import magnitude_line
 from unveil.checks.masks import mask_line
 from unveil.data import ImageSource
 from unveil.instruments.instrument import load
@@ -30,8 +31,8 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     """
     known = INSTRUMENTS[kind]
     if known.sees_all:
-        mixed = mixed_types(source)
-        return ([] if mixed is None else [mixed]) + image_lines(source, noise)
+        told = [line for line in (mixed_types(source), magnitude_line(source)) if line is not None]
+        return told + image_lines(source, noise)
     y, part = _few(source, operator)
     lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
     if known.doubts is not None:

@@ -16,6 +16,7 @@ from unveil.cli.failures import Failures
 from unveil.cli.outputs import Results
 from unveil.data import ImageSource, atomic_write, save_image
 from unveil.data.like import Target, as_type, write_like
+from unveil.data.made import Made
 from unveil.errors import UnveilError
 
 __all__ = ["Layer", "file_names", "process"]
@@ -140,7 +141,8 @@ def _put_together(
     if len(kept) == len(target.images):
         shapes = [_part(results, i)[k].shape for i in kept]
         path = results.path(_file(target, layer))
-        write_like(path, target, shapes, (values(i) for i in kept), kind)
+        made = Made(str(results.call.get("command", "")), layer.name, results.digest())
+        write_like(path, target, shapes, (values(i) for i in kept), kind, made)
         if target.is_stack:
             results.remove(_single(source, target, layer, i) for i in kept)
     else:  # a file with a hole is no file of images: each of the others for itself

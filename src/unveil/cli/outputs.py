@@ -44,6 +44,10 @@ class Results:
         self.call = call
         self.names = list(dict.fromkeys(names))
 
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that are others for another call."""
+        return hashlib.sha256(json.dumps(self.call, sort_keys=True).encode()).hexdigest()[:16]
+
     def write_manifest(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"call": self.call, "files": self.names}, indent=1) + "\n"

@@ -18,10 +18,11 @@ _BEGINNINGS = (
     (b"GIF8", "", "a GIF"),
     (b"BM", "", "a BMP"),
     (b"\0\0\0\x0cjP", "", "a JPEG 2000 image"),
-    (b"SIMPLE  =", ".uvfits .uvf .fits", "a FITS file"),
-    (b"\x1f\x8b", "", "compressed with gzip"),
+    (b"SIMPLE  =", ".fits .fit .fts .fz .uvfits .uvf", "a FITS file"),
+    (b"\x1f\x8b", ".gz", "compressed with gzip"),
     (b"%PDF", "", "a PDF document"),
 )
+_OTHERS = {name for _, names, _ in _BEGINNINGS for name in names.split()}
 _NOT_HERE = (
     (b"version https://git-lfs", "a pointer of Git LFS, whose content is not here: git lfs pull"),
     (b"/annex/objects/", "a pointer of git-annex, whose content is not here: git annex get, or datalad get"),
@@ -42,8 +43,8 @@ def what_it_is(path: Path) -> str | None:
     for beginning, what in _NOT_HERE:
         if start.lower().startswith(beginning):
             return f"is {what}"
-    if start[128:] == b"DICM":
-        return "is a DICOM file by its content: convert it to TIFF or NPY"
+    if start[128:] == b"DICM" and path.suffix.lower() in _OTHERS:
+        return "is a DICOM file by its content: name it .dcm"
     for beginning, extensions, what in _BEGINNINGS:
         if start.startswith(beginning):
             if path.suffix.lower() in extensions.split():

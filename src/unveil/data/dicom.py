@@ -8,7 +8,7 @@ by series, in each along its normal as ImagePositionPatient says; file names may
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError, warn
 
-__all__ = ["DIRECTORY", "EXTENSIONS", "is_dicom", "read_header", "scan", "scan_directory"]
+__all__ = ["DIRECTORY", "EXTENSIONS", "groups", "is_dicom", "is_magnitude", "read_header", "scan", "scan_directory"]
 
 EXTENSIONS = (".dcm", ".dicom", ".ima")
 DIRECTORY = "dicomdir"
 _PHASES = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "MIXED", "COMPLEX"}
 """Of ImageType and ComplexImageComponent, which say that numbers are not magnitudes."""
+
+_NOT_MEASURED = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "PR", "SR")
 
 
 def is_dicom(path: Path) -> bool:
@@ -45,16 +47,17 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     """
     header = read_header(path)
     said = str(header.get("Modality", "") or "no modality")
-    if "Rows" not in header or said == "SEG":
-        warn(f"{path.parent}: DICOM files that are no images ({said}) are left out")
+    if "Rows" not in header or said in _NOT_MEASURED:
+        warn(f"{path.parent}: DICOM files that are no measured images ({said}) are left out")
         return []
     if header.get("SamplesPerPixel", 1) != 1 or header.PhotometricInterpretation == "PALETTE COLOR":
         warn(f"{path.parent}: DICOM images in colour ({said}) are left out; to use them convert them to TIFF")
         return []
     _check_readable(path, header)
     frames = int(header.get("NumberOfFrames") or 1)
-    shape = (int(header.Rows), int(header.Columns))
-    shape, own = ((frames, *shape), "NHW") if frames > 1 else (shape, "HW")
+    rows, columns = int(header.Rows), int(header.Columns)
+    shape: tuple[int, ...] = (frames, rows, columns) if frames > 1 else (rows, columns)
+    own = "NHW" if frames > 1 else "HW"
     if axes is None or axes.upper().replace("N", "") == "HW":
         axes = own
     dtype, scale = _dtype(header), _scales(header, frames)
@@ -62,9 +65,11 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     if len(set(scale)) > 1:
         load, dtype = partial(_Scaled, path, shape, tuple(scale)), np.dtype(np.float32)
     one = scale[0] if len(set(scale)) == 1 and dtype.kind in "iu" else None
+    kinds = [*(header.get("ImageType") or []), header.get("ComplexImageComponent", "")]
+    magnitude = is_magnitude(header.get("Modality"), kinds)
     stored = StoredArray(
         path, "", shape, dtype, check_axes(axes, shape, str(path)), load,
-        scale=one, place=_place(header), magnitude=_is_magnitude(header),
+        scale=one, place=_place(header), magnitude=magnitude,
     )  # fmt: skip
     check_count(str(path), stored.images)
     check_size(f"an image of {path}", math.prod(stored.image_shape) * dtype.itemsize)
@@ -126,7 +131,9 @@ def _dtype(header: Any) -> np.dtype:
 
 def _scales(header: Any, frames: int) -> list[tuple[float, float]]:
     """Return (slope, intercept) of each frame."""
-    shared = _scale(header) or next((s for g in header.get("SharedFunctionalGroupsSequence", []) if (s := _scale(g))), None)
+    shared = _scale(header) or next(
+        (s for g in header.get("SharedFunctionalGroupsSequence", []) if (s := _scale(g))), None
+    )
     per_frame = [_scale(group) for group in header.get("PerFrameFunctionalGroupsSequence", [])]
     if len(per_frame) != frames:
         per_frame = [None] * frames
@@ -152,11 +159,9 @@ def _place(header: Any) -> tuple[Any, ...]:
     return str(header.get("SeriesInstanceUID", "")), along, time, int(number) if number is not None else 0
 
 
-def _is_magnitude(header: Any) -> bool:
-    """Return whether the numbers are magnitudes of complex ones: an MR image that is not said to be something else."""
-    kinds = {str(kind).upper() for kind in header.get("ImageType") or []}
-    kinds.add(str(header.get("ComplexImageComponent", "")).upper())
-    return header.get("Modality") == "MR" and not kinds & _PHASES
+def is_magnitude(modality: object, kinds: Iterable[object]) -> bool:
+    """Return whether numbers are magnitudes of complex ones: MR images whose ImageType names nothing else."""
+    return modality == "MR" and not {str(kind).upper() for kind in kinds} & _PHASES
 
 
 def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Any:

@@ -8,6 +8,7 @@ random groups) are another format with the same extension: `unveil.data.uvfits`.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,9 @@ def open_raw(path: Path) -> Any:
         from astropy.io import fits
     except ImportError:
         raise UnveilError(f"{path} needs the astropy package: pip install 'unveil[astro]'") from None
-    return fits.open(path, do_not_scale_image_data=True)
+    with warnings.catch_warnings():  # of cards that do not hinder reading it
+        warnings.simplefilter("ignore")
+        return fits.open(path, do_not_scale_image_data=True)
 
 
 def _choose(path: Path, dataset: str | None, found: Mapping[int, Any]) -> list[int]:
@@ -94,7 +97,9 @@ def _stored(path: Path, k: int, header: Any, axes: str | None) -> StoredArray:
         dtype, convert = wide, partial(_gaps, blank=int(blank), scale=(slope, zero), dtype=wide)
         scale = None
     axes = axes or "N" * (len(shape) - 2) + "HW"
-    stored = StoredArray(path, str(k), shape, dtype, axes, partial(_Section, path, k, shape, dtype, convert), scale=scale)
+    stored = StoredArray(
+        path, str(k), shape, dtype, axes, partial(_Section, path, k, shape, dtype, convert), scale=scale
+    )
     check_count(str(path), stored.images)
     check_size(f"an image of {path}", math.prod(stored.image_shape) * dtype.itemsize)
     return stored

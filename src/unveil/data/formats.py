@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unveil.data import hdf5, mrc, npy, raster, tiff, uvfits, zarrs
+from unveil.data import dicom, fits, hdf5, mrc, nifti, npy, raster, tiff, uvfits, zarrs
 from unveil.data.stored import StoredArray
 
 __all__ = ["EXTENSIONS", "FORMATS", "Format", "format_of"]
@@ -21,12 +21,14 @@ class Format:
 
     extensions: in lower case, with their dots. scan: (path, axes) -> its arrays; where `datasets`, which have names
     inside, (path, dataset, axes) -> its arrays. folder: whether a folder is of this format; None: it is one of files.
+    content: whether a file of a name without a known extension is of this format; None: no such file is.
     """
 
     extensions: tuple[str, ...]
     scan: Callable[..., list[StoredArray]]
     datasets: bool = False
     folder: Callable[[Path], bool] | None = None
+    content: Callable[[Path], bool] | None = None
 
 
 FORMATS = (
@@ -37,13 +39,21 @@ FORMATS = (
     Format((".zarr",), zarrs.scan, datasets=True, folder=zarrs.is_zarr),
     Format((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), mrc.scan),
     Format(uvfits.EXTENSIONS, uvfits.scan),
+    Format(fits.EXTENSIONS, fits.scan, datasets=True),
+    Format(nifti.EXTENSIONS, nifti.scan),
+    Format((dicom.DIRECTORY,), dicom.scan_directory),
+    Format(dicom.EXTENSIONS, dicom.scan, content=dicom.is_dicom),
 )
 EXTENSIONS = tuple(extension for form in FORMATS for extension in form.extensions)
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of the file or folder `path`: of a file by its extension; None where there is none."""
+    """Return the format of the file or folder `path`: of a file by its extension, or else its content.
+
+    None where there is none.
+    """
     if path.is_dir():
         return next((form for form in FORMATS if form.folder is not None and form.folder(path)), None)
     files = (form for form in FORMATS if form.folder is None)
-    return next((form for form in files if path.name.lower().endswith(form.extensions)), None)
+    named = next((form for form in files if path.name.lower().endswith(form.extensions)), None)
+    return named or next((form for form in FORMATS if form.content is not None and form.content(path)), None)

@@ -1,6 +1,7 @@
 """Results that are like their input: one file for one file, with its axes, pixel size, units and resolution.
 
-TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY, UVFITS a FITS image. Anything else, complex
+TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY, NIfTI, DICOM and FITS give theirs, UVFITS a
+FITS image. Anything else, complex
 numbers, and images on another grid than their measurements give TIFF: an image, or a page for each.
 """
 
@@ -14,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from unveil.data import like_fits, like_mrc, like_tiff
+from unveil.data import dicom, fits, like_dicom, like_fits, like_fits_image, like_mrc, like_nifti, like_tiff, nifti
 from unveil.data.atomic import atomic_write, reserve
+from unveil.data.formats import format_of
+from unveil.data.made import Made
 from unveil.data.names import unique_stems
 from unveil.data.source import ImageSource, Origin
+from unveil.data.uvfits import is_uvfits
 
 __all__ = ["Target", "as_type", "result_files", "write_like"]
 
@@ -29,13 +33,14 @@ class Target:
     """A file of results: those of the images `images` of a source, which all lie in one file.
 
     stem, suffix: its name, unique among the targets of a source even where case does not count. pattern: the file to be
-    like; None: an ordinary TIFF. sky: of a FITS image.
+    like; None: an ordinary TIFF. parts: of that file, which hold the images. sky: of a FITS image.
     """
 
     stem: str
     suffix: str
     images: tuple[int, ...]
     pattern: Origin | None
+    parts: tuple[str, ...] = ()
     sky: like_fits.Sky | None = None
 
     @property
@@ -60,55 +65,83 @@ def result_files(source: ImageSource, same_grid: bool, sky: like_fits.Sky | None
     targets = []
     for stem, images in zip(stems, groups.values()):
         origin = source.origin(images[0])
-        if sky is not None and origin is not None and origin.path.suffix.lower() in like_fits.EXTENSIONS:
-            targets.append(Target(stem, ".fits", tuple(images), origin, sky))
+        if sky is not None and origin is not None and is_uvfits(origin.path):
+            targets.append(Target(stem, ".fits", tuple(images), origin, sky=sky))
             continue
-        suffix = ".tif" if origin is None or origin.dtype.kind == "c" else _suffix(origin.path, same_grid)
+        origins = {o.inside: o for o in map(source.origin, images) if o is not None}
+        alike = len({(o.shape, o.axes, o.dtype, o.scale) for o in origins.values()}) == 1
+        suffix = ".tif" if origin is None or origin.dtype.kind == "c" else _suffix(origin.path, same_grid, alike)
         likely = origin is not None and (suffix != ".tif" or (same_grid and origin.path.suffix.lower() in _TIFF))
-        targets.append(Target(stem, suffix, tuple(images), origin if likely else None))
+        targets.append(Target(stem, suffix, tuple(images), origin if likely else None, tuple(origins)))
     return targets
 
 
-def _suffix(path: Path, same_grid: bool) -> str:
-    suffix = path.suffix.lower()
+def _suffix(path: Path, same_grid: bool, alike: bool) -> str:
+    """Return the extension of results.
+
+    same_grid: as in `result_files`. alike: all that holds images in the file is of one shape and type.
+    """
+    suffix, form = path.suffix.lower(), format_of(path)
     if suffix == ".npy":
         return ".npy"
-    if suffix in like_mrc.EXTENSIONS and same_grid:
+    if not same_grid or form is None:
+        return ".tif"
+    if suffix in like_mrc.EXTENSIONS:
         return ".mrcs" if suffix == ".mrcs" else ".mrc"
-    return ".tif"
+    if form.extensions == nifti.EXTENSIONS:
+        return ".nii.gz" if suffix == ".gz" else ".nii"
+    if form.extensions == dicom.EXTENSIONS:
+        return ".dcm"
+    return ".fits" if form.extensions == fits.EXTENSIONS and alike else ".tif"
 
 
 def write_like(
-    path: Path, target: Target, shapes: Sequence[tuple[int, ...]], images: Iterable[np.ndarray], dtype: np.dtype
+    path: Path,
+    target: Target,
+    shapes: Sequence[tuple[int, ...]],
+    images: Iterable[np.ndarray],
+    dtype: np.dtype,
+    made: Made | None = None,
 ) -> None:
     """Write `images`, one after the other, to `path`: whole or not at all.
 
-    Each is (C, H, W) as `shapes` say and of type `dtype`.
+    Each is (C, H, W) as `shapes` say and of type `dtype`. made: what made them, for headers that have a place for it.
 
     Raises UnveilError where the file cannot be written.
     """
-    atomic_write(path, lambda temporary: _write(temporary, target, shapes, images, dtype))
+    atomic_write(path, lambda temporary: _write(temporary, target, shapes, images, dtype, made or Made()))
 
 
 def _write(
-    path: Path, target: Target, shapes: Sequence[tuple[int, ...]], images: Iterable[np.ndarray], dtype: np.dtype
+    path: Path,
+    target: Target,
+    shapes: Sequence[tuple[int, ...]],
+    images: Iterable[np.ndarray],
+    dtype: np.dtype,
+    made: Made,
 ) -> None:
     if len(set(shapes)) > 1:  # pages of different sizes
         like_tiff.write_pages(path, images)
         return
-    with _create(path, target, shapes[0], dtype) as (array, axes):
+    with _create(path, target, shapes[0], dtype, made) as (array, axes):
         for k, x in enumerate(images):
             place(array, axes, k, x)
 
 
 def _create(
-    path: Path, target: Target, shape: tuple[int, ...], dtype: np.dtype
+    path: Path, target: Target, shape: tuple[int, ...], dtype: np.dtype, made: Made
 ) -> AbstractContextManager[tuple[Any, str]]:
     pattern, count = target.pattern, len(target.images)
     if pattern is not None and target.sky is not None:
         return like_fits.create(path, pattern, target.sky, shape)
     if pattern is not None and target.suffix == ".npy":
         return _npy(path, pattern, shape, dtype)
+    if pattern is not None and target.suffix in (".nii", ".nii.gz"):
+        return like_nifti.create(path, pattern, dtype)
+    if pattern is not None and target.suffix == ".dcm":
+        return like_dicom.create(path, pattern, dtype, made)
+    if pattern is not None and target.suffix == ".fits":
+        return like_fits_image.create(path, pattern, target.parts, dtype, made)
     if pattern is not None and target.suffix != ".tif":
         return like_mrc.create(path, pattern, dtype)
     return like_tiff.create(path, None if pattern is None else pattern.path, count, shape, dtype)

@@ -49,11 +49,16 @@ def create(path: Path, pattern: Origin, dtype: np.dtype, made: Made) -> Iterator
     Integers are stored numbers, of the pattern's slope and intercept. Floating point is stored in 16 bits: in steps
     that are the pattern's slope halved as often as its range allows, of the pattern's intercept.
     """
+    import pydicom
+
     x = np.zeros(pattern.shape, dtype)
     yield x, pattern.axes
     new = read_header(pattern.path)
     scale = pattern.scale or (1.0, 0.0)
     stored = x
+    if not new.file_meta.TransferSyntaxUID.is_little_endian:  # overlays and tables of the other byte order
+        for element in [element for element in new if element.VR == "OW"]:
+            del new[element.tag]
     if dtype.kind == "f":
         stored, scale = _quantized(x, scale)
         for group in (new, *groups(new)):  # true of the old steps
@@ -65,7 +70,9 @@ def create(path: Path, pattern: Origin, dtype: np.dtype, made: Made) -> Iterator
     _set_scale(new, scale)
     _set_pixels(new, stored)
     _identify(new, made, stored)
-    new.save_as(path, enforce_file_format=True, overwrite=True)
+    plain = pydicom.Dataset(new)  # which is of no byte order
+    plain.file_meta, plain.preamble = new.file_meta, new.preamble
+    plain.save_as(path, enforce_file_format=True)
 
 
 def _quantized(x: np.ndarray, scale: tuple[float, float]) -> tuple[np.ndarray, tuple[float, float]]:
@@ -90,8 +97,10 @@ def _set_scale(new: Any, scale: tuple[float, float]) -> None:
         values for group in (new, *groups(new))
         for values in (group, *group.get("PixelValueTransformationSequence", [])) if "RescaleSlope" in values
     ]  # fmt: skip
+    from pydicom.valuerep import DSfloat
+
     for values in places or ([new] if scale != (1.0, 0.0) else []):
-        values.RescaleSlope, values.RescaleIntercept = scale
+        values.RescaleSlope, values.RescaleIntercept = (DSfloat(v, auto_format=True) for v in scale)
         values.setdefault("RescaleType", "US")
 
 

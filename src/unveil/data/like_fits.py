@@ -16,10 +16,8 @@ import numpy as np
 
 from unveil.data.source import Origin
 
-__all__ = ["EXTENSIONS", "Sky", "create"]
+__all__ = ["Sky", "create"]
 
-EXTENSIONS = (".uvfits", ".uvf", ".fits")
-"""Of the measurements whose images are written so."""
 MICROARCSECONDS = 3.6e9
 """In a degree."""
 KEPT = ("OBJECT", "TELESCOP", "INSTRUME", "OBSERVER", "DATE-OBS", "MJD", "EQUINOX")

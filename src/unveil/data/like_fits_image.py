@@ -24,9 +24,7 @@ _OF_NUMBERS = ("BSCALE", "BZERO", "BLANK", "DATAMIN", "DATAMAX", "CHECKSUM", "DA
 
 
 @contextmanager
-def create(
-    path: Path, pattern: Origin, parts: Sequence[str], dtype: np.dtype, made: Made
-) -> Iterator[tuple[Any, str]]:
+def create(path: Path, pattern: Origin, parts: Sequence[str], dtype: np.dtype, made: Made) -> Iterator[tuple[Any, str]]:
     """Make an array for the images of the extensions `parts`, to be filled, and its axes; they then go to `path`.
 
     pattern: of each of the extensions, which have one shape. Integers are stored numbers, of the pattern's slope.

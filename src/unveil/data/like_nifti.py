@@ -24,17 +24,14 @@ def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, 
     """
     import nibabel
 
-    old = nibabel.load(pattern.path)
+    old: Any = nibabel.load(pattern.path)
     x = np.zeros(pattern.shape, dtype, order="F")
     yield x, pattern.axes
     header = old.header.copy()
     header.set_data_dtype(dtype)
-    header.set_slope_inter(None, None)
-    values: Any = x
-    if pattern.scale is not None and dtype.kind in "iu":
-        header.set_slope_inter(*pattern.scale)
-        values = x * pattern.scale[0] + pattern.scale[1]  # nibabel divides again, and rounds to x
-    new = type(old)(values, None, header)
+    new = type(old)(x, None, header)
+    scale = pattern.scale if dtype.kind in "iu" else None
+    new.header.set_slope_inter(*(scale or (1.0, 0.0)))  # stated, and not applied to x
     with open(path, "wb") as file:
         if pattern.path.suffix.lower() == ".gz":
             with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:

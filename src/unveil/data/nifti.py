@@ -8,11 +8,13 @@ first row is the back of the head, and viewers that turn images show it below.
 
 from __future__ import annotations
 
+import json
 import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from unveil.data.dicom import is_magnitude
 from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError
@@ -34,7 +36,9 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
         raise UnveilError(f"{path}: an array of shape {shape} is no image: it needs rows and columns")
     scale = None if (proxy.slope, proxy.inter) == (1, 0) else (float(proxy.slope), float(proxy.inter))
     own = "WH" + "N" * (len(shape) - 2)
-    stored = StoredArray(path, "", shape, dtype, axes or own, partial(_load, path), scale=scale)
+    stored = StoredArray(
+        path, "", shape, dtype, axes or own, partial(_load, path), scale=scale, magnitude=_is_magnitude(path)
+    )
     check_count(str(path), stored.images)
     size = math.prod(shape) * dtype.itemsize
     if path.suffix.lower() == ".gz":  # no part of it can be decoded alone
@@ -48,6 +52,16 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     return [stored]
 
 
+def _is_magnitude(path: Path) -> bool:
+    """Return whether the file of BIDS beside `path` says that these are magnitudes (https://bids.neuroimaging.io)."""
+    beside = path.with_name(path.name[: path.name.lower().rindex(".nii")] + ".json")
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))
+        return is_magnitude("MR" if "MagneticFieldStrength" in said else said.get("Modality"), said["ImageType"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+
+
 def _load(path: Path) -> Any:
     return _proxy(path).get_unscaled()
 
@@ -57,4 +71,5 @@ def _proxy(path: Path) -> Any:
         import nibabel
     except ImportError:
         raise UnveilError(f"{path} needs the nibabel package: pip install 'unveil[mri]'") from None
-    return nibabel.load(path).dataobj
+    image: Any = nibabel.load(path)
+    return image.dataobj

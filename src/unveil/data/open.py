@@ -34,15 +34,16 @@ def open_images(
     path: one file (of an extension in `EXTENSIONS`), a .zarr folder, or a folder of these: in natural order (2 before
         10), not recursive, hidden files and other extensions skipped. Formats may be mixed and sizes may differ; the
         number of channels may not.
-    dataset: the name inside HDF5 or zarr; needed only when there is more than one candidate and none named kspace. Of
-        OME-Zarr by default level 0 of all images. Links, external storage and virtual datasets are followed within the
-        data's folder.
+    dataset: the name inside HDF5, zarr or FITS; needed only when there is more than one candidate and none named
+        kspace, or in FITS SCI. Of OME-Zarr by default level 0 of all images. Links, external storage and virtual
+        datasets are followed within the data's folder.
     axes: one letter per axis of the stored array, of N (image; may repeat), C (channel), H, W, e.g. "NHW" or "HWC". By
         default PNG and JPEG are HW or HWC, TIFF and OME-Zarr follow their own metadata with each page (time, depth) an
-        image, and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has 1 to 4 channels (complex:
-        NCHW with any number, the coils).
-    value_range: (low, high) of the stored numbers, mapped to 0 and 1 without clipping. By default integers are divided
-        by the largest of their type and floating point passes unchanged.
+        image, as do NIfTI, DICOM and FITS, and arrays (npy, HDF5, zarr, MRC) are HW, NHW, or NHWC / NCHW, whichever has
+        1 to 4 channels (complex: NCHW with any number, the coils).
+    value_range: (low, high) of the numbers, mapped to 0 and 1 without clipping: those that are stored, or that the
+        slope and intercept of NIfTI, DICOM and FITS make of them. By default stored integers are divided by the largest
+        of their type and all else passes unchanged.
     unreadable: told of each file of a folder that cannot be opened, and the others go on; None: the first such file
         raises.
 
@@ -75,7 +76,16 @@ def open_images(
             first = first or error
     if first is not None and not arrays:
         raise first
-    return StoredImages(arrays, limits)
+    if not arrays:
+        raise UnveilError(f"{path} holds no image that can be used: check that it is the right file or folder")
+    return StoredImages(_in_order(arrays), limits)
+
+
+def _in_order(arrays: list[StoredArray]) -> list[StoredArray]:
+    """Return `arrays`, each once, those that have a place in the order of it, at the places that they had."""
+    arrays = list({(a.path, a.inside): a for a in arrays}.values())
+    placed = iter(sorted((a for a in arrays if a.place is not None), key=lambda a: a.place or ()))
+    return [a if a.place is None else next(placed) for a in arrays]
 
 
 def _folder(path: Path) -> list[Path]:
@@ -85,7 +95,7 @@ def _folder(path: Path) -> list[Path]:
         raise UnveilError(f"{path} cannot be listed ({error.strerror}): check its permissions") from error
     if not entries:
         raise UnveilError(f"{path} is empty: put images there ({' '.join(EXTENSIONS)})")
-    named = [p for p in entries if p.name.lower().endswith(EXTENSIONS)]
+    named = [p for p in entries if p.name.lower().endswith(EXTENSIONS) or (_is_file(p) and format_of(p) is not None)]
     dead = sorted((p for p in named if p.is_symlink() and not _is_file(p) and not p.exists()), key=_natural)
     files = [p for p in named if _is_file(p) or _is_folder_of_one(p)]
     if dead:
@@ -127,7 +137,7 @@ def _natural(path: Path) -> tuple[list[tuple[int, int, str]], str]:
 def _scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]:
     form = format_of(path)
     if dataset is not None and (form is None or not form.datasets):
-        raise UnveilError(f"{path} has no datasets, which only HDF5 and zarr have: leave dataset out")
+        raise UnveilError(f"{path} has no datasets, which only HDF5, zarr and FITS have: leave dataset out")
     if form is None:
         raise UnveilError(f"{path} has an extension that is not known: use one of {' '.join(EXTENSIONS)}")
     try:

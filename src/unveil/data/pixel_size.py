@@ -1,4 +1,7 @@
-"""The side of a pixel, as a file states it: ImageJ's and OME's TIFF, MRC, OME-Zarr. Nothing is guessed."""
+"""The side of a pixel, as a file states it: ImageJ's and OME's TIFF, MRC, OME-Zarr, NIfTI, DICOM, FITS.
+
+Nothing is guessed.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from unveil.data import dicom, fits, nifti
+from unveil.data.formats import format_of
 from unveil.data.like_mrc import EXTENSIONS as MRC
 
 __all__ = ["pixel_size"]
 
 MICROMETRES = ("um", "micron", "microns", "micrometer", "micrometre", "\u00b5m", "\u03bcm", "\\u00B5m")
-UNITS = {**dict.fromkeys(MICROMETRES, "\u00b5m"), "angstrom": "\u00c5", "nanometer": "nm", "millimeter": "mm"}
+UNITS = {
+    **dict.fromkeys(MICROMETRES, "\u00b5m"),
+    "angstrom": "\u00c5",
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "meter": "m",
+}
 """As files spell it -> as it is written."""
 PIXELS = ("", "pixel", "pixels", "inch", "none", "null")
 """Units that say nothing of the object: dots an inch are of a printed page."""
@@ -42,7 +53,41 @@ def _stated(path: Path) -> tuple[Any, Any] | None:
         return _zarr(path)
     if suffix in (".tif", ".tiff"):
         return _tiff(path)
-    return _mrc(path) if suffix in MRC else None
+    if suffix in MRC:
+        return _mrc(path)
+    form = format_of(path)
+    reader = {nifti.EXTENSIONS: _nifti, dicom.EXTENSIONS: _dicom, fits.EXTENSIONS: _fits}.get(
+        form.extensions if form else ()
+    )
+    return None if reader is None else reader(path)
+
+
+def _nifti(path: Path) -> tuple[Any, Any]:
+    import nibabel
+
+    header: Any = nibabel.load(path).header
+    return header.get_zooms()[0], header.get_xyzt_units()[0].replace("unknown", "")
+
+
+def _dicom(path: Path) -> tuple[Any, Any] | None:
+    header = dicom.read_header(path)
+    measures = (g.PixelMeasuresSequence[0] for g in dicom.groups(header) if "PixelMeasuresSequence" in g)
+    for values in (header, *measures):
+        if "PixelSpacing" in values:
+            return values.PixelSpacing[1], "mm"  # between columns
+    return None
+
+
+def _fits(path: Path) -> tuple[Any, Any] | None:
+    from astropy.wcs import WCS
+
+    with warnings.catch_warnings(), fits.open_raw(path) as hdus:
+        warnings.simplefilter("ignore")  # of keys that it mends
+        for hdu in hdus:
+            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+                sky = WCS(hdu.header, hdus).celestial
+                return (sky.proj_plane_pixel_scales()[0].to_value("arcsec"), "arcsec") if sky.has_celestial else None
+    return None
 
 
 def _tiff(path: Path) -> tuple[Any, Any] | None:

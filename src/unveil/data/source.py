@@ -33,7 +33,7 @@ class Origin:
     path: the file, or the folder of a zarr array. shape, axes, dtype: of the stored array that holds the image, and
     maybe others; axes are letters of N, C, H, W. value_range: the numbers that are read as 0 and 1. scale: (slope,
     intercept) where the file says that a stored number v stands for slope v + intercept, as those of value_range do.
-    magnitude: whether it says that they are magnitudes of complex numbers.
+    magnitude: whether it says that they are magnitudes of complex numbers. inside: which of its arrays it is.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class Origin:
     value_range: tuple[float, float]
     scale: tuple[float, float] | None = None
     magnitude: bool = False
+    inside: str = ""
 
 
 class ImageSource(ABC):

@@ -151,7 +151,7 @@ class StoredImages(ImageSource):
     def origin(self, i: int) -> Origin:
         a = self._arrays[self._locate(i)[0]]
         plain = (0.0, 1.0) if a.scale is not None else natural_range(a.dtype)
-        return Origin(a.path, a.shape, a.axes, a.dtype, self._range or plain, a.scale, a.magnitude)
+        return Origin(a.path, a.shape, a.axes, a.dtype, self._range or plain, a.scale, a.magnitude, a.inside)
 
     def where(self, i: int) -> str:
         return f"{self._arrays[self._locate(i)[0]].where} (image {i})"
