@@ -33,15 +33,15 @@ class Target:
     """A file of results: those of the images `images` of a source, which all lie in one file.
 
     stem, suffix: its name, unique among the targets of a source even where case does not count. pattern: the file to be
-    like; None: an ordinary TIFF. parts: of that file, which hold the images. sky: of a FITS image.
+    like; None: an ordinary TIFF. sky: of a FITS image. parts: of the pattern's file, which hold the images.
     """
 
     stem: str
     suffix: str
     images: tuple[int, ...]
     pattern: Origin | None
-    parts: tuple[str, ...] = ()
     sky: like_fits.Sky | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def is_stack(self) -> bool:
@@ -72,7 +72,7 @@ def result_files(source: ImageSource, same_grid: bool, sky: like_fits.Sky | None
         alike = len({(o.shape, o.axes, o.dtype, o.scale) for o in origins.values()}) == 1
         suffix = ".tif" if origin is None or origin.dtype.kind == "c" else _suffix(origin.path, same_grid, alike)
         likely = origin is not None and (suffix != ".tif" or (same_grid and origin.path.suffix.lower() in _TIFF))
-        targets.append(Target(stem, suffix, tuple(images), origin if likely else None, tuple(origins)))
+        targets.append(Target(stem, suffix, tuple(images), origin if likely else None, parts=tuple(origins)))
     return targets
 
 
