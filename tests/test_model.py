@@ -53,6 +53,14 @@ def test_a_model_is_evaluated_without_a_reference_and_with_one(model, noisy):
     assert model.evaluate(noisy[:1], images()[:1])[0].metrics.psnr_mmse is not None
 
 
+def test_a_model_says_whether_its_noise_fits(model):
+    y = images(8, 96) + 0.1 * normal(torch.empty(8, 1, 96, 96), make_generator("cpu", 6))
+    assert model.noise_fits(y).verdict == "fits"
+    wrong = unveil.Model(model.f, model.operator, Gaussian(0.13), model.config).noise_fits(y)
+    assert wrong.verdict == "does not fit"
+    assert "0.7" in wrong.reason  # of the deviation that is stated
+
+
 def test_a_saved_model_is_the_same_model_and_a_run(model, noisy, tmp_path):
     folder = model.save(tmp_path / "mine")
     again = unveil.open_run(folder)

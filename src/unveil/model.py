@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unveil.checks.fit import Fit
 from unveil.checks.measurements import image_lines
 from unveil.checks.own_scale import own_scale
 from unveil.config import Config, parse_config
@@ -25,8 +26,8 @@ from unveil.data.corrected import Corrected
 from unveil.data.ranges import stored_range
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
-from unveil.estimators import knows_camera
-from unveil.evaluation import Evaluation, draw_samples, evaluate
+from unveil.estimators import Tiled, knows_camera
+from unveil.evaluation import Evaluation, draw_samples, evaluate, model_fit
 from unveil.evaluation.turned import energy_kept
 from unveil.measurement import Measurement
 from unveil.noise import NOISES, Noise, OwnNoise
@@ -127,8 +128,7 @@ class Model:
 
         reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
         """
-        source = _without_pattern(_source(y), self.noise)
-        data = Dataset(source, self.operator, noise_of(self.noise, source))
+        data = self._dataset(y)
         clean = None if reference is None else _source(reference)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
@@ -138,6 +138,14 @@ class Model:
             mean=mean,
         )  # fmt: skip
         return [*results]
+
+    def noise_fits(self, y: Measurements, *, seed: int = 0) -> Fit:
+        """Return whether the noise that the model supposes fits y: a verdict, with its reason in one line.
+
+        y: a few images or more (N, *measurement), better those that training never saw. Where it "does not fit", no
+        figure without a reference holds.
+        """
+        return model_fit(Tiled(self.f), self._dataset(y), seed=seed, device=next(self.f.parameters()).device)
 
     def measurement(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Measurement:
         """Return y (B, *measurement) as a measurement by the model's operator."""
@@ -149,6 +157,10 @@ class Model:
         if isinstance(own, Noise) and own.pattern is not None:
             values = own.pattern.off(values)
         return Measurement(values, self.operator, own.of(values)).to(device)
+
+    def _dataset(self, y: Measurements) -> Dataset:
+        source = _without_pattern(_source(y), self.noise)
+        return Dataset(source, self.operator, noise_of(self.noise, source))
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network to `device`, and return the model."""

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 import yaml
 
+from unveil.checks.fit import Fit
 from unveil.cli import main
 
 SIDE, TOP = 96, 220
@@ -14,12 +15,12 @@ SIDE, TOP = 96, 220
 
 @pytest.fixture
 def unveil(monkeypatch, capsys):
-    def run(*words):
+    def run(*words, code=0):
         monkeypatch.setattr(sys, "argv", ["unveil", *map(str, words)])
         with pytest.raises(SystemExit) as caught:
             main()
         said = capsys.readouterr()
-        assert caught.value.code in (0, None), said.err
+        assert (caught.value.code or 0) == code, said.err
         return said
 
     return run
@@ -40,7 +41,7 @@ def camera(tmp_path):
     return tmp_path, faulty
 
 
-def test_faulty_pixels_from_init_to_evaluate(camera, unveil):
+def test_faulty_pixels_from_init_to_evaluate(camera, unveil, monkeypatch):
     folder, faulty = camera
     said = unveil("init", folder / "y", "--out", folder / "c.yaml").out
     assert "are saturated, at 220: they count as missing (data.saturated)" in said.replace("\n", " ")
@@ -57,4 +58,10 @@ def test_faulty_pixels_from_init_to_evaluate(camera, unveil):
     unveil("denoise", folder / "run", folder / "y", "--out", folder / "x")
     x = tifffile.imread(folder / "x" / "0.tif")
     assert np.isfinite(x).all(), "faulty pixels are filled in"
-    assert "not valid" not in unveil("evaluate", folder / "run").out
+    said = unveil("evaluate", folder / "run")
+    assert "not valid" not in said.out
+    assert "errors without a reference are of the others" in said.err.replace("\n", " ")
+    why = "its variance is another"
+    monkeypatch.setattr("unveil.cli.evaluate.model_fit", lambda *_, **__: Fit("does not fit", why))
+    said = unveil("evaluate", folder / "run", code=5)
+    assert f"the noise model does not fit: {why}" in said.err, "and not because pixels are faulty"

@@ -43,6 +43,7 @@ def test_all_is_kept_and_holds_where_the_model_fits():
     first, second = evidence.lines(incomplete=True)
     assert first.startswith("mean PSNR of the measured entries without a reference: 28.4")
     assert second.endswith("the samples are calibrated")
+    assert second.startswith("by measured entries of the rest of the exposure"), "of what is not seen nothing is told"
     assert gathered([], []).lines(incomplete=False) == []
 
 

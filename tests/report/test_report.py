@@ -96,9 +96,9 @@ def test_kept_pictures_have_the_units_of_the_files(run):
     (row,) = json.loads((run.folder / "evaluation.json").read_text())["images"]
     assert row["picture"] == {"window": [100, 300], "units": units.name, "pixel": 0.25, "pixel_unit": "µm"}
     page = write_report(run).read_text()
-    assert page.count("black 100, white 300 (numbers in the files), 1 pixel = 0.25 µm") == 5 + 3
+    assert page.count("black 100, white 300 (numbers in the files)") == 5 + 3
     # all but the deviation: of the pairs that show how samples differ, once each
-    assert "numbers in the files, 1 pixel = 0.25 µm" in page
+    assert page.count(", 1 pixel = 0.25 µm. All pictures in one window") == 1
 
 
 def test_the_page_shows_the_figures_and_needs_nothing_else(run):
@@ -274,6 +274,11 @@ def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
     assert "1 image: from 20.0 dB measured to 33.8 dB. Of the measured entries alone" in page
     assert "(40.2 dB" not in page
     assert "off by" not in page
+    assert "Learned by unveil" in page
+    assert " measurements alone (" in page
+    spread = Metrics("a", 40.2, 0.9, psnr_hidden=30.0)
+    write_results(run.folder, [Evaluation(spread, x, x, None, None)], incomplete=True)
+    assert "of the squared error, on the measured entries alone, without a reference" in write_report(run).read_text()
     table = Console(width=200, record=True, file=io.StringIO())
     table.print(metrics_table(rows, means, incomplete=True))
     assert "measured entries" in table.export_text()

@@ -2,8 +2,10 @@
 
 import json
 import math
+import shlex
 import shutil
 import signal
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +72,14 @@ def test_create_run_estimates_sigma_and_records_what_it_was_made_of(tmp_path):
     assert set(record) == {*expected, "data", "seen", "config", "versions", "created", "command", "sha256"}
     assert yaml.safe_load((run.folder / "config.yaml").read_text())["seed"] == 4
     assert sorted(p.name for p in run.folder.iterdir()) == [".lock", "config.yaml", "data.json", "run.json"]
+
+
+@pytest.mark.parametrize("program", ["/bin/unveil", "/src/unveil/__main__.py"])
+def test_a_run_records_its_command_as_a_shell_takes_it(data, tmp_path, monkeypatch, program):
+    words = ["unveil", "train", "my run.yaml", "--set", "estimator.widths=[8, 8]"]
+    monkeypatch.setattr(sys, "argv", [program, *words[1:]])
+    run = create_run(tmp_path / "run", configure(data))
+    assert shlex.split(json.loads((run.folder / "run.json").read_text())["command"]) == words
 
 
 def test_what_does_nothing_and_what_does_not_fit_is_refused_before_there_is_a_folder(data, masked_data, tmp_path):

@@ -109,9 +109,8 @@ def evaluate_and_report(
         parts = look(source, gaps="keep").values()
         share = sum(int(y.isnan().sum()) for y in parts) / sum(y.numel() for y in parts)
         if share > SEEN:
-            said.append(
-                f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others"
-            )
+            left_out = f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others"
+            doubts = [*doubts, left_out]
     inputs = source_files(source, config) + ([] if clean is None else clean.files())
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"

@@ -139,7 +139,8 @@ class Evidence:
             reason = f" ({record['reason']})" if record["reason"] else ""
             cannot = "whether the samples are calibrated cannot be told"
             verdict = cannot if record["verdict"] == "cannot be told" else f"the samples are {record['verdict']}"
-            lines.append(f"by the rest of the exposure, predicted from a ninth of it, {verdict}{reason}")
+            of = "measured entries of the rest" if incomplete else "the rest"
+            lines.append(f"by {of} of the exposure, predicted from a ninth of it, {verdict}{reason}")
         return lines
 
     def _mean(self) -> dict[str, float | int]:

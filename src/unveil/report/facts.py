@@ -17,6 +17,8 @@ __all__ = ["CHECK", "Check", "Fact", "facts", "read_check"]
 
 CHECK = "check"
 """The folder in a run's, where `unveil check --out` puts what it finds so that the page shows it."""
+IN_PHOTONS = {"electrons": "read noise, in photons", "dark": "mean in the dark, in photons"}
+"""Of noise whose parameters each image tells: what all have in common."""
 STATED, FOUND, ASSUMED = "declared", "found in the data", "assumed"
 
 
@@ -47,7 +49,8 @@ def facts(run: Run) -> list[Fact]:
     for key, value in noise.items():
         if key not in ("kind", "per_image"):
             known = given.get(key) not in (None, "estimate")
-            found.append(Fact(f"noise, {key}, on the [0, 1] scale", _shown(value), STATED if known else FOUND))
+            what = IN_PHOTONS.get(key, f"noise, {key}, on the [0, 1] scale")
+            found.append(Fact(what, _shown(value), STATED if known else FOUND))
     if noise.get("per_image"):
         found.append(Fact("parameters of the noise", "each image's own", FOUND))
     found.append(Fact("instrument", config.operator.kind, STATED))

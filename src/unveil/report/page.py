@@ -14,6 +14,7 @@ from typing import Any
 
 from unveil.config_file import to_yaml
 from unveil.data import atomic_write
+from unveil.noise import Noise
 from unveil.records import read_json
 from unveil.report.charts import INVALID, Chart, training_charts
 from unveil.report.evidence_charts import calibration_charts, flux_charts, resolution_charts
@@ -82,7 +83,8 @@ def _content(run: Run) -> dict[str, Any]:
         "title": "/".join(folder.resolve().parts[-2:]),
         "evaluation": evaluation,
         "findings": findings(evaluation, incomplete),
-        "noise": f"{recorded(run.noise)['kind']} noise, {run.noise} on the data's [0, 1] scale",
+        "noise": f"{recorded(run.noise)['kind']} noise, {run.noise}"
+        + (" on the data's [0, 1] scale" if isinstance(run.noise, Noise) else ""),
         "doubts": [line for line in evaluation.warnings if evaluation.valid or not line.startswith(NO_FIT)],
         "record": record,
         "record_text": json.dumps(record, indent=1),

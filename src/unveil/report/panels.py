@@ -187,12 +187,12 @@ class Pictures:
 
     def _pair(self, key: str, title: str, note: str, names: Mapping[str, str]) -> Iterator[Panel]:
         found = {words: self.read(name) for name, words in names.items()}
-        frames = [self._frame(f"{title}: {words}", x) for words, x in found.items() if x is not None]
+        frames = [self._frame(words, x, f"{title}: ") for words, x in found.items() if x is not None]
         if len(frames) == len(names):
             yield Panel(key, title, frames, note=note)
 
-    def _frame(self, name: str, x: Tensor) -> Frame:
-        return Frame(name, f"{name}: {self.row.name}", data_url(png(x, self.window)))
+    def _frame(self, name: str, x: Tensor, of: str = "") -> Frame:
+        return Frame(name, f"{of}{name}: {self.row.name}", data_url(png(x, self.window)))
 
 
 def middle_of(shape: tuple[int, int, int]) -> tuple[Box, str]:

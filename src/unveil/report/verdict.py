@@ -32,7 +32,7 @@ class Finding:
 
 def findings(evaluation: Record, incomplete: bool) -> list[Finding]:
     """Return the verdict: the noise model, which governs what follows; the error; the samples, seen and unseen."""
-    return [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation), *_turned(evaluation)]
+    return [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation, incomplete), *_turned(evaluation)]
 
 
 def _noise(evaluation: Record) -> Finding:
@@ -107,19 +107,23 @@ def _interval(evaluation: Record, incomplete: bool) -> str:
     return ("Of A x: " if incomplete and said else "") + " ".join(said)
 
 
-def _samples(evaluation: Record) -> Finding:
-    """Return what is known of the samples: by the best of the figures that hold."""
+def _samples(evaluation: Record, incomplete: bool) -> Finding:
+    """Return what is known of the samples: by the best of the figures that hold.
+
+    Without a reference that is, of incomplete measurements, of A x alone.
+    """
     evidence, mean = evaluation.evidence, evaluation.mean
+    alone = f"{'on the measured entries alone, ' if incomplete else ''}without a reference"
     if evidence is not None and evidence.calibration_reference is not None:
         return _calibration(evidence.calibration_reference, "against the reference")
     if evidence is not None and evidence.calibration is not None and evaluation.valid and evidence.holds("calibration"):
-        return _calibration(evidence.calibration, "without a reference")
+        return _calibration(evidence.calibration, alone)
     if "true_spread_over_error" in mean:
         return _spread(mean["true_spread_over_error"], "against the reference")
     if not evaluation.valid:
         return Finding("bad", f"Whether the samples are calibrated is {INVALID}.")
     if "spread_over_error" in mean:
-        return _spread(mean["spread_over_error"], "without a reference")
+        return _spread(mean["spread_over_error"], alone)
     return Finding("unsure", "Whether samples are calibrated is not known.", "No error to compare their spread with.")
 
 

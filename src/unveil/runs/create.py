@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -152,7 +153,7 @@ def _record(
         "format": FORMAT,
         "unveil": unveil.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "seed": config.seed,
         "noise": recorded(noise) | ({"stored": stored} if noise.mapped else {}),
         "channels": channels,
@@ -160,6 +161,13 @@ def _record(
         "config": located(config).model_dump(mode="json"),
         "versions": _versions(),
     }
+
+
+def _command() -> str:
+    """Return the command of this process, as a shell takes it."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name  # of python -m unveil
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def _open_same(folder: Path, config: Config, start: Start | None) -> Run:
