@@ -48,3 +48,19 @@ def test_a_terminal_shows_notes_as_they_are(monkeypatch):
         bar(1, 2, "[/x]")
     assert "[red]work" in log.getvalue()
     assert "[/x]" in log.getvalue()
+
+
+def test_a_validation_shows_no_more_than_is_known():
+    """An error of 1e-3 +- 1e-5 is 30 dB +- .085; a gain of 2e-5 of it 4.343 * .02 dB."""
+    known = {"error": 1e-3, "error_se": 1e-5, "psnr_estimate": 30.0, "held_out/0": 1e-3}
+    assert progress.validated(known) == "held-out PSNR est. 30.00 ± 0.09 dB"
+    gained = known | {"gain": 2e-5, "gain_reach": 1e-5}
+    assert progress.validated(gained) == "held-out PSNR est. 30.00 ± 0.09 dB, gain +0.087 ± 0.043 dB"
+    unknown = {key: value for key, value in gained.items() if key != "psnr_estimate"} | {"error_uncertain": 1e-3}
+    said = progress.validated(unknown)
+    assert said == "held-out PSNR est. unknown (the noise was found in the images), still better"
+    assert progress.validated(unknown | {"gain": -1e-6}).endswith("no gain seen")
+    assert progress.validated({"error": 1e-3, "error_se": 1e-5, "psnr_estimate": 30.0}).startswith(
+        "PSNR est. of images learned from"
+    )
+    assert progress.validated({"loss": 1.0}) == ""

@@ -189,6 +189,13 @@ class TrainingConfig(Section):
         200, ge=1, le=10**9, description="steps between validations by the reference-free error"
     )
     checkpoint_every: int = Field(200, ge=1, le=10**9, description="steps between checkpoints")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=10**9,
+        description="validations in a row that show no gain, after which training ends with the best weights; null: "
+        "all steps are taken",
+    )
 
 
 class EMConfig(Section):

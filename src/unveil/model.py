@@ -29,6 +29,7 @@ from unveil.errors import UnveilError, warn
 from unveil.estimators import Tiled, knows_camera
 from unveil.evaluation import Evaluation, draw_samples, evaluate, model_fit
 from unveil.evaluation.turned import energy_kept
+from unveil.evaluation.validation import make_validation
 from unveil.measurement import Measurement
 from unveil.noise import NOISES, Noise, OwnNoise
 from unveil.operators.base import Operator
@@ -38,7 +39,7 @@ from unveil.precision import full_precision
 from unveil.random import make_generator
 from unveil.runs.create import save_run
 from unveil.runs.learned import check_learnable, choose_told, told
-from unveil.runs.noise import find_noise, noise_of, recorded
+from unveil.runs.noise import find_noise, found_in, noise_of, recorded
 from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
@@ -211,6 +212,7 @@ def learn(
     config = _configuration(source, settings, noise, steps, seed)
     known = find_noise(config, source, operator) if isinstance(noise, str) else noise
     check_learnable(config, known)
+    found = found_in(config, known) if isinstance(noise, str) and not operator.unseen else None
     source = _without_pattern(source, known)
     noise = noise_of(known, source)
     if not operator.unseen:
@@ -233,7 +235,10 @@ def learn(
 
             stages = stack.enter_context(stage_bars())
         loss = recipe_loss(config, training)
-        f = train(f, training, held_out, config, folder, loss=loss, scales=scales, device=device, stages=stages)
+        f = train(
+            f, training, held_out, config, folder, loss=loss, scales=scales, device=device, stages=stages,
+            validation=make_validation(held_out, config.seed, training, found),
+        )  # fmt: skip
         if isinstance(known, Noise) and (learned := choose_told(f, held_out, loss, seed=seed)) is not None:
             known, held_out = learned.of(known), told(held_out, learned)
             if progress:

@@ -4,6 +4,7 @@ Text from files and names is printed as it is: rich would take [red] for a colou
 characters.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from unveil.errors import plain
 from unveil.processes import is_first
+from unveil.training.curve import HELD_OUT
 from unveil.training.loop import Progress as Shown
 from unveil.training.stages import Stages
 
@@ -128,8 +130,22 @@ def validated(metrics: dict[str, float]) -> str:
     if "error" not in metrics:
         return ""
     incomplete = "error_hidden" in metrics
-    what = "held-out PSNR est. of A x" if incomplete else "held-out PSNR est."
-    words = [f"{what} {metrics['psnr_estimate']:.2f} dB" if "psnr_estimate" in metrics else f"no {what} yet"]
+    seen = "held-out PSNR est." if f"{HELD_OUT}0" in metrics else "PSNR est. of images learned from"
+    what = f"{seen} of A x" if incomplete else seen
+    words = [_error(metrics, what)]
     if "psnr_hidden" in metrics:
         words.append(f"of hidden entries {metrics['psnr_hidden']:.2f} dB")
     return ", ".join(words)
+
+
+def _error(metrics: dict[str, float], what: str) -> str:
+    """Return the error with its interval, and the gain since the validation before; no more than is known."""
+    gain, reach = metrics.get("gain", 0.0), metrics.get("gain_reach")
+    if "psnr_estimate" not in metrics:
+        found = "error_uncertain" in metrics
+        unknown = f"{what} unknown (the noise was found in the images)" if found else f"no {what} yet"
+        better = "" if reach is None else ", still better" if gain > reach else ", no gain seen"
+        return unknown + better
+    decibels = 10 / math.log(10) / metrics["error"]
+    text = f"{what} {metrics['psnr_estimate']:.2f} ± {1.96 * decibels * metrics['error_se']:.2f} dB"
+    return text if reach is None else f"{text}, gain {decibels * gain:+.3f} ± {decibels * reach:.3f} dB"

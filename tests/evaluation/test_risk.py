@@ -7,12 +7,13 @@ import torch
 from torch.nn.functional import avg_pool2d, pad
 
 from unveil.errors import UnveilError
-from unveil.evaluation.interval import Error, mean_psnr, student
+from unveil.evaluation.interval import Error, mean_psnr
 from unveil.evaluation.risk import BLOCK, estimate_risk
 from unveil.measurement import Measurement
 from unveil.noise import Correlated, Gamma, Gaussian, Poisson, PoissonGaussian
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator, normal
+from unveil.student import student
 
 KERNEL = torch.tensor([[0.3, 0.6, 0.3], [0.6, 1.0, 0.6], [0.3, 0.6, 0.3]])
 NOISES = {

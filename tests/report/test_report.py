@@ -23,7 +23,7 @@ from unveil.evaluation import Evaluation, Metrics
 from unveil.evaluation.components import component_names
 from unveil.instruments.instrument import ImageUnits
 from unveil.report import comparison, write_report, write_results
-from unveil.report.charts import training_charts
+from unveil.report.learning import training_charts
 from unveil.report.page import MARKUP
 from unveil.runs import create_run
 

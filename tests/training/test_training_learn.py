@@ -102,13 +102,14 @@ def test_masks_and_measurements_keep_together_after_the_split(data, tmp_path, mo
     seen.clear()
     given["validation"](Spy())
     patterns = [m.operator.measured for m in seen]
-    assert len(patterns) == 3 * 3, "y, the probe, and hidden entries of each of three"
+    assert len(patterns) == 3 * 4 + 5 * 2, "y, two probes, hidden entries; and of five learned from one probe"
     for i in range(3):
         mask = held_out.read(i)[None] != 0
-        assert torch.equal(patterns[3 * i], mask)
-        assert torch.equal(patterns[3 * i + 1], mask)
-        assert not (patterns[3 * i + 2] & ~mask).any()
-        assert not torch.equal(patterns[3 * i + 2], mask)
+        assert all(torch.equal(patterns[4 * i + k], mask) for k in range(3))
+        assert not (patterns[4 * i + 3] & ~mask).any()
+        assert not torch.equal(patterns[4 * i + 3], mask)
+    for k, i in enumerate(range(0, 9, 2)):
+        assert torch.equal(patterns[12 + 2 * k], training.read(i)[None] != 0)
 
 
 def test_the_masks_matter_to_training(data, tmp_path):

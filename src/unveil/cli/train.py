@@ -13,6 +13,7 @@ from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
 from unveil.errors import Elsewhere, UnveilError
 from unveil.progress import progress_bars, staged
+from unveil.report.learning import expected_words, outlook
 from unveil.runs import Run, create_run, open_run, train_run
 from unveil.runs.record import open_record
 from unveil.runs.room import check_room
@@ -54,14 +55,39 @@ def run_train(
     leave()
     if (learned := open_record(folder)[0].learned) is not None:
         say(learned.why)
+    for line in ending(folder, config):
+        say(line)
     say(f"trained; next: unveil evaluate {folder}")
     figures(trained(folder))
 
 
 def trained(folder: Path) -> dict[str, Any]:
-    """Return what a finished training says of itself, for JSON: the folder, and what the last validation found."""
+    """Return what a finished training says of itself, for JSON.
+
+    The folder, what the last validation found, and what twice the steps would bring, dB.
+    """
     validations = [line for line in read_metrics(folder) if "error" in line]
-    return {"run": str(folder), "validation": validations[-1] if validations else None}
+    found = outlook(validations)
+    twice = None
+    if found is not None:
+        told = [None] * 3 if found.reason else found.decibels
+        twice = dict(zip(("steps", "gain", "low", "high", "reason"), (found.steps, *told, found.reason)))
+    return {"run": str(folder), "validation": validations[-1] if validations else None, "twice_the_steps": twice}
+
+
+def ending(folder: Path, config: Config) -> list[str]:
+    """Return what to say of a training that has ended: that it was early, and what going on would bring."""
+    lines, said = read_metrics(folder), []
+    if lines and lines[-1]["step"] < config.training.steps:
+        validated = [line for line in lines if "error" in line]
+        best = min(validated, key=lambda line: line["error"])
+        said.append(
+            f"training ended at step {lines[-1]['step']} of {config.training.steps}: its last "
+            f"{config.training.patience} validations show no gain; the weights are those of step {best['step']}"
+        )
+    elif (found := outlook(lines)) is not None:
+        said.append(expected_words(found))
+    return said
 
 
 def _read(config_or_run: Path, out: Path | None, sets: Sequence[str], seed: int | None) -> tuple[Path, Config]:

@@ -9,7 +9,7 @@ each pixel, which hold for x itself where it is normal, and from ENOUGH samples 
 import torch
 from torch import Tensor
 
-from unveil.evaluation.interval import student
+from unveil.student import student
 
 __all__ = ["COMPONENTS", "component_names", "posterior_images", "principal_components", "quantiles"]
 

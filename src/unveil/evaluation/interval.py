@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from unveil.evaluation.distortion import psnr
+from unveil.student import student
 
-__all__ = ["Error", "mean_psnr", "student"]
+__all__ = ["Error", "mean_psnr"]
 
 NORMAL = 1.959964
 FEWEST = 3
@@ -60,10 +61,3 @@ def mean_psnr(errors: Sequence[Error]) -> dict[str, float | int]:
 
 def _others(low: float, high: float) -> dict[str, float]:
     return {"next_low": low, "next_high": high}
-
-
-def student(level: float, freedom: int) -> float:
-    """Return the q that |Student's t| is below with probability `level`."""
-    from scipy.special import stdtrit  # scipy comes with scikit-image
-
-    return float(stdtrit(freedom, (1 + level) / 2))

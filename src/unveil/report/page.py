@@ -16,10 +16,11 @@ from unveil.config_file import to_yaml
 from unveil.data import atomic_write
 from unveil.noise import Noise
 from unveil.records import read_json
-from unveil.report.charts import INVALID, Chart, training_charts
+from unveil.report.charts import INVALID, Chart
 from unveil.report.evidence_charts import calibration_charts, flux_charts, resolution_charts
 from unveil.report.facts import CHECK, facts, read_check
 from unveil.report.figures import figures_csv, figures_table
+from unveil.report.learning import training_charts
 from unveil.report.look import colours
 from unveil.report.panels import data_url, viewers_of
 from unveil.report.record import Record, own_file, read_evaluation

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,7 +22,7 @@ from unveil.runs.maps import digest
 from unveil.training.detector import detector_noise
 from unveil.training.setup import instrument
 
-__all__ = ["estimated", "find_noise", "found_noise", "noise_of", "recorded", "stated_noise"]
+__all__ = ["estimated", "find_noise", "found_in", "found_noise", "noise_of", "recorded", "stated_noise"]
 
 IMAGES_FOR_SIGMA = 64
 
@@ -75,6 +75,13 @@ def found_noise(config: Config, source: ImageSource) -> Found:
 def estimated(config: Config) -> bool:
     """Return whether the noise is to be found in the data."""
     return config.noise.kind == "auto" or "estimate" in config.noise.model_dump().values()
+
+
+def found_in(config: Config, noise: Noise | OwnNoise) -> Literal["all", "each"] | None:
+    """Return whether the noise of images was found in all of them together or in each; None where it is known."""
+    if not (estimated(config) and instrument(config).sees_all):
+        return None
+    return "all" if isinstance(noise, Noise) else "each"
 
 
 def noise_of(noise: Noise | OwnNoise, source: ImageSource) -> Noise:

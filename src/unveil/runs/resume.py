@@ -7,8 +7,10 @@ from torch import nn
 from unveil.data import atomic_write
 from unveil.dataset import Dataset
 from unveil.estimators import knows_camera
+from unveil.evaluation.validation import make_validation
 from unveil.runs.folder import writing
 from unveil.runs.learned import choose_told, told
+from unveil.runs.noise import found_in
 from unveil.runs.record import open_record, record_learned
 from unveil.runs.run import Run
 from unveil.runs.start import FILE, at_half_rate, load_start
@@ -56,6 +58,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
         scales=run.scales if RECIPES[config.loss.recipe].scales else (1,),
         device=device,
         stages=stages,
+        validation=make_validation(held_out, config.seed, data, found_in(config, run.noise)),
     )
     learned = from_first(lambda: choose_told(estimator, held_out, loss, seed=config.seed))
     if learned is not None:

@@ -29,7 +29,6 @@ from unveil.training.recipes import make_loss, suited
 from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
-from unveil.training.validation import make_validation
 
 __all__ = ["learn", "open_prior", "recipe_loss"]
 
@@ -51,6 +50,7 @@ def learn(
     scales: Sequence[int] = (1,),
     device: str = "auto",
     stages: Stages | None = None,
+    validation: Validation | None = None,
 ) -> nn.Module:
     """Return the estimator trained as `config` says, on the CPU and in evaluation mode.
 
@@ -58,10 +58,11 @@ def learn(
     the inflation of the rounds' sampler is fitted to. scales: at which it learns (`unveil.training.batches`).
     folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round; of incomplete
     measurements also the last round's denoiser of the images (`open_prior`). Whatever is there already is gone on with.
-    loss: in place of the one that the configuration names.
+    loss: in place of the one that the configuration names. validation: of the estimator, as training goes on
+    (`unveil.evaluation.validation`); None: it is not looked at.
     Raises what `train`, `draw_training_set` and `fit_to_images` raise.
     """
-    return _Learning(data, held_out, config, folder, loss, scales, device, stages).run(estimator)
+    return _Learning(data, held_out, config, folder, loss, scales, device, stages, validation).run(estimator)
 
 
 def recipe_loss(config: Config, data: Dataset) -> Loss:
@@ -74,7 +75,7 @@ class _Learning:
 
     def __init__(
         self, data: Dataset, held_out: Dataset, config: Config, folder: Path, loss: Loss | None,
-        scales: Sequence[int], device: str, stages: Stages | None,
+        scales: Sequence[int], device: str, stages: Stages | None, validation: Validation | None,
     ) -> None:  # fmt: skip
         self.data, self.held_out, self.config, self.folder = data, held_out, config, folder
         self.scales, self.device, self.stages = scales, device, stages
@@ -82,7 +83,7 @@ class _Learning:
         self.losses = suited(config.loss, data.operator, data.noise)
         self.loss = loss or recipe_loss(config, data)
         self.windows = data.operator.window((0, 0, config.training.crop, config.training.crop)) is not None
-        self.validation = make_validation(held_out, config.seed)
+        self.validation = validation
 
     def run(self, f: nn.Module) -> nn.Module:
         config = self.config

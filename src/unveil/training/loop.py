@@ -11,7 +11,7 @@ average their gradients, each over a batch of its own; the first validates and w
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,12 @@ from unveil.losses.multipliers import Multipliers
 from unveil.random import make_generator
 from unveil.training import ranks
 from unveil.training.checkpoint import intact_checkpoint, load_checkpoint, save_checkpoint
+from unveil.training.curve import Curve
 from unveil.training.device import join
 from unveil.training.ema import averaged
 from unveil.training.interrupt import stop_on_interrupt
-from unveil.training.logs import MetricsLog
+from unveil.training.logs import MetricsLog, read_metrics
+from unveil.training.patience import Patience
 
 __all__ = ["Batches", "Objective", "Progress", "Validation", "learning_rate", "train"]
 
@@ -79,6 +81,8 @@ def train(
 ) -> nn.Module:
     """Train f and return its averaged weights' estimator, on the CPU and in evaluation mode.
 
+    With `config.patience`, the best one of those that were validated, and training ends where they gain no more.
+
     estimator: f(m), its weights drawn; changed in place.
     loss:      minimised in the mean over the batch.
     folder:    gets checkpoints/, metrics.jsonl and tensorboard/. Its newest checkpoint, if any, is resumed.
@@ -101,6 +105,9 @@ def train(
     if kept is not None:
         modules["kept"] = kept.to(accelerator.device)
         kept.follow(ema.module)
+    patience = None
+    if config.patience is not None and validation is not None:
+        modules["patience"] = patience = Patience(config.patience, ema.module)
     newest = ranks.from_first(lambda: intact_checkpoint(checkpoints, seed))
     if newest is not None:
         with ranks.together():
@@ -119,8 +126,12 @@ def train(
     with ExitStack() as stack:
         with ranks.together():
             log = stack.enter_context(MetricsLog(folder, start)) if ranks.is_first() else None
+            validated = [line for line in read_metrics(folder) if "error" in line] if log is not None else []
         stop = stack.enter_context(stop_on_interrupt())
+        ended = _ended(patience, validated)
         for step in range(start, config.steps):
+            if ended:
+                break
             try:
                 with ranks.together():
                     batch = batches(make_generator("cpu", seed, step, ranks.index()))
@@ -136,19 +147,32 @@ def train(
             ema.update_parameters(estimator)
             done = step + 1
             last = done == config.steps
+            looked_at = validation is not None and (done % config.validate_every == 0 or last)
             with ranks.together():
                 if log is not None:
-                    if validation is not None and (done % config.validate_every == 0 or last):
-                        metrics |= _validate(ema, validation)
+                    if validation is not None and looked_at:
+                        metrics |= _validate(ema, validation, validated)
+                        validated.append({"step": done, **metrics})
+                        if patience is not None:
+                            patience.follow(Curve.of(validated), ema.module)
                     log.write(done, metrics)
                     if progress is not None:
                         progress(done, config.steps, metrics)
+            ended = looked_at and _ended(patience, validated)
             ranks.agree(stop)
-            if done % config.checkpoint_every == 0 or last or stop.requested:
+            if done % config.checkpoint_every == 0 or last or ended or stop.requested:
                 ranks.from_first(partial(checkpoint, done))
-            if stop.requested and not last:
+            if stop.requested and not last and not ended:
                 raise stop.interrupted(f"stopped at step {done} of {config.steps}, saved in {folder}")
+    if patience is not None:
+        ranks.share_weights(patience.best)  # the first alone validates
+        return patience.best.cpu().eval()
     return ema.module.cpu().eval()
+
+
+def _ended(patience: Patience | None, validated: list[dict[str, float]]) -> bool:
+    """Return whether training is to end where it is, the same in all processes."""
+    return patience is not None and ranks.from_first(lambda: patience.ends(Curve.of(validated)))
 
 
 def _step(
@@ -224,9 +248,14 @@ def _check_finite(name: str, value: float, step: int) -> None:
         )
 
 
-def _validate(ema: AveragedModel, validation: Validation) -> dict[str, float]:
+def _validate(ema: AveragedModel, validation: Validation, validated: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the metrics of the averaged estimator, and what it gained since the newest of `validated`."""
     ema.eval()
     with torch.no_grad():
         metrics = validation(ema.module)
     ema.train()
+    curve = Curve.of([*validated[-1:], {"step": math.nan, **metrics}])
+    if len(curve) == 2:
+        gain = curve.gain(0, 1)
+        metrics |= {"gain": gain.value} | ({"gain_reach": gain.reach} if math.isfinite(gain.reach) else {})
     return metrics

@@ -10,11 +10,11 @@ from small import SIGMA, clean, configure, measure
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.estimators import Preconditioned, UNet
+from unveil.evaluation.validation import make_validation
 from unveil.noise import Gaussian
 from unveil.operators import Identity, inpainting
 from unveil.random import make_generator
 from unveil.runs import create_run, train_run
-from unveil.training.validation import make_validation
 
 
 def network(views=1):
@@ -85,11 +85,11 @@ def of_holes(draw):
     y = masked.measure(x, operator.measured, 100 + draw, SIGMA)
     f.register_forward_hook(lambda module, given, x_hat: calls.append((given[0].operator.measured[0, 0], x_hat)))
     metrics = make_validation(Dataset(sources(y), operator, Gaussian(SIGMA)), draw)(f)
-    assert len(calls) == 3 * 8, "at most eight images"
+    assert len(calls) == 4 * 8, "at most eight images"
     true = [0.0, 0.0]
     for i in range(8):
         whole = operator.measured[i, 0]
-        for j, (seen, x_hat) in enumerate([calls[3 * i], calls[3 * i + 2]]):
+        for j, (seen, x_hat) in enumerate([calls[4 * i], calls[4 * i + 3]]):
             judged = whole & ~seen if j else whole
             true[j] += float((x_hat - x[i])[0, 0][judged].square().mean()) / 8
     return metrics, true
@@ -122,7 +122,10 @@ def test_validation_says_nothing_it_does_not_know(operator, other):
     data = Dataset(sources([torch.zeros(1, masked.SIDE, masked.SIDE)]), operator, Gaussian(0.5))
     metrics = make_validation(data, 0)(Nothing())
     at_other = -0.25 / (4 if other == "half" else 1)
-    assert metrics == {"error": pytest.approx(-0.25), f"error_{other}": pytest.approx(at_other)}
+    assert metrics.pop("error_se") > 0
+    assert metrics == {
+        "error": pytest.approx(-0.25), f"error_{other}": pytest.approx(at_other), "held_out/0": metrics["error"]
+    }  # fmt: skip
 
 
 def test_validation_reads_centres_of_large_images_and_few_of_many():
