@@ -84,8 +84,11 @@ class TransferLine(NamedTuple):
         return abs(brightness - self.zero) < AGREE * self.zero_error < self.span / 2
 
     def has_step(self, step: float) -> bool:
-        """Return whether the gain is `step`, within its error or CLOSE of it."""
-        return abs(step - self.gain) < max(AGREE * self.gain_error, CLOSE * step)
+        """Return whether the gain is `step`, within its error, which leaves no room for half a step, or CLOSE of it.
+
+        Numbers that were rounded have steps too: a gain that is hardly known agrees with them by chance.
+        """
+        return abs(step - self.gain) < max(min(AGREE * self.gain_error, step / 2), CLOSE * step)
 
     def scaled(self, a: float, mu: float = 0.0) -> "TransferLine":
         """Return the line of a y + mu, a > 0."""
