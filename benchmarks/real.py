@@ -9,6 +9,7 @@ oct          retinal OCT, log-compressed speckle (Fang et al. 2012), each the me
 photographs  developed and compressed by real cameras (PolyU, Xu et al. 2018, https://arxiv.org/abs/1804.02603)
 micrograph   quarters of a cryo-EM micrograph; particles: seven of EMPIAR-10076; neither has a reference
 sinograms    X-ray counts of a tooth, one of each row of the detector; the next row is a noisy reference of the other
+scan         noise.npy, a noise scan (samples, coils), complex, of MRI: the covariance of half of it judges the other half
 
 Per case `init`, `train`, `evaluate` and `denoise` with no other words than the steps, crop and batch. Columns:
 
@@ -22,6 +23,7 @@ that) is part of all three errors: they compare, and are no PSNR of the image.
 """
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -33,11 +35,13 @@ import torch
 
 from common import parser, write
 from peers import denoised_by_bm3d
+from unveil.checks import noise_fit
 from unveil.data import open_images
 from unveil.evaluation import psnr
-from unveil.noise import Gaussian, Poisson, PoissonGaussian, choose_noise
+from unveil.noise import Correlated, Gaussian, Poisson, PoissonGaussian, choose_noise
+from unveil.runs.correlated import read_covariance
 
-CASES = ("oct", "photographs", "micrograph", "particles", "sinograms")
+CASES = ("oct", "photographs", "micrograph", "particles", "sinograms", "scan")
 REFUSED, DOES_NOT_FIT = 2, 5
 
 
@@ -52,7 +56,7 @@ def main() -> None:
     options = options.parse_args()
     table: dict[str, Any] = {}
     for case in options.cases.split(","):
-        table[case] = row(case, options)
+        table[case] = scan(options) if case == "scan" else row(case, options)
         print(case, table[case], flush=True)
         write(options.json, options, {"steps": options.steps, "cases": table})
 
@@ -90,6 +94,29 @@ def row(case: str, options) -> dict[str, Any]:
         if type(noise) in (Gaussian, Poisson, PoissonGaussian):
             result["bm3d"] = compared([np.stack([denoised_by_bm3d(c, noise) for c in image]) for image in y], x)
     return result
+
+
+def scan(options) -> dict[str, Any]:
+    """What the check says of the second half of a noise scan, told the covariance of the first, and told white noise."""
+    n = np.load(options.data / "scan" / "noise.npy")
+    n = n / np.abs(n).std()
+    half = options.work / "half.npy"
+    np.save(half, n[: len(n) // 2])
+    covariance = torch.from_numpy(read_covariance(half, "half"))
+    e = np.concatenate([n[len(n) // 2 :].real.T, n[len(n) // 2 :].imag.T])
+    side = math.isqrt(e.shape[1])
+    images = [torch.from_numpy(e[:, : side**2].reshape(-1, side, side)).float()]
+    sigma = float(covariance.trace() / len(covariance)) ** 0.5
+    directions = torch.linalg.eigvalsh(covariance) / sigma**2
+    told = noise_fit(images, Correlated(sigma, covariance=(covariance / sigma**2).float()))
+    white = noise_fit(images, Gaussian(sigma))
+    return {
+        "coils": n.shape[1],
+        "variance of directions": [float(directions[0]), float(directions[-1])],
+        "covariance": told.verdict,
+        "white": white.verdict,
+        "said of white": white.reason,
+    }
 
 
 def unveil(options, *words: object) -> subprocess.CompletedProcess[str]:
