@@ -9,7 +9,7 @@ oct          retinal OCT, log-compressed speckle (Fang et al. 2012), each the me
 photographs  developed and compressed by real cameras (PolyU, Xu et al. 2018, https://arxiv.org/abs/1804.02603)
 micrograph   quarters of a cryo-EM micrograph; particles: seven of EMPIAR-10076; neither has a reference
 sinograms    X-ray counts of a tooth, one of each row of the detector; the next row is a noisy reference of the other
-scan         noise.npy, a noise scan (samples, coils), complex, of MRI: the covariance of half of it judges the other half
+scan         noise.npy, a complex noise scan (samples, coils) of MRI: the covariance of a half judges the other half
 
 Per case `init`, `train`, `evaluate` and `denoise` with no other words than the steps, crop and batch. Columns:
 
@@ -97,12 +97,12 @@ def row(case: str, options) -> dict[str, Any]:
 
 
 def scan(options) -> dict[str, Any]:
-    """What the check says of the second half of a noise scan, told the covariance of the first, and told white noise."""
+    """What the check says of half of a noise scan, told the covariance of the other half, and told white noise."""
     n = np.load(options.data / "scan" / "noise.npy")
     n = n / np.abs(n).std()
     half = options.work / "half.npy"
     np.save(half, n[: len(n) // 2])
-    covariance = torch.from_numpy(read_covariance(half, "half"))
+    covariance = torch.from_numpy(read_covariance(str(half), "half"))
     e = np.concatenate([n[len(n) // 2 :].real.T, n[len(n) // 2 :].imag.T])
     side = math.isqrt(e.shape[1])
     images = [torch.from_numpy(e[:, : side**2].reshape(-1, side, side)).float()]
