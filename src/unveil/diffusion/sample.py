@@ -16,6 +16,8 @@ A network that knows an ideal camera beside y goes on with that instead (`unveil
 samples spread where A does not see as well: `samples_by_camera`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -54,31 +56,15 @@ def posterior_samples(
     progress: called as progress(done, all) after each evaluation, over all batches.
     Raises UnveilError for samples or batch < 1, and what `go_on` and `schedule` refuse.
     """
-    if min(samples, batch) < 1:
-        raise UnveilError(f"samples is {samples} and batch {batch}: both must be at least 1")
     exposures = schedule(lowest, steps)
-    which = torch.arange(samples * len(m), device=m.y.device) % max(len(m), 1)
-    drawn = []
-    parts = which.split(batch)
-    for i, part in enumerate(parts):
-        on = go_on(
-            f,
-            m[part],
-            exposures,
-            generator,
-            inflation=inflation,
-            progress=_share(progress, i * steps, len(parts) * steps),
-        )
-        drawn.append(f(on))
-        if progress is not None:
-            progress((i + 1) * steps, len(parts) * steps)
-    x = torch.cat(drawn)
-    return x.reshape(samples, len(m), *x.shape[1:])
-
-
-def _share(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Return `progress` as seen by one batch, before which so many evaluations were made."""
-    return None if progress is None else lambda done, _: progress(before + done, total)
+    return _drawn(
+        lambda some, show: f(go_on(f, some, exposures, generator, inflation=inflation, progress=show)),
+        m,
+        samples,
+        steps,
+        batch,
+        progress,
+    )
 
 
 @torch.no_grad()
@@ -102,20 +88,41 @@ def samples_by_camera(
     v of the images. scale: the largest singular value of A. lowest: the camera's last level, as a multiple of that of
     y in the units of the images, and not far below what can be seen. Others, and raised: as in `posterior_samples`.
     """
-    if min(samples, batch) < 1:
-        raise UnveilError(f"samples is {samples} and batch {batch}: both must be at least 1")
     high = HIGHEST * std
     last = float(lowest_look(m, lowest, std, scale).min())
     looks = schedule(last / high, max(steps - 1, 1)) / high**2
     exposures = torch.cat([looks.new_zeros(1), looks])
-    which = torch.arange(samples * len(m), device=m.y.device) % max(len(m), 1)
-    drawn, parts = [], which.split(batch)
+    return _drawn(
+        lambda some, show: f(go_on(f, some, exposures, generator, instrument=Camera(some), progress=show)),
+        m,
+        samples,
+        steps,
+        batch,
+        progress,
+    )
+
+
+def _drawn(
+    draw: Callable[[Measurement, Progress | None], Tensor],
+    m: Measurement,
+    samples: int,
+    steps: int,
+    batch: int,
+    progress: Progress | None,
+) -> Tensor:
+    """Return (S, B, *image) of `draw`, which is given at most `batch` measurements at once."""
+    if min(samples, batch) < 1:
+        raise UnveilError(f"samples is {samples} and batch {batch}: both must be at least 1")
+    drawn = []
+    parts = (torch.arange(samples * len(m), device=m.y.device) % max(len(m), 1)).split(batch)
     for i, part in enumerate(parts):
-        some = m[part]
-        show = _share(progress, i * steps, len(parts) * steps)
-        on = go_on(f, some, exposures, generator, instrument=Camera(some), progress=show)
-        drawn.append(f(on))
+        drawn.append(draw(m[part], _share(progress, i * steps, len(parts) * steps)))
         if progress is not None:
             progress((i + 1) * steps, len(parts) * steps)
     x = torch.cat(drawn)
     return x.reshape(samples, len(m), *x.shape[1:])
+
+
+def _share(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Return `progress` as seen by one batch, before which so many evaluations were made."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
