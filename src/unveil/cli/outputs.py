@@ -16,6 +16,7 @@ from typing import Any
 
 from unveil.config import Config
 from unveil.data import ImageSource, atomic_write
+from unveil.data.atomic import remove
 from unveil.data.stamp import stamp
 from unveil.errors import UnveilError
 
@@ -61,7 +62,7 @@ class Results:
 
     def has(self, names: Iterable[str]) -> bool:
         """Return whether all of these are written."""
-        return all((self.folder / name).is_file() for name in names)
+        return all((self.folder / name).exists() for name in names)
 
     def part(self, i: int) -> Path:
         """Return where the result of image i is kept until its file can be put together."""
@@ -163,8 +164,12 @@ def clear(folder: Path, names: Iterable[str]) -> None:
         path = folder / name
         if not path.parent.resolve().is_relative_to(root):
             raise UnveilError(f"{path}: lies in another place, by a link; remove it yourself, or choose another --out")
+        if path.is_dir() and not path.is_symlink() and path.suffix != ".zarr":
+            raise UnveilError(
+                f"{path}: is a folder that unveil did not write; remove it yourself, or choose another --out"
+            )
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+            remove(path)
         for parent in path.relative_to(folder).parents[:-1]:
             with contextlib.suppress(OSError):  # not empty, or gone already
                 (folder / parent).rmdir()
@@ -178,7 +183,7 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
         for path in (folder / parent).glob(".*"):
             begun = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}(\.[^.]+)?", path.name)
             if begun and str(PurePosixPath(parent) / (begun[1] + (begun[2] or ""))) in known:
-                path.unlink()
+                remove(path)
 
 
 def clear_parts(folder: Path) -> None:
@@ -207,6 +212,9 @@ def keep_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         if touched is None and folders:
             where = path.parent.resolve()
             touched = next((own for folder, own in folders if where.is_relative_to(folder)), None)
+        if touched is None and path.is_dir():  # an earlier result that one of them lies in
+            whole = path.resolve()
+            touched = next((own for own in read.values() if own.resolve().is_relative_to(whole)), None)
         if touched is not None:
             raise UnveilError(f"{path}: would be written over the input {touched}; choose another --out")
 

@@ -6,26 +6,30 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from unveil.errors import UnveilError
 
-__all__ = ["atomic_write", "reserve", "sync"]
+__all__ = ["atomic_write", "remove", "reserve", "sync"]
 
 
 def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) -> None:
     """Call `write(temporary)` and put the file it wrote at `path`, in one step; on failure nothing changes.
 
-    write: creates the file whose path it is given: in the folder of `path`, hidden, with its extension.
+    write: creates the file, or folder, whose path it is given: in the folder of `path`, hidden, with its extension. An
+    earlier folder at `path` is moved away first: until the new one is in its place, there is none.
     Raises UnveilError, which names `path`, for an OSError (disk full, no permission, no such folder); any
     other exception passes. The temporary file is gone either way.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary, old = (path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}") for _ in range(2))
     try:
         write(temporary)
-        sync(temporary)
+        sync(temporary) if temporary.is_file() else _sync_tree(temporary)
+        if path.is_dir() and temporary.is_dir() and not path.is_symlink():
+            os.replace(path, old)
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
@@ -34,8 +38,20 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[Path], object]) 
             f"{path} cannot be written ({reason}): make room, or choose a folder that exists and that you may write to"
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        for left in (temporary, old):
+            with contextlib.suppress(OSError):
+                remove(left)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove the file `path`, or the folder with all in it; of a link the link alone.
+
+    Raises OSError where there is none, or it may not be removed.
+    """
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def reserve(path: str | os.PathLike[str]) -> None:
@@ -53,8 +69,18 @@ def reserve(path: str | os.PathLike[str]) -> None:
                 raise
 
 
+def _sync_tree(folder: Path) -> None:
+    """Wait until all files of `folder` are on the disk: at once for all, where the system can."""
+    if hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync(path)
+
+
 def sync(path: str | os.PathLike[str]) -> None:
-    """Wait until the file or folder `path` is on the disk.
+    """Wait until the file `path`, or the entries of the folder `path`, are on the disk.
 
     What is renamed after that is whole even when the power fails.
 

@@ -1,8 +1,8 @@
 """Results that are like their input: one file for one file, with its axes, pixel size, units and resolution.
 
-TIFF gives TIFF (of ImageJ and OME theirs), MRC gives MRC, NPY gives NPY, NIfTI, DICOM and FITS give theirs, UVFITS a
-FITS image. Anything else, complex
-numbers, and images on another grid than their measurements give TIFF: an image, or a page for each.
+TIFF gives TIFF (of ImageJ and OME theirs), zarr gives zarr (OME-Zarr its pyramids), MRC gives MRC, NPY gives NPY,
+NIfTI, DICOM and FITS give theirs, UVFITS a FITS image. Anything else, complex numbers, and images on another grid than
+their measurements give TIFF: an image, or a page for each.
 """
 
 from __future__ import annotations
@@ -15,11 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from unveil.data import dicom, fits, like_dicom, like_fits, like_fits_image, like_mrc, like_nifti, like_tiff, nifti
+from unveil.data import (
+    dicom,
+    fits,
+    like_dicom,
+    like_fits,
+    like_fits_image,
+    like_mrc,
+    like_nifti,
+    like_tiff,
+    like_zarr,
+    nifti,
+)
 from unveil.data.atomic import atomic_write, reserve
 from unveil.data.formats import format_of
 from unveil.data.made import Made
 from unveil.data.names import unique_stems
+from unveil.data.placed import as_type, place
 from unveil.data.source import ImageSource, Origin
 from unveil.data.uvfits import is_uvfits
 
@@ -33,7 +45,7 @@ class Target:
     """A file of results: those of the images `images` of a source, which all lie in one file.
 
     stem, suffix: its name, unique among the targets of a source even where case does not count. pattern: the file to be
-    like; None: an ordinary TIFF. sky: of a FITS image. parts: of the pattern's file, which hold the images.
+    like; None: an ordinary TIFF. sky: of a FITS image. parts: the arrays that hold the images, in order.
     """
 
     stem: str
@@ -41,7 +53,7 @@ class Target:
     images: tuple[int, ...]
     pattern: Origin | None
     sky: like_fits.Sky | None = None
-    parts: tuple[str, ...] = ()
+    parts: tuple[Origin, ...] = ()
 
     @property
     def is_stack(self) -> bool:
@@ -68,30 +80,35 @@ def result_files(source: ImageSource, same_grid: bool, sky: like_fits.Sky | None
         if sky is not None and origin is not None and is_uvfits(origin.path):
             targets.append(Target(stem, ".fits", tuple(images), origin, sky=sky))
             continue
-        origins = {o.inside: o for o in map(source.origin, images) if o is not None}
-        alike = len({(o.shape, o.axes, o.dtype, o.scale) for o in origins.values()}) == 1
-        suffix = ".tif" if origin is None or origin.dtype.kind == "c" else _suffix(origin.path, same_grid, alike)
+        parts = tuple(dict.fromkeys(o for o in map(source.origin, images) if o is not None))
+        whole = sum(part.images for part in parts) == len(images)
+        suffix = ".tif" if origin is None or origin.dtype.kind == "c" else _suffix(parts, same_grid, whole)
         likely = origin is not None and (suffix != ".tif" or (same_grid and origin.path.suffix.lower() in _TIFF))
-        targets.append(Target(stem, suffix, tuple(images), origin if likely else None, parts=tuple(origins)))
+        targets.append(Target(stem, suffix, tuple(images), origin if likely else None, parts=parts))
     return targets
 
 
-def _suffix(path: Path, same_grid: bool, alike: bool) -> str:
+def _suffix(parts: Sequence[Origin], same_grid: bool, whole: bool) -> str:
     """Return the extension of results.
 
-    same_grid: as in `result_files`. alike: all that holds images in the file is of one shape and type.
+    parts: the arrays of one file that hold the images. same_grid: as in `result_files`. whole: all of their images are
+    asked for.
     """
+    path = parts[0].path
     suffix, form = path.suffix.lower(), format_of(path)
     if suffix == ".npy":
         return ".npy"
     if not same_grid or form is None:
         return ".tif"
+    if path.is_dir():
+        return like_zarr.SUFFIX if whole else ".tif"
     if suffix in like_mrc.EXTENSIONS:
         return ".mrcs" if suffix == ".mrcs" else ".mrc"
     if form.extensions == nifti.EXTENSIONS:
         return ".nii.gz" if suffix == ".gz" else ".nii"
     if form.extensions == dicom.EXTENSIONS:
         return ".dcm"
+    alike = len({(part.shape, part.axes, part.dtype, part.scale) for part in parts}) == 1
     return ".fits" if form.extensions == fits.EXTENSIONS and alike else ".tif"
 
 
@@ -120,6 +137,9 @@ def _write(
     dtype: np.dtype,
     made: Made,
 ) -> None:
+    if target.suffix == like_zarr.SUFFIX:
+        like_zarr.write(path, target.parts, images, dtype)
+        return
     if len(set(shapes)) > 1:  # pages of different sizes
         like_tiff.write_pages(path, images)
         return
@@ -141,7 +161,7 @@ def _create(
     if pattern is not None and target.suffix == ".dcm":
         return like_dicom.create(path, pattern, dtype, made)
     if pattern is not None and target.suffix == ".fits":
-        return like_fits_image.create(path, pattern, target.parts, dtype, made)
+        return like_fits_image.create(path, pattern, [part.inside for part in target.parts], dtype, made)
     if pattern is not None and target.suffix != ".tif":
         return like_mrc.create(path, pattern, dtype)
     return like_tiff.create(path, None if pattern is None else pattern.path, count, shape, dtype)
@@ -159,30 +179,3 @@ def _npy(path: Path, pattern: Origin, shape: tuple[int, ...], dtype: np.dtype) -
     reserve(path)
     yield array, axes
     array.flush()
-
-
-def place(array: Any, axes: str, k: int, x: np.ndarray) -> None:
-    """Put the image x (C, H, W) at the k-th place of `array`, whose axes are letters of N, C, H, W."""
-    stack = tuple(n for n, a in zip(array.shape, axes) if a == "N")
-    where = iter(np.unravel_index(k, stack) if stack else ())
-    kept = axes.replace("N", "")
-    if "C" not in kept:
-        x = x[0]
-    letters = "CHW" if "C" in kept else "HW"
-    index = tuple(int(next(where)) if a == "N" else slice(None) for a in axes)
-    array[index] = x.transpose([letters.index(a) for a in kept])
-
-
-def as_type(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """Return (`values` as `dtype`, how many were clipped).
-
-    Integers are rounded, and held within the range of the type.
-    """
-    if dtype.kind not in "iu":
-        return values.astype(dtype, copy=False), 0
-    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    rounded = np.rint(values.astype(np.float64))
-    above = rounded >= high  # which a float may not represent exactly
-    out = np.where(above, 0, rounded.clip(min=low)).astype(dtype)
-    out[above] = high
-    return out, int(((rounded < low) | (rounded > high)).sum())

@@ -13,7 +13,7 @@ from typing import Any
 from unveil.data.zarr_tree import Node
 from unveil.errors import UnveilError
 
-__all__ = ["axes_of", "is_label", "level_0"]
+__all__ = ["axes_of", "image_of", "is_label", "level_0", "levels"]
 
 _OLD_AXES = ["t", "c", "z", "y", "x"]
 """Of versions 0.1 and 0.2, which name none."""
@@ -42,18 +42,33 @@ def axes_of(array: str, nodes: Mapping[str, Node]) -> str | None:
 
     None where none says it, or what it says does not fit.
     """
-    parts = array.split("/")
     shape = (nodes[array].array or {}).get("shape")
     rank = len(shape) if isinstance(shape, list) else 0
+    group = image_of(array, nodes)
+    scales = None if group is None else _multiscales(group)
+    if scales is None:
+        return None
+    axes = scales.get("axes", _OLD_AXES)
+    letters = "".join(map(_letter, axes)) if isinstance(axes, list) else ""
+    return letters if len(letters) == rank and letters.count("H") == letters.count("W") == 1 else None
+
+
+def image_of(array: str, nodes: Mapping[str, Node]) -> Node | None:
+    """Return the group of the image that `array` is a level of; None where it is of none."""
+    parts = array.split("/")
     for k in range(len(parts)):
         group = nodes.get("/".join(parts[:k]))
         scales = None if group is None or group.array is not None else _multiscales(group)
-        if group is None or scales is None or array not in _paths(group, scales):
-            continue
-        axes = scales.get("axes", _OLD_AXES)
-        letters = "".join(map(_letter, axes)) if isinstance(axes, list) else ""
-        return letters if len(letters) == rank and letters.count("H") == letters.count("W") == 1 else None
+        if group is not None and scales is not None and array in _paths(group, scales):
+            return group
     return None
+
+
+def levels(group: Node, nodes: Mapping[str, Node]) -> list[tuple[str, dict[str, Any]]]:
+    """Return (array, what `datasets` says of it) for each level of the image in `group` that has an array."""
+    scales = _multiscales(group) or {}
+    found = zip(_paths(group, scales), _datasets(scales))
+    return [(name, said) for name, said in found if name in nodes and nodes[name].array is not None]
 
 
 def is_label(node: Node) -> bool:
@@ -78,11 +93,14 @@ def _multiscales(group: Node) -> dict[str, Any] | None:
 
 def _paths(group: Node, scales: dict[str, Any]) -> list[str]:
     """Return the names of the arrays of all levels, full resolution first."""
+    return [f"{group.name}/{said['path'].strip('/')}".strip("/") for said in _datasets(scales)]
+
+
+def _datasets(scales: dict[str, Any]) -> list[dict[str, Any]]:
     levels = scales.get("datasets")
     if not isinstance(levels, list):
         return []
-    paths = [level.get("path") if isinstance(level, dict) else None for level in levels]
-    return [f"{group.name}/{path.strip('/')}".strip("/") for path in paths if isinstance(path, str)]
+    return [level for level in levels if isinstance(level, dict) and isinstance(level.get("path"), str)]
 
 
 def _letter(axis: Any) -> str:

@@ -10,6 +10,7 @@ The shortest implementation, and the template for a new one, is `unveil.data.mem
 from __future__ import annotations
 
 import hashlib
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -44,6 +45,17 @@ class Origin:
     scale: tuple[float, float] | None = None
     magnitude: bool = False
     inside: str = ""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) as stored."""
+        c, h, w = (self.shape[self.axes.index(a)] if a in self.axes else 1 for a in "CHW")
+        return c, h, w
+
+    @property
+    def images(self) -> int:
+        """How many the array holds."""
+        return math.prod(n for n, a in zip(self.shape, self.axes) if a == "N")
 
 
 class ImageSource(ABC):
