@@ -64,7 +64,7 @@ def test_what_is_refused(file, tmp_path):
 
 
 def test_the_mask_beside_k_space(file, tmp_path):
-    assert mask_inside(str(file)) == f"{file}:mask"
+    assert mask_inside(str(file))[0] == f"{file}:mask"
     with h5py.File(tmp_path / "full.h5", "w") as full:
         full["kspace"] = COILS[None]
     (tmp_path / "no.h5").write_bytes(b"no HDF5")

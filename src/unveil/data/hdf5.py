@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from unveil.data import ismrmrd
 from unveil.data.axes import default_axes
 from unveil.data.choose import choose
 from unveil.data.hdf5_check import check_dataset, check_stored
@@ -38,6 +39,8 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
     """
     _check_format(path)
     with Tree(path) as tree:
+        if dataset in (None, ismrmrd.GROUP) and ismrmrd.is_ismrmrd(tree):
+            return ismrmrd.scan(path, axes)
         name, place = _choose(tree, dataset)
         found, where = tree[place], f"{path}:{name}"
         shape, dtype = _numbers(found, where)
@@ -53,15 +56,26 @@ def scan(path: Path, dataset: str | None, axes: str | None) -> list[StoredArray]
     return [stored]
 
 
-def mask_inside(path: str) -> str | None:
-    """Return FILE:DATASET of the `mask` that a file of fastMRI holds beside its k-space; None where there is none."""
+def mask_inside(path: str) -> tuple[str, str] | None:
+    """Return (FILE:mask, a line on it) of the mask that the file of k-space `path` tells; None where it does not.
+
+    fastMRI keeps it beside k-space; of readouts of ISMRMRD it is what they filled.
+    """
     if Path(path).suffix.lower() not in EXTENSIONS or not Path(path).is_file():
         return None
+    mask = f"{path}:mask"
     try:
         with Tree(Path(path)) as tree:
-            return f"{path}:mask" if tree.find("mask") is not None else None
+            if ismrmrd.is_ismrmrd(tree):
+                raw = ismrmrd.open_raw(Path(path))
+                noise = f"; --set noise.kind=correlated --set noise.covariance={path}:noise states its noise scan"
+                line = f"operator.mask is {mask}, what was acquired: {raw}"
+                return mask, line + (noise if len(raw.noise) else "")
+            if tree.find("mask") is not None:
+                return mask, f"operator.mask is {mask}, in the file of the measurements"
     except (UnveilError, OSError):  # opening the measurements says it
-        return None
+        pass
+    return None
 
 
 def read(path: Path, dataset: str | None, usual: Sequence[str]) -> np.ndarray:
@@ -73,6 +87,8 @@ def read(path: Path, dataset: str | None, usual: Sequence[str]) -> np.ndarray:
     """
     _check_format(path)
     with Tree(path) as tree:
+        if ismrmrd.is_ismrmrd(tree):
+            return ismrmrd.read(path, dataset or (*usual, "noise")[0])
         if dataset is None:
             have = dict(tree.datasets())
             named = {name.rpartition("/")[2].lower(): name for name in reversed(have)}

@@ -1,4 +1,4 @@
-"""What a file of k-space tells of the scan: fastMRI keeps the mask beside the data."""
+"""What a file of k-space tells of the scan: fastMRI keeps the mask beside the data, ISMRMRD the readouts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +10,6 @@ __all__ = ["complete"]
 
 def complete(given: Mapping[str, Any], data: str) -> dict[str, tuple[str, str]]:
     """Return keys of the section that the file `data` tells, unless they are given: name -> (value, a line to say)."""
-    if "mask" in given or (mask := mask_inside(data)) is None:
+    if "mask" in given or (found := mask_inside(data)) is None:
         return {}
-    return {"mask": (mask, f"operator.mask is {mask}, in the file of the measurements")}
+    return {"mask": found}
