@@ -127,9 +127,20 @@ def test_mrc(tmp_path, name, shape):
         assert new.voxel_size == old.voxel_size
         for key in ("origin", "nxstart", "ispg", "mz", "exttyp"):
             assert new.header[key] == old.header[key], key
-        assert "from the microscope" in str(new.header.label)
+        assert "from the microscope" in str(new.header.label[1])
+        assert str(new.header.label[2]).startswith("b'unveil")
         assert np.array_equal(new.extended_header, old.extended_header)
         assert new.header.dmax == pytest.approx(2.0 * v.max())
+
+
+def test_an_extended_header_that_does_not_say_its_kind(tmp_path):
+    with mrcfile.new(tmp_path / "a.ali") as file:
+        file.set_data(RNG.random((3, 8, 9)).astype(np.float32))
+        file.set_extended_header(np.arange(64, dtype=np.int8))
+    path = doubled(tmp_path, open_images(tmp_path / "a.ali"))
+    assert path.name == "a.mrc"
+    with mrcfile.open(path, permissive=True) as new:
+        assert new.extended_header.tobytes() == bytes(range(64))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from unveil.data.like import Target, as_type, write_like
 from unveil.data.made import Made
 from unveil.errors import UnveilError
 
-__all__ = ["Layer", "file_names", "process"]
+__all__ = ["Layer", "file_names", "layer_file", "process"]
 
 
 BRIGHT = 0.002
@@ -140,7 +140,7 @@ def _put_together(
     kind = dtype or (np.dtype(np.float32) if origin is None else _real(origin.dtype))
     if len(kept) == len(target.images):
         shapes = [_part(results, i)[k].shape for i in kept]
-        path = results.path(_file(target, layer))
+        path = results.path(layer_file(target, layer))
         made = Made(str(results.call.get("command", "")), layer.name, results.digest())
         write_like(path, target, shapes, (values(i) for i in kept), kind, made)
         if target.is_stack:
@@ -175,12 +175,13 @@ def _real(dtype: np.dtype) -> np.dtype:
 
 def _names(source: ImageSource, target: Target, layers: Sequence[Layer], pictures: bool) -> Iterator[str]:
     for layer in layers:
-        yield _file(target, layer)
+        yield layer_file(target, layer)
         if pictures and not layer.spread:
             yield from (_picture(source, target, layer, i) for i in target.images)
 
 
-def _file(target: Target, layer: Layer) -> str:
+def layer_file(target: Target, layer: Layer) -> str:
+    """Return the name of the file of a layer."""
     return f"{target.stem}/{layer.name}{target.suffix}" if layer.name else f"{target.stem}{target.suffix}"
 
 

@@ -14,6 +14,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
+from unveil.cli.tables import result_tables, write_tables
 from unveil.cli.use import call_of, is_same_grid, open_input, pictured, sky_of, warn_of_unlike, with_sets
 from unveil.data.like import result_files
 
@@ -36,7 +37,8 @@ def run_denoise(
     source = dataset.source
     config, layers = with_sets(run, sets), [Layer()]
     targets, pictures = result_files(source, is_same_grid(run), sky_of(config)), pictured(dataset)
-    names = file_names(source, targets, layers, pictures)
+    tables = result_tables(config, targets, layers, out)
+    names = [*file_names(source, targets, layers, pictures), *tables]
     results = open_results(
         out,
         {**call_of("denoise", run, dataset, device, config), "dtype": dtype},
@@ -74,6 +76,8 @@ def run_denoise(
         )
     if dtype == "input":
         say(f"{clipped} value(s) were outside the range of the input's type, and are clipped to it")
+    if done == len(source):
+        write_tables(tables, results)
     if done:
         say(f"open {out}")
     failures.end(done)

@@ -12,6 +12,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
+from unveil.cli.tables import result_tables, write_tables
 from unveil.cli.use import (
     NOT_BELOW,
     call_of,
@@ -60,7 +61,8 @@ def run_sample(
     if sampling.samples > 1:
         layers.append(Layer("deviation", spread=True))
     targets, pictures = result_files(source, is_same_grid(run), sky_of(config)), pictured(dataset)
-    names = file_names(source, targets, layers, pictures)
+    tables = result_tables(config, targets, layers, out)
+    names = [*file_names(source, targets, layers, pictures), *tables]
     results = open_results(
         out,
         {
@@ -110,6 +112,8 @@ def run_sample(
             pictures=pictures,
             dtype=np.dtype(np.float32),
         )
+    if done == len(source):
+        write_tables(tables, results)
     if done:
         say(f"open {out}")
     failures.end(done)

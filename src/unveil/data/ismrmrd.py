@@ -95,7 +95,7 @@ class Raw:
         """Return what was done to the readouts, in a line."""
         n, coils, height, width = self.shape
         rows = self.mask()[0].any(1).nonzero()[0]
-        told = [f"{n} images of {coils} coils, {len(rows)} of {height} rows, {width} columns"]
+        told = [f"{n} image(s) of {coils} coils, {len(rows)} of {height} rows, {width} columns"]
         if self.cut:
             told.append(f"readout oversampling removed, {self.scan.encoded[1] / width:.3g} times")
         low, high = height // 2 - rows[0], rows[-1] - height // 2 + 1

@@ -163,7 +163,7 @@ def _create(
     if pattern is not None and target.suffix == ".fits":
         return like_fits_image.create(path, pattern, [part.inside for part in target.parts], dtype, made)
     if pattern is not None and target.suffix != ".tif":
-        return like_mrc.create(path, pattern, dtype)
+        return like_mrc.create(path, pattern, dtype, made)
     return like_tiff.create(path, None if pattern is None else pattern.path, count, shape, dtype)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from unveil.data.atomic import reserve
+from unveil.data.made import Made
 from unveil.data.source import Origin
 
 __all__ = ["EXTENSIONS", "create"]
 
-EXTENSIONS = (".mrc", ".mrcs", ".map", ".rec", ".st")
+EXTENSIONS = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali")
 
 _KEPT = (
     "nxstart",
@@ -39,8 +40,11 @@ file."""
 
 
 @contextmanager
-def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, str]]:
-    """Make a new file like `pattern`, and its axes as letters of N, H, W; a map of the file, to be filled."""
+def create(path: Path, pattern: Origin, dtype: np.dtype, made: Made) -> Iterator[tuple[Any, str]]:
+    """Make a new file like `pattern`, and its axes as letters of N, H, W; a map of the file, to be filled.
+
+    It has one more label, which says what made it, where there is room.
+    """
     import mrcfile
     from mrcfile.utils import mode_from_dtype
 
@@ -50,11 +54,14 @@ def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, 
             header, extended = old.header.copy(), np.array(old.extended_header)
     with mrcfile.new_mmap(path, pattern.shape, mode_from_dtype(dtype), overwrite=True) as new:
         kind = bytes(header.exttyp)
-        if extended.nbytes and kind.strip(b"\0 "):
+        if extended.nbytes:
             new.set_extended_header(extended)
             new.header.exttyp = kind
         reserve(path)
         for key in _KEPT:
             new.header[key] = header[key]
+        if (count := int(header.nlabl)) < len(header.label):
+            new.header.label[count] = str(made).encode("ascii", "replace")[:80]
+            new.header.nlabl = count + 1
         yield new.data, pattern.axes
         new.update_header_stats()

@@ -53,6 +53,7 @@ class Instrument:
         nothing.
     units:    (section) -> what it tells of its images' values and pixels, `ImageUnits`; where they have the pixels of
         their measurements the values are those of the files.
+    table:    (section) -> the file with a row for each measurement, if there is one; results get one like it.
     check:    (section, source): raises UnveilError where files of measurements are not of this instrument.
     estimate: (section, source) -> the operator where keys of the section are "estimate", else None. Raises UnveilError
         where they cannot be found in the measurements.
@@ -77,6 +78,7 @@ class Instrument:
     complete: Name | None = None
     scale: Name | None = None
     units: Callable[[Any], ImageUnits] = lambda section: ImageUnits()
+    table: Callable[[Any], str | None] = lambda section: None
     check: Name | None = None
     estimate: Name | None = None
     estimated: Mapping[str, str] = field(default_factory=dict)

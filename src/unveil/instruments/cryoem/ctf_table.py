@@ -31,6 +31,8 @@ RELION = {
 }
 """Column of a .star file -> field of `Optics`; the units are the same."""
 
+_PIXEL = ("rlnDetectorPixelSize", "rlnMagnification")
+"""Before RELION 3.1: the detector's pixel, micrometres, and by how much the image was magnified."""
 _GROUP = "rlnOpticsGroup"
 _IMAGE = "rlnImageName"
 
@@ -64,6 +66,9 @@ def read_ctf_table(path: str, key: str) -> dict[str, Tensor]:
         raise UnveilError(f"{key}: {path} cannot be read ({type(error).__name__}: {reason}); write it again") from None
     if _IMAGE in columns:
         _check_order(columns[_IMAGE], f"{key}: {path}")
+    if not {"rlnImagePixelSize", "pixel_size"} & set(columns) and set(_PIXEL) <= set(columns):
+        detector, magnification = (_numbers(columns[name], f"{key}: {path}: {name}") for name in _PIXEL)
+        columns = {**columns, "rlnImagePixelSize": (1e4 * detector / magnification).tolist()}
     found = {RELION.get(name, name): name for name in columns if RELION.get(name, name) in RELION.values()}
     if not found or not len(next(iter(columns.values()))):
         raise UnveilError(f"{key}: {path} has no rows of {', '.join(RELION)}; give a table of particles")
