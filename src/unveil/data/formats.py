@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unveil.data import dicom, fits, hdf5, mrc, nifti, npy, raster, tiff, uvfits, zarrs
+from unveil.data import dicom, fits, hdf5, microscopy, mrc, nifti, npy, raster, tiff, uvfits, zarrs
 from unveil.data.stored import StoredArray
 
 __all__ = ["EXTENSIONS", "FORMATS", "Format", "format_of"]
@@ -38,6 +38,7 @@ FORMATS = (
     Format(hdf5.EXTENSIONS, hdf5.scan, datasets=True),
     Format((".zarr",), zarrs.scan, datasets=True, folder=zarrs.is_zarr),
     Format((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), mrc.scan),
+    Format(microscopy.EXTENSIONS, microscopy.scan),
     Format(uvfits.EXTENSIONS, uvfits.scan),
     Format(fits.EXTENSIONS, fits.scan, datasets=True),
     Format(nifti.EXTENSIONS, nifti.scan),

@@ -1,8 +1,8 @@
 """Results that are like their input: one file for one file, with its axes, pixel size, units and resolution.
 
-TIFF gives TIFF (of ImageJ and OME theirs), zarr gives zarr (OME-Zarr its pyramids), MRC gives MRC, NPY gives NPY,
-NIfTI, DICOM and FITS give theirs, UVFITS a FITS image. Anything else, complex numbers, and images on another grid than
-their measurements give TIFF: an image, or a page for each.
+TIFF gives TIFF (of ImageJ and OME theirs), files of microscopes OME-TIFF, zarr gives zarr (OME-Zarr its pyramids), MRC
+gives MRC, NPY gives NPY, NIfTI, DICOM and FITS give theirs, UVFITS a FITS image. Anything else, complex numbers, and
+images on another grid than their measurements give TIFF: an image, or a page for each.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from unveil.data import (
     like_fits_image,
     like_mrc,
     like_nifti,
+    like_ome,
     like_tiff,
     like_zarr,
+    microscopy,
     nifti,
 )
 from unveil.data.atomic import atomic_write, reserve
@@ -38,6 +40,8 @@ from unveil.data.uvfits import is_uvfits
 __all__ = ["Target", "as_type", "result_files", "write_like"]
 
 _TIFF = (".tif", ".tiff")
+_SEVERAL = {like_zarr.SUFFIX: like_zarr.write, like_ome.SUFFIX: like_ome.write}
+"""Of files that hold several arrays of images."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def _suffix(parts: Sequence[Origin], same_grid: bool, whole: bool) -> str:
         return ".tif"
     if path.is_dir():
         return like_zarr.SUFFIX if whole else ".tif"
+    if suffix in microscopy.EXTENSIONS:
+        return like_ome.SUFFIX if whole else ".tif"
     if suffix in like_mrc.EXTENSIONS:
         return ".mrcs" if suffix == ".mrcs" else ".mrc"
     if form.extensions == nifti.EXTENSIONS:
@@ -137,8 +143,8 @@ def _write(
     dtype: np.dtype,
     made: Made,
 ) -> None:
-    if target.suffix == like_zarr.SUFFIX:
-        like_zarr.write(path, target.parts, images, dtype)
+    if target.suffix in _SEVERAL:
+        _SEVERAL[target.suffix](path, target.parts, images, dtype)
         return
     if len(set(shapes)) > 1:  # pages of different sizes
         like_tiff.write_pages(path, images)

@@ -12,7 +12,7 @@ import numpy as np
 
 from unveil.data.atomic import reserve
 
-__all__ = ["create", "write_pages"]
+__all__ = ["create", "made_uuid", "write_pages"]
 
 _IMAGEJ = ("unit", "spacing", "finterval", "fps", "loop", "mode", "min", "max", "Info", "Labels", "Ranges", "LUTs")
 """What ImageJ says of its images, beside the axes."""
@@ -98,7 +98,11 @@ def _follow(path: Path, like: Path, count: int, shape: tuple[int, ...], dtype: n
                 return {
                     "shape": full,
                     "ome": True,
-                    "metadata": {"axes": letters, "UUID": _uuid(path, file.ome_metadata), **_ome(file.ome_metadata)},
+                    "metadata": {
+                        "axes": letters,
+                        "UUID": made_uuid(path, file.ome_metadata),
+                        **_ome(file.ome_metadata),
+                    },
                     **scale,
                     **_photometric(letters, full),
                 }
@@ -127,7 +131,7 @@ def _resolution(page: Any) -> dict[str, Any]:
     return {"resolution": (x.value, y.value), "resolutionunit": page.resolutionunit}
 
 
-def _uuid(path: Path, xml: str | None) -> str:
+def made_uuid(path: Path, xml: str | None) -> str:
     """Return what is the same for the same file made again, which stays the same to the bit.
 
     path: a temporary `.NAME.1a2b3c4d.tif`.

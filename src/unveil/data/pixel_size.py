@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from unveil.data import dicom, fits, nifti
+from unveil.data import dicom, fits, microscopy, nifti
 from unveil.data.formats import format_of
 from unveil.data.like_mrc import EXTENSIONS as MRC
 
@@ -56,9 +56,12 @@ def _stated(path: Path) -> tuple[Any, Any] | None:
     if suffix in MRC:
         return _mrc(path)
     form = format_of(path)
-    reader = {nifti.EXTENSIONS: _nifti, dicom.EXTENSIONS: _dicom, fits.EXTENSIONS: _fits}.get(
-        form.extensions if form else ()
-    )
+    reader = {
+        microscopy.EXTENSIONS: microscopy.pixel_size,
+        nifti.EXTENSIONS: _nifti,
+        dicom.EXTENSIONS: _dicom,
+        fits.EXTENSIONS: _fits,
+    }.get(form.extensions if form else ())
     return None if reader is None else reader(path)
 
 
