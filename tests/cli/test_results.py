@@ -6,10 +6,14 @@ import os
 import shutil
 
 import imageio.v3 as iio
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 import tifffile
 import torch
+from astropy.io import fits
+from pydicom.data import get_testdata_file
 from test_cli import SETS, call, refused, write_images
 
 from unveil.cli import batch, sample
@@ -405,3 +409,27 @@ def test_a_complex_image_is_shown_by_its_modulus():
     assert black == 0
     assert 0 < white <= 5e4
     assert batch._shown(x[:1])[1] == (0.0, 1.0)
+
+
+def test_files_of_scanners_and_telescopes_give_files_like_them(run, tmp_path):
+    """One folder of three formats; extensions of two parts, and a name without one."""
+    y = open_images(run.parent / "data").read(0)[0].numpy()
+    (tmp_path / "in").mkdir()
+    nibabel.save(nibabel.Nifti1Image(y.T[:, :, None], np.diag([2.0, 3, 4, 1])), tmp_path / "in" / "brain.nii.gz")
+    fits.PrimaryHDU(y, fits.Header({"BUNIT": "adu"})).writeto(tmp_path / "in" / "sky.fits")
+    scan = pydicom.dcmread(get_testdata_file("CT_small.dcm", download=False))
+    scan.RescaleSlope, scan.RescaleIntercept = 0.0005, 0
+    scan.save_as(tmp_path / "in" / "IM1")
+    out = tmp_path / "out"
+    assert call("denoise", run, tmp_path / "in", "--out", out)[0] == 0
+    names = ["IM1.dcm", "brain.nii.gz", "sky.fits"]
+    assert sorted(p.name for p in out.iterdir() if p.suffix not in (".png", ".json")) == names
+    found = [open_images(out / name).read(0)[0].numpy() for name in names]
+    np.testing.assert_allclose(found[1], found[2], atol=1e-5)
+    assert found[0].mean() == pytest.approx(float(open_images(tmp_path / "in" / "IM1").read(0).mean()), abs=0.1)
+    assert nibabel.load(out / "brain.nii.gz").header.get_zooms() == (2, 3, 4)
+    assert fits.getheader(out / "sky.fits")["BUNIT"] == "adu"
+    assert pydicom.dcmread(out / "IM1.dcm").SeriesDescription.endswith("denoise")
+    before = content(out)
+    assert call("denoise", run, tmp_path / "in", "--out", out)[0] == 0
+    assert content(out) == before

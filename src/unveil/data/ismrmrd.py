@@ -203,16 +203,13 @@ def open_raw(path: Path) -> Raw:
 
 
 def _samples(raw: Raw, which: np.ndarray) -> list[np.ndarray]:
-    """Return the samples of these readouts, each complex (coils, samples)."""
+    """Return the samples of these readouts, in ascending order, each complex (coils, samples)."""
     with Tree(raw.path) as tree:
         data = tree.find(f"{GROUP}/data")
         assert data is not None
-        order = np.argsort(which)
-        found = dict(zip(which[order], tree[data].fields("data")[which[order]]))
-    return [
-        np.asarray(found[k], np.float32).view(np.complex64).reshape(int(raw.heads["active_channels"][k]), -1)
-        for k in which
-    ]
+        found = tree[data].fields("data")[which]
+    coils = raw.heads["active_channels"]
+    return [np.asarray(v, np.float32).view(np.complex64).reshape(int(coils[k]), -1) for k, v in zip(which, found)]
 
 
 class _Images:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unveil.data.nifti import open_image
 from unveil.data.source import Origin
 
 __all__ = ["create"]
@@ -22,9 +23,7 @@ def create(path: Path, pattern: Origin, dtype: np.dtype) -> Iterator[tuple[Any, 
     Integers are stored numbers, of the pattern's slope and intercept. Compressed where the pattern is, and the same to
     the bit each time.
     """
-    import nibabel
-
-    old: Any = nibabel.load(pattern.path)
+    old = open_image(pattern.path)
     x = np.zeros(pattern.shape, dtype, order="F")
     yield x, pattern.axes
     header = old.header.copy()

@@ -19,7 +19,7 @@ from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError
 
-__all__ = ["EXTENSIONS", "scan"]
+__all__ = ["EXTENSIONS", "open_image", "scan"]
 
 EXTENSIONS = (".nii", ".nii.gz")
 
@@ -30,7 +30,7 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     Numbers are what the header's scl_slope and scl_inter make of them. Raises UnveilError where `nibabel` is not
     installed, and for a header that is not true of the file.
     """
-    proxy = _proxy(path)
+    proxy = open_image(path).dataobj
     shape, dtype = tuple(proxy.shape), proxy.dtype
     if len(shape) < 2:
         raise UnveilError(f"{path}: an array of shape {shape} is no image: it needs rows and columns")
@@ -63,13 +63,14 @@ def _is_magnitude(path: Path) -> bool:
 
 
 def _load(path: Path) -> Any:
-    return _proxy(path).get_unscaled()
+    return open_image(path).dataobj.get_unscaled()
 
 
-def _proxy(path: Path) -> Any:
+def open_image(path: Path) -> Any:
+    """Return the image of `nibabel`, its voxels not read."""
     try:
         import nibabel
     except ImportError:
         raise UnveilError(f"{path} needs the nibabel package: pip install 'unveil[mri]'") from None
-    image: Any = nibabel.load(path)
-    return image.dataobj
+    with nibabel.imageglobals.LoggingOutputSuppressor():  # of headers that it mends
+        return nibabel.load(path)

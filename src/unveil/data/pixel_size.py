@@ -36,12 +36,11 @@ def pixel_size(path: Path) -> tuple[float, str] | None:
     Of a damaged file None as well: who reads its pixels says so.
     """
     try:
-        found = _stated(path)
+        if (found := _stated(path)) is None:
+            return None
+        side, unit = float(found[0]), str(found[1]).strip()
     except Exception:  # headers of other programs hold anything, and their readers raise anything
         return None
-    if found is None:
-        return None
-    side, unit = float(found[0]), str(found[1]).strip()
     if not (math.isfinite(side) and side > 0) or unit.lower() in PIXELS:
         return None
     return side, UNITS.get(unit.lower(), UNITS.get(unit, unit))[:20]
@@ -66,9 +65,7 @@ def _stated(path: Path) -> tuple[Any, Any] | None:
 
 
 def _nifti(path: Path) -> tuple[Any, Any]:
-    import nibabel
-
-    header: Any = nibabel.load(path).header
+    header = nifti.open_image(path).header
     return header.get_zooms()[0], header.get_xyzt_units()[0].replace("unknown", "")
 
 
