@@ -8,6 +8,7 @@ import skimage.data
 import torch
 from torch.nn.functional import avg_pool2d, pad
 
+from unveil.data.cells import training_cells
 from unveil.noise import Gamma, Gaussian, Poisson, PoissonGaussian, choose_noise, estimate_common_sigma
 from unveil.noise.estimate import fit_line, transfer_curve
 
@@ -146,6 +147,19 @@ def test_texture_is_taken_off_the_noise():
     line = fit_line(transfer_curve([torch.from_numpy(1.0 * r.poisson(300 * x.numpy())) for x in textures]))
     assert line.gain < 2.7
     assert line.gain - 1 < 4 * line.gain_error
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_few_looks_of_images_with_empty_parts_are_not_clipped(looks):
+    """Of stained cells much is 0 and stays 0, and every other brightness is less than two deviations from it."""
+    r = np.random.default_rng(8)
+    images = [x * torch.from_numpy(r.gamma(looks, 1 / looks, x.shape)) for x in training_cells().values()]
+    assert max(float((y == 0).double().mean()) for y in images) > 0.001
+    found = choose_noise(images)
+    assert (found.kind, found.doubt) == ("gamma", None)
+    assert abs(found.parameters["looks"] - looks) < 3 * found.errors["looks"]
+    clipped = [(x + 0.2 * torch.from_numpy(r.standard_normal(x.shape))).clamp_min(0) for x in photographs()]
+    assert choose_noise(clipped).kind == "gaussian"
 
 
 @pytest.mark.parametrize("looks", [1, 4, 16])

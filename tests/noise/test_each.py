@@ -12,6 +12,8 @@ from unveil.data import MemorySource
 from unveil.data.cells import heldout_cells, training_cells
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.noise import OwnNoise, Poisson, choose_noise
+from unveil.noise.estimate.laws import LAWS, own_law
+from unveil.noise.estimate.line import TransferCurve
 from unveil.noise.estimate.own_line import own_line
 from unveil.noise.estimate.third import read_square
 from unveil.runs.noise import noise_of
@@ -67,11 +69,34 @@ def test_the_noise_fits_then_and_one_noise_for_all_does_not():
     assert any("not of one gain" in line for line in contradictions(images, one))
 
 
-@pytest.mark.parametrize("factor", [1.0, 1.3])
-def test_one_gain_serves_images_that_are_little_apart(factor):
+@pytest.mark.parametrize(("factor", "own"), [(1.0, False), (1.3, True)])
+def test_whether_one_gain_serves_all_images(factor, own):
     images, _, _ = stretched(factor=factor, moved=0.0)
     found = choose_noise([*images.values()])
-    assert (found.kind, found.each) == ("poisson-gaussian", None)
+    assert (found.kind, found.each is not None) == ("poisson-gaussian", own)
+
+
+def test_lines_of_their_own_are_better_by_nothing_where_they_are_one_and_by_much_where_not():
+    """Fisher's ratio: 1 by chance, whatever the scale of the errors; of speckle, whose law is no line, below 1."""
+    r, m = np.random.default_rng(4), torch.linspace(0.1, 1, 12, dtype=torch.double)
+    laws = {"gaussian": m**0, "poisson": 3 * m, "poisson-gaussian": 2 * m + 1, "gamma": m**2}
+
+    def curves(v, factors, scale):
+        rows = []
+        for a in factors:
+            error = 0.05 * a * v
+            rows.append(TransferCurve(m, a * v + error * torch.from_numpy(r.standard_normal(12)), scale * error))
+        return rows
+
+    for kind, v in laws.items():
+        for scale in (1.0, 3.0):
+            same = own_law(curves(v, (1, 1, 1, 1, 1, 1), scale), LAWS[kind])
+            assert same.apart < 4, kind
+            assert not same.own
+            assert (same.sloping > 10) == (kind != "gaussian")
+            if kind != "gamma":
+                assert own_law(curves(v, (1, 2, 0.5, 1, 1.5, 1), scale), LAWS[kind]).own == (kind != "gaussian")
+    assert not own_law(curves(laws["poisson"], (1,), 1.0), LAWS["poisson"]).own
 
 
 def test_levels_that_differ_are_no_gains():

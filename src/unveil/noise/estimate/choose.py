@@ -33,6 +33,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unveil.errors import UnveilError
 from unveil.noise.base import Noise
 from unveil.noise.correlated import Correlated
 from unveil.noise.estimate.background import divide
@@ -40,6 +41,7 @@ from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.noise.estimate.each import Gains, OwnNoise, own_noise
 from unveil.noise.estimate.growth import coloured_curve
+from unveil.noise.estimate.laws import LAWS
 from unveil.noise.estimate.level import estimate_common_sigma
 from unveil.noise.estimate.line import TransferCurve, TransferLine, fit_line, fit_speckle
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
@@ -57,7 +59,6 @@ STRIPED = 0.08
 """Share of the variance that rows or columns have in common, from which they are said to."""
 CORRELATED_ERROR = 0.06
 """Of the level of correlated noise, besides chance: structure is near to it."""
-TIMES = 3.0
 LEVEL_ERROR, UNSEEN = 0.015, 0.05
 """What a level errs by at least, and where there is no other measure of it, as a share of it."""
 
@@ -181,7 +182,7 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
         sigma = level() if level is not None else estimate_common_sigma(images)
         return Found("gaussian", {"sigma": sigma}, {"sigma": _sigma_error(sigma, curve)}, EVEN, curve, line)
     speckle = fit_speckle(curve) if zero == 0 else None
-    if speckle is not None and TIMES * speckle.misfit < line.misfit:
+    if speckle is not None and speckle.beats(line):
         return Found("gamma", {"looks": speckle.looks}, {"looks": speckle.looks_error}, SQUARE, curve, line)
     # of a range of values that begins elsewhere 0 is not the dark, which is what counts begin at
     step = photon_step(images) if zero == 0 and line.crosses(0.0) else None
@@ -198,7 +199,10 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
 
 def _each(found: Found, images: Sequence[Tensor]) -> Found:
     """Return what is found of each image by itself, where one gain does not serve all, else `found`."""
-    own = None if found.kind in ("poisson", "gamma") else own_noise(images)
+    try:
+        own = own_noise(images, LAWS[found.kind])
+    except UnveilError as error:
+        return replace(found, doubt=str(error))
     if own is None:
         return found
     each, gains = own

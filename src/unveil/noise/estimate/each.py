@@ -13,10 +13,7 @@ one photon, or what darker images leave. The variance is the same for any of the
 An image whose brightness differs too little to tell the gain is given that with which its variance V at brightness c is
 right and d is that of the others, V = gain (c - darkest) + d gain^2.
 
-Images are said to have gains of their own where variance grows within them, and the gains of those that tell theirs to
-PRECISE differ by more than APART, of four or more without the one farthest off. Photographs of 180 x 180 pixels of one
-gain, of 10 to 1500 photons at white, do in less than one of 100 sets of 4 or 12; three, of which one holds nothing but
-texture, may. The thresholds were chosen on the first 200 photographs of BSD400.
+Whether images have gains of their own, `unveil.noise.estimate.laws` tells.
 """
 
 import math
@@ -30,7 +27,7 @@ from torch import Tensor
 from unveil.errors import UnveilError, warn
 from unveil.noise.base import Noise
 from unveil.noise.estimate.background import ELECTRONS, LEAST_READ
-from unveil.noise.estimate.line import GROWTH, SLOPE
+from unveil.noise.estimate.laws import Law, own_law
 from unveil.noise.estimate.own_line import OwnLine, own_line
 from unveil.noise.estimate.step import photon_step
 from unveil.noise.estimate.third import read_square
@@ -39,10 +36,8 @@ from unveil.noise.poisson_gaussian import PoissonGaussian
 
 __all__ = ["Gains", "OwnNoise", "own_noise"]
 
-APART, PRECISE = 2.0, 0.1
-"""The ratio of the highest to the lowest gain above which they differ; the error, as a share, of those looked at."""
-MOST = 2 / 3
-"""The share of images that tell their gains from which gains are sought one by one."""
+MOST = 0.5
+"""The share of images that must tell their gains for the others to follow them."""
 CLOSE = 0.2
 """In what share of a step the gain of its image agrees with it."""
 KNOWN = 0.3
@@ -133,19 +128,22 @@ class Gains(NamedTuple):
         return f"gain {self.low:.2g} to {self.high:.2g}, known to {self.error:.0%}"
 
 
-def own_noise(images: Sequence[Tensor]) -> tuple[OwnNoise, Gains] | None:
-    """Return what images (C, H, W), each of a gain of its own, have in common; None where one noise serves all."""
+def own_noise(images: Sequence[Tensor], law: Law) -> tuple[OwnNoise, Gains] | None:
+    """Return what images (C, H, W), each of a gain of its own, have in common; None where `law` serves all.
+
+    law: how variance depends on the mean where all images have one noise. Raises UnveilError where gains are each
+    image's own and too few images tell theirs.
+    """
     found = [own_line(image) for image in images]
     lines = [line for line in found if line is not None]
-    known = [line for line in lines if line.known]
-    precise = [math.log(line.gain) for line in known if line.gain_error < PRECISE * line.gain]
-    if (
-        len(precise) < 2
-        or len(known) < MOST * len(images)
-        or not _grows(lines)
-        or not _range(precise) > math.log(APART)
-    ):
+    if not own_law([line.curve for line in lines], law).own:
         return None
+    known = [line for line in lines if line.known]
+    if len(known) < max(2, MOST * len(images)):
+        raise UnveilError(
+            f"the images' gains differ, and {len(known)} of {len(images)} tell theirs: give larger images, or raw data "
+            f"of one gain"
+        )
     gain = torch.tensor([line.gain for line in known])
     error = torch.tensor([line.gain_error for line in known]) / gain
     gains = Gains(float(gain.min()), float(gain.max()), float(error.median()))
@@ -170,21 +168,6 @@ def _skewed(images: Sequence[tuple[Tensor, OwnLine]]) -> float | None:
     w = 1 / error.square()
     square = float((w * value).sum() / w.sum())
     return square if float(w.sum()) ** -0.5 < KNOWN * max(1.0, square) else None
-
-
-def _range(logs: Sequence[float]) -> float:
-    """Return the range of the values, of four or more without the one farthest from the middle one."""
-    row = sorted(logs)
-    if len(row) > 3:
-        middle = row[len(row) // 2]
-        row.remove(max(row, key=lambda value: abs(value - middle)))
-    return row[-1] - row[0]
-
-
-def _grows(lines: Sequence[OwnLine]) -> bool:
-    """Return whether variance grows with brightness within the images: all together beyond chance, and by a factor."""
-    together = sum(line.significance for line in lines) / math.sqrt(len(lines))
-    return together > SLOPE and sorted(line.growth for line in lines)[len(lines) // 2] > GROWTH
 
 
 def _line(image: Tensor, name: str) -> OwnLine:

@@ -22,6 +22,8 @@ SLOPE, GROWTH = 3.0, 2.0
 """From how many standard errors of the slope, and what ratio of bright to dark, variance is said to grow."""
 AGREE, CLOSE = 3.0, 0.05
 """In how many standard errors two numbers agree, or two gains in what share of them."""
+TIMES = 3.0
+"""How much nearer than a line a parabola is where it is the law: photographs and cells have 50 to 280."""
 
 
 class TransferCurve(NamedTuple):
@@ -104,6 +106,10 @@ class Speckle(NamedTuple):
     looks: float
     looks_error: float
     misfit: float
+
+    def beats(self, line: TransferLine) -> bool:
+        """Return whether the square of the mean is TIMES nearer to the same curve than the line is."""
+        return TIMES * self.misfit < line.misfit
 
 
 def fit_speckle(curve: TransferCurve, systematic: float = SYSTEMATIC) -> Speckle | None:

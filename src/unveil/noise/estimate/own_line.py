@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from unveil.noise.estimate.background import darkest_flat
-from unveil.noise.estimate.line import SLOPE, SYSTEMATIC, fit_straight
+from unveil.noise.estimate.line import SLOPE, SYSTEMATIC, TransferCurve, fit_straight
 from unveil.noise.estimate.transfer import blocks_of, curve_of
 
 __all__ = ["OwnLine", "own_line"]
@@ -22,11 +22,11 @@ UNKNOWN, SMALL = 0.5, 0.25
 
 
 class OwnLine(NamedTuple):
-    """Hold the line of one image: V (level) at c (centre), gain and its error, significance and growth.
+    """Hold the line of one image: V (level) at c (centre), gain, its error and significance.
 
-    significance: the gain in its errors by chance. growth: the variance at the upper end of the line over that at the
-    lower. uncertainty: the error of the variance over the brightness of the image, at worst, as a share of it.
-    darkest: the brightness of dark flat parts; background: whether it is that of a background.
+    significance: the gain in its errors by chance. uncertainty: the error of the variance over the brightness of the
+    image, at worst, as a share of it. darkest: the brightness of dark flat parts; background: whether it is that of a
+    background. curve: what it rests on.
     """
 
     centre: float
@@ -34,10 +34,10 @@ class OwnLine(NamedTuple):
     gain: float
     gain_error: float
     significance: float
-    growth: float
     uncertainty: float
     darkest: float
     background: bool
+    curve: TransferCurve
 
     @property
     def zero(self) -> float:
@@ -71,6 +71,5 @@ def own_line(image: Tensor) -> OwnLine | None:
     darkest, _, background = darkest_flat(lambda m: line.middle + line.slope * (m - line.centre), curve, blocks)
     return OwnLine(
         line.centre, line.middle, line.slope, gain_error, line.slope / line.slope_error,
-        top / bottom if bottom > 0 else math.inf,
-        max(uncertain), darkest, background,
+        max(uncertain), darkest, background, curve,
     )  # fmt: skip

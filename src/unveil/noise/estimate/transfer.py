@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from unveil.noise.estimate.blocks import HIGH, LOW, MID, SIDE, coefficients
-from unveil.noise.estimate.line import TransferCurve, fit_line
+from unveil.noise.estimate.line import TransferCurve, fit_line, fit_speckle
 
 __all__ = ["FEWEST", "Blocks", "blocks_of", "curve_of", "transfer_curve"]
 
@@ -106,12 +106,20 @@ def curve_of(blocks: Blocks) -> TransferCurve:
                 bins.append(_bin(mean[quiet], blocks.mid[quiet], blocks.high[quiet], blocks.worth))
     reached = [b for b in bins if b.mean <= blocks.bright_end - b.reach]
     usual = [b for b in reached if b.mean >= blocks.dark_end + b.reach]
-    if len(usual) < len(reached) and math.isfinite(blocks.step):
-        counts = _curve(reached)
-        line = fit_line(counts)
-        if line is not None and line.crosses(blocks.dark_end) and line.has_step(blocks.step):
-            return counts
+    if len(usual) < len(reached):
+        curve = _curve(reached)
+        if _vanishes(curve, blocks):
+            return curve
     return _curve(usual)
+
+
+def _vanishes(curve: TransferCurve, blocks: Blocks) -> bool:
+    """Return whether the noise is nothing where pixels are piled up in the dark: nothing is clipped there then."""
+    line, speckle = fit_line(curve), fit_speckle(curve.scaled(1, -blocks.dark_end))
+    if line is None:
+        return False
+    counts = math.isfinite(blocks.step) and line.crosses(blocks.dark_end) and line.has_step(blocks.step)
+    return counts or (speckle is not None and speckle.beats(line))
 
 
 def _curve(bins: Sequence[_Bin]) -> TransferCurve:
