@@ -5,6 +5,7 @@ It is said that each is a signal in white Gaussian noise of one level, on one sc
 Each check is a file beside this one. A line says what was found, and what to do.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -21,7 +22,8 @@ from unveil.errors import UnveilError
 from unveil.noise import Noise, estimate_common_sigma
 from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.channels import dependent_channels
-from unveil.noise.estimate.whiteness import is_white, noise_tilt
+from unveil.noise.estimate.transfer import blocks_of
+from unveil.noise.estimate.whiteness import noise_tilt
 from unveil.random import make_generator
 
 __all__ = ["common_level", "constant_images", "contradictions", "copied_channels", "mixed_types", "other_level"]
@@ -175,10 +177,10 @@ def own_outlier_line(images: list[Tensor], noise: Noise) -> str | None:
 
 
 def tilt_line(images: list[Tensor]) -> str | None:
-    tilt = noise_tilt(images)
-    if tilt is None or is_white(images):
+    tilt = noise_tilt(blocks_of(images))
+    if tilt is None or tilt.white:
         return None
-    times = f"{tilt:.2g} times stronger" if tilt > 1 else f"{1 / tilt:.2g} times weaker"
+    times = f"{math.exp(abs(tilt.value)):.2g} times {'stronger' if tilt.value > 0 else 'weaker'}"
     return (
         f"the noise is not white: {times} at middle frequencies than at the highest, as after a detector's blur, "
         f"resampling, "

@@ -43,11 +43,11 @@ from unveil.noise.estimate.each import Gains, OwnNoise, own_noise
 from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.laws import LAWS
 from unveil.noise.estimate.level import estimate_common_sigma
-from unveil.noise.estimate.line import TransferCurve, TransferLine, fit_line, fit_speckle
+from unveil.noise.estimate.line import TransferCurve, TransferLine, coherent_error, fit_line, fit_speckle
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
 from unveil.noise.estimate.step import photon_step
-from unveil.noise.estimate.transfer import blocks_of, curve_of
-from unveil.noise.estimate.whiteness import is_white
+from unveil.noise.estimate.transfer import Blocks, blocks_of, curve_of
+from unveil.noise.estimate.whiteness import noise_tilt
 from unveil.noise.gamma import Gamma
 from unveil.noise.gaussian import Gaussian
 from unveil.noise.poisson import Poisson
@@ -146,8 +146,9 @@ def choose_noise(images: Sequence[Tensor], zero: float = 0.0, level: Callable[[]
     Raises UnveilError where no level can be found, as of saturated images.
     """
     images = [image for image in images if float(image.min()) < float(image.max())]
-    found = _nearest(images, zero, level)
-    pair, white, spectrum = dependent_channels(images), is_white(images), find_spectrum(images)
+    blocks = blocks_of(images)
+    found, tilt = _nearest(images, blocks, zero, level), noise_tilt(blocks)
+    pair, white, spectrum = dependent_channels(images), tilt is None or tilt.white, find_spectrum(images)
     spectrum = spectrum if spectrum is not None and spectrum.plausible else None
     striped = spectrum is not None and max(spectrum.rows, spectrum.columns) > STRIPED
     if pair is None and found.kind == "gaussian" and spectrum is not None and (striped or not white):
@@ -173,9 +174,8 @@ def _correlated(spectrum: NoiseFound, images: Sequence[Tensor]) -> Found:
     return Found("correlated", parameters, errors, why, curve, line, doubt=doubt, shape=shape)
 
 
-def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] | None) -> Found:
+def _nearest(images: Sequence[Tensor], blocks: Blocks, zero: float, level: Callable[[], float] | None) -> Found:
     """Return the family that the variance of the noise suits, white and independent as it may be or not."""
-    blocks = blocks_of(images)
     curve = curve_of(blocks)
     line = fit_line(curve)
     if line is None or not line.grows:
@@ -189,10 +189,11 @@ def _nearest(images: Sequence[Tensor], zero: float, level: Callable[[], float] |
     if step is not None and line.has_step(step):
         return Found("poisson", {"gain": step}, {"gain": 0.0}, f"{GROWS}, in whole photons", curve, line)
     divided = divide(line, curve, blocks, zero)
+    gain_error = max(line.gain_error, coherent_error(curve, line, len(images)))
     return Found(
         "poisson-gaussian",
         {"gain": line.gain, "read": divided.read, "offset": divided.offset},
-        {"gain": line.gain_error, "read": divided.read_error, "offset": divided.offset_error},
+        {"gain": gain_error, "read": divided.read_error, "offset": divided.offset_error},
         GROWS, curve, line, divided.bounds, divided.assumed,
     )  # fmt: skip
 

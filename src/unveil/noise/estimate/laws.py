@@ -9,8 +9,8 @@ squares with one law for all, and with a line for each image. For laws of p1 and
 errors; SYSTEMATIC of the variance counts as an error too, for structure. Images have gains of their own where lines
 are better than the common law by APART, and than a level for each image, which has no gain, by SLOPING.
 
-In sets of four photographs of BSD400 (60 of the first 376; 14 sets of each noise) APART is 23 at most where one gain
-serves all, at 1000 photons, of which texture is taken for noise, and from 63 on where gains differ 2 or 6 times;
+In sets of four photographs (14 of each noise, of the first 60 of BSD400) APART is 23 at most where one gain serves all,
+at 1000 photons, of which texture is taken for noise, and from 63 on where gains differ within a factor of 2 or 6;
 where speckle serves all it is below 0. SLOPING is 6 at most of Gaussian noise, and from 20 on of counts.
 """
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 __all__ = [
-    "SYSTEMATIC", "Speckle", "Straight", "TransferCurve", "TransferLine", "fit_line", "fit_speckle", "fit_straight",
+    "SYSTEMATIC", "Speckle", "Straight", "TransferCurve", "TransferLine", "coherent_error", "fit_line", "fit_speckle",
+    "fit_straight",
 ]  # fmt: skip
 
 SYSTEMATIC = 0.025
@@ -98,6 +99,18 @@ class TransferLine(NamedTuple):
             a * self.gain, a * self.gain_error, a * self.zero + mu, a * self.centre + mu, a**2 * self.centre_error,
             self.misfit, self.significance, a**2 * self.level,
         )  # fmt: skip
+
+
+def coherent_error(curve: TransferCurve, line: TransferLine, images: int) -> float:
+    """Return the error of the gain of a curve of so many images, if the bins of an image err all together.
+
+    Structure in the bright makes the gain too large, and in the dark too small, in all of their bins; that of several
+    images is independent. Of single photographs of 200 to 1000 photons at white the errors of independent bins held in
+    87 to 96%, and these do in all of 45 (the first 56 of BSD400).
+    """
+    off = (curve.mean - line.centre).abs()
+    w = 1 / curve.error.clamp_min(1e-6 * float(curve.variance.abs().max()) + 1e-300)
+    return float((off * w).sum() / (off * w).square().sum()) / math.sqrt(images)
 
 
 class Speckle(NamedTuple):

@@ -38,8 +38,8 @@ from unveil.noise.kernel import autocovariance, root_kernel
 
 __all__ = ["NoiseFound", "find_spectrum"]
 
-SHARE, FEWEST = 0.05, 60
-"""Of all blocks, the quietest, and how many at least."""
+SHARE, WIDE, FEWEST = 0.05, 0.2, 60
+"""Of all blocks, the quietest; those by which structure would show; and how many at least."""
 BLURS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 STEPS = 2000
 REACH = 12
@@ -96,15 +96,17 @@ def find_spectrum(images: Sequence[Tensor]) -> NoiseFound | None:
 
     Of images with too few blocks, and of those in which there is nothing at some frequencies.
     """
-    squares = quiet_squares(images)
-    if squares is None:
+    several = quiet_squares(images)
+    if several is None:
         return None
+    squares = several[:, : max(FEWEST, round(several.shape[1] * SHARE / WIDE))]
     energy = squares.median(1).values / MEDIAN
     if not bool((energy[1:] > ROUNDING * energy[1:].max()).all()):  # as after JPEG
         return None
     weights = mixture(energy)
     halves = [mixture(half.median(1).values / MEDIAN, weights) for half in (squares[:, ::2], squares[:, 1::2])]
     levels = [math.sqrt(max(level(a), 0.0)) for a in halves]
+    rougher = math.sqrt(max(level(mixture(several.median(1).values / MEDIAN, weights)), 0.0))
     model = (dictionary()[1:] @ weights).clamp_min(1e-300)
     chance = math.sqrt(math.pi / squares.shape[1])  # of a median of chi^2_1 variables, about 1.66 n^(-1/2)
     misfit = float((energy[1:] / model - 1).square().mean().sqrt()) / (1.66 / math.sqrt(math.pi) * chance)
@@ -114,7 +116,8 @@ def find_spectrum(images: Sequence[Tensor]) -> NoiseFound | None:
     sigma = math.sqrt(total)
     quiet, others = (squares[1:] / model[:, None]).tensor_split([squares.shape[1] // 5], 1)
     floor = float(quiet.mean(0).median() / others.mean(0).median())
-    return NoiseFound(sigma, abs(levels[0] - levels[1]) / 2, kernel_of(weights), rows, columns, misfit, floor)
+    error = math.hypot((levels[0] - levels[1]) / 2, max(0.0, rougher - sigma))
+    return NoiseFound(sigma, error, kernel_of(weights), rows, columns, misfit, floor)
 
 
 def quiet_squares(images: Sequence[Tensor]) -> Tensor | None:
@@ -136,7 +139,7 @@ def quiet_squares(images: Sequence[Tensor]) -> Tensor | None:
     if not squares or sum(part.shape[1] for part in squares) < FEWEST:
         return None
     order = torch.cat(rough).argsort()
-    chosen = order[: max(FEWEST, round(SHARE * len(order)))]
+    chosen = order[: max(FEWEST, round(WIDE * len(order)))]
     return torch.cat(squares, 1)[:, chosen]
 
 

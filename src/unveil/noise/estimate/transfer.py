@@ -32,7 +32,7 @@ from torch import Tensor
 from unveil.noise.estimate.blocks import HIGH, LOW, MID, SIDE, coefficients
 from unveil.noise.estimate.line import TransferCurve, fit_line, fit_speckle
 
-__all__ = ["FEWEST", "Blocks", "blocks_of", "curve_of", "transfer_curve"]
+__all__ = ["FEWEST", "Blocks", "blocks_of", "curve_of", "robust_mean", "transfer_curve"]
 
 BINS, FEWEST = 12, 20
 SHARES = (0.5, 0.25, 0.1, 0.05)
@@ -131,14 +131,14 @@ def _bin(mean: Tensor, mid: Tensor, high: Tensor, worth: float) -> _Bin:
     found = []
     for share in SHARES:
         n = max(FEWEST, round(share * len(mean)))
-        (v_mid, s_mid), (v_high, s_high) = (_robust_mean(part[:n], n * worth) for part in (mid, high))
+        (v_mid, s_mid), (v_high, s_high) = (robust_mean(part[:n], n * worth) for part in (mid, high))
         structure = max(0.0, v_mid - v_high - math.hypot(s_mid, s_high))
         error, reach = math.hypot(s_high, structure), MARGIN * math.sqrt(v_high)
         found.append(_Bin(float(mean[:n].mean()), max(0.0, v_high - structure), error, reach))
     return min(found, key=lambda b: b.error)
 
 
-def _robust_mean(energies: Tensor, blocks: float) -> tuple[float, float]:
+def robust_mean(energies: Tensor, blocks: float) -> tuple[float, float]:
     """Return the mean of energies (N,), squares of nearly normal noise, and its error if `blocks` are independent."""
     low, m, high = energies.pow(1 / 3).quantile(torch.tensor([0.25, 0.5, 0.75], dtype=energies.dtype)).tolist()
     s2 = ((high - low) / 1.349) ** 2
