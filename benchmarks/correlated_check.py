@@ -12,6 +12,7 @@ BSD400; --first 200 looks at others.
         --json benchmarks/results/correlated_check.json
 """
 
+import argparse
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from unveil.errors import UnveilError
 from unveil.noise import Correlated, choose_noise
 from unveil.random import make_generator
 
-SIZE, SETS = 4, 8
+SIZE = 4
 LEVELS = (0.03, 0.1)
 BLURS = {0.05: 0.01, 0.1: 0.02, 0.2: 0.05, 0.36: 0.13, 0.6: 0.3}
 """Kernels: the values beside and diagonal to the middle one, 1."""
@@ -137,10 +138,12 @@ def row(about: str, sets: list[list[Tensor]], name: str, seed: int) -> tuple[str
     return f"{about}, {len(sets[0])} a set, {name}", {"sets": len(sets), **line}
 
 
-def jobs(photographs: list[Tensor]) -> Iterator[tuple[str, list[list[Tensor]], str]]:
-    for about, images in {"photographs": photographs, "microscopes": microscopes(), "textures": textures()}.items():
+def jobs(photographs: list[Tensor], options: argparse.Namespace) -> Iterator[tuple[str, list[list[Tensor]], str]]:
+    found = {"photographs": photographs, "microscopes": microscopes(), "textures": textures()}
+    for about in options.about.split(","):
+        images = found[about]
         n = min(SIZE, len(images) // 2)
-        sets = [images[i * n : (i + 1) * n] for i in range(min(SETS, len(images) // n))]
+        sets = [images[i * n : (i + 1) * n] for i in range(min(options.sets, len(images) // n))]
         for name in cases():
             yield about, sets, name
 
@@ -149,16 +152,18 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--test", required=True, metavar="DIR", help="clean photographs")
     options.add_argument("--first", type=int, default=0, help="number of the first one that is used")
+    options.add_argument("--about", default="photographs,microscopes,textures", help="which images")
+    options.add_argument("--sets", type=int, default=8, help="of each row at most")
     options.add_argument("--workers", type=int, default=1, help="processes")
     options = options.parse_args()
     source = open_images(options.test)
-    todo = list(jobs([source.read(i).double() for i in range(options.first, len(source))]))
+    todo = list(jobs([source.read(i).double() for i in range(options.first, len(source))], options))
     results = {}
     with ProcessPoolExecutor(options.workers) as pool:
         for key, line in pool.map(row, *zip(*todo), [options.seed] * len(todo)):
             results[key] = line
             print(key, line, flush=True)
-    write(options.json, options, {"results": results})
+            write(options.json, options, {"results": results})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ beside a dark half hold one. The thresholds were chosen on the first 200 photogr
 """
 
 import argparse
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
@@ -146,7 +147,7 @@ def jobs(photographs: list[Tensor], options: argparse.Namespace) -> Iterator[tup
         images = found[about]
         for n in map(int, options.sizes.split(",")):
             sets = [images[i * n : (i + 1) * n] for i in range(min(options.sets, len(images) // n))]
-            for name in cases() if sets else ():
+            for name in filter(re.compile(options.cases).match, cases() if sets else ()):
                 if about != "photographs beside a dark half" or name.startswith("camera"):
                     yield about, sets, name
 
@@ -158,6 +159,7 @@ def main() -> None:
     options.add_argument(
         "--about", default="photographs,photographs beside a dark half,microscopes", help="which images"
     )
+    options.add_argument("--cases", default="", help="how their names begin, a regular expression")
     options.add_argument("--sizes", default="1,4,16", help="images in a set")
     options.add_argument("--sets", type=int, default=20, help="of each row at most")
     options.add_argument("--workers", type=int, default=1, help="processes")
@@ -169,7 +171,7 @@ def main() -> None:
         for key, line in pool.map(row, *zip(*todo), [options.seed] * len(todo)):
             results[key] = line
             print(key, line, flush=True)
-    write(options.json, options, {"results": results})
+            write(options.json, options, {"results": results})
 
 
 if __name__ == "__main__":
