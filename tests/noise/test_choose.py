@@ -10,7 +10,8 @@ from torch.nn.functional import avg_pool2d, pad
 
 from unveil.data.cells import training_cells
 from unveil.noise import Gamma, Gaussian, Poisson, PoissonGaussian, choose_noise, estimate_common_sigma
-from unveil.noise.estimate import fit_line, transfer_curve
+from unveil.noise.estimate import TransferCurve, fit_line, transfer_curve
+from unveil.noise.estimate.line import coherent_error
 
 NAMES = ("camera", "coins", "moon", "brick", "cell", "clock")
 OFFSET = 100.0
@@ -126,6 +127,17 @@ def test_the_line_of_flat_fields_is_unbiased():
     assert float(line.variance(torch.tensor(40.0))) == pytest.approx(44, rel=0.02)
     assert line.zero == pytest.approx(-4, abs=2)
     assert fit_line(transfer_curve([torch.zeros(1, 4, 4)])) is None
+
+
+def test_the_error_of_bins_that_err_together():
+    """Exactly what the slope changes by if all bins above the centre are an error too high, and those below too low."""
+    m = torch.linspace(1, 5, 9, dtype=torch.float64)
+    curve = TransferCurve(m, 2 * m + 1, 0.1 + 0.05 * m)
+    line = fit_line(curve, systematic=0)
+    moved = fit_line(curve._replace(variance=curve.variance + curve.error * (m - line.centre).sign()), systematic=0)
+    assert coherent_error(curve, line, 1) == pytest.approx(moved.gain - line.gain, rel=1e-6)
+    assert coherent_error(curve, line, 4) == pytest.approx((moved.gain - line.gain) / 2, rel=1e-6)
+    assert coherent_error(curve, line, 1) > 2 * line.gain_error
 
 
 def test_few_photons_are_not_underestimated():

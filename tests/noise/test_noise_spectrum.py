@@ -7,9 +7,12 @@ from torch.nn.functional import avg_pool2d
 
 from unveil.checks import noise_fit
 from unveil.noise import Correlated, choose_noise
-from unveil.noise.estimate import fit_line
+from unveil.noise.estimate import dct, fit_line
+from unveil.noise.estimate.blocks import HIGH, MID
 from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.spectrum import find_spectrum
+from unveil.noise.estimate.transfer import blocks_of
+from unveil.noise.estimate.whiteness import noise_tilt
 from unveil.noise.kernel import autocovariance
 from unveil.random import make_generator
 
@@ -23,6 +26,7 @@ def gaussian(std):
 
 
 KINDS = {
+    "hardly": {"kernel": torch.tensor([[0.05, 0.2, 0.05], [0.2, 1, 0.2], [0.05, 0.2, 0.05]], dtype=torch.float64)},
     "blur .7": {"kernel": gaussian(0.7)},
     "blur 1.5": {"kernel": gaussian(1.5)},
     "interpolated": {"kernel": torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=torch.float64)},
@@ -62,6 +66,28 @@ def test_the_noise_of_photographs(kind):
     assert noise_fit(images, wrong).verdict == "does not fit"
 
 
+def test_the_tilt_of_white_noise_is_none_and_of_noise_blurred_by_little_its_own():
+    """The variance in MID over that in HIGH: as the kernel says, and nothing in white noise; structure or not."""
+    hardly = Correlated(0.1, **KINDS["hardly"])
+    basis = torch.einsum("ui,vj->uvij", dct(8), dct(8)).reshape(64, 64)
+    power = ((basis @ hardly.correlation(8, 8)) * basis).sum(1)
+    true = float((power[MID].mean() / power[HIGH].mean()).log())
+    for sigma in (0.02, 0.1):
+        tilt = noise_tilt(blocks_of(noisy("hardly", sigma)))
+        assert not tilt.white
+        assert abs(tilt.value - true) < 3 * tilt.error + 0.03
+        white = [
+            x + sigma * torch.randn(x.shape, generator=make_generator("cpu", 36, i))
+            for i, x in enumerate(photographs())
+        ]
+        assert noise_tilt(blocks_of(white)).white
+    sharp = Correlated(1.0, torch.tensor([[0, -0.1, 0], [-0.1, 1, -0.1], [0, -0.1, 0]]))
+    tilt = noise_tilt(blocks_of([sharp.draw(torch.zeros(1, 1, 256, 256), make_generator("cpu", 38))[0]]))
+    assert tilt.value < -0.2
+    assert not tilt.white
+    assert noise_tilt(blocks_of([torch.zeros(1, 64, 64)])) is None
+
+
 def test_of_white_noise_nothing_is_shared():
     white = Correlated(0.05)
     images = [white.sample(x[None].float(), make_generator("cpu", 32, i))[0] for i, x in enumerate(photographs())]
@@ -73,6 +99,12 @@ def test_of_white_noise_nothing_is_shared():
 
 
 def test_noise_that_is_not_white_and_grows_with_brightness_fits_no_family():
+    hardly = KINDS["hardly"]["kernel"]
+    noise = Correlated(torch.tensor(1.0, dtype=torch.float64), hardly)
+    grows = [
+        x + (x / 20).sqrt() * noise.draw(x[None], make_generator("cpu", 37, i))[0] for i, x in enumerate(photographs())
+    ]
+    assert "not white" in choose_noise(grows).doubt
     found = choose_noise([avg_pool2d(y, 2, 1) for y in camera(2, 2, 100)])
     assert "not white" in found.doubt
     assert str(found).startswith("no family fits")

@@ -8,8 +8,8 @@ brightness:
 
 Structure raises t, and is stronger in blocks that are less quiet: t grows by e from QUIET to WIDE of them if it matters
 at all, while the t of noise is alike in all. So e is taken off t, and counts as an error beside chance. Of noise whose
-neighbours correlate by .03 (.1; .25; .38) t is .07 (.17; .55; .77), and the level that is found as of white noise is 4%
-(9%; 32%; 45%) too low.
+neighbours correlate by .1 (.2, .38, .57, .69) t is .16 (.34, .76, 1.6, 2.4), and a level found as of white noise would
+be 10% (20%, 40%, 67%, 84%) too low. benchmarks/correlated_check.py measures.
 """
 
 import math
