@@ -12,6 +12,7 @@ EVIDENCE = {
     "conformal": {
         "images": 40, "bounds": [{"level": 0.5, "rmse": 0.03, "psnr": 30.4}, {"level": 0.9, "rmse": 0.04, "psnr": 27.9}]
     },
+    "pixels": {"levels": [0.5, 0.8, 0.9, 0.95], "half_width": [0.02, 0.04, 0.05, 0.06], "coverage_reference": None},
     "calibration": {
         "exposure": 0.5, "images": ["b"], "samples": 8, "levels": [0.5, 0.8, 0.9, 0.95],
         "coverage": [0.44, 0.71, 0.82, 0.89], "coverage_se": [0.01, 0.01, 0.01, None],
@@ -22,6 +23,13 @@ EVIDENCE = {
             {"brightness": 0.5, "spread": 0.03, "error": None, "ratio": None, "se": None},
             {"brightness": 0.8, "spread": 0.04, "error": 0.045, "ratio": 0.79, "se": 0.02},
         ],
+        "shown": {
+            "spread_over_error": 0.6, "spread_over_error_se": 0.04,
+            "by_brightness": [
+                {"brightness": 0.2, "spread": 0.02, "error": 0.025, "ratio": 0.64, "se": 0.02},
+                {"brightness": 0.8, "spread": 0.04, "error": 0.045, "ratio": 0.79, "se": 0.02},
+            ],
+        },
         "verdict": "too sure", "reason": "80% intervals hold 71%",
     },
     "calibration_reference": None,

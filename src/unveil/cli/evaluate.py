@@ -152,7 +152,9 @@ def evaluate_and_report(
         if not valid and said:  # which is more to the point
             fit, said = dataclasses.replace(fit, reason=said[0]), said[1:]
         doubts = [*doubts, *said]
-        rows, means = write_results(run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record, units)
+        rows, means = write_results(
+            run.folder, good, doubts, incomplete, fit, unresolved.line, evidence.record, units, evidence.intervals
+        )
         page = write_report(run)
     console.print(metrics_table(rows, means, incomplete, valid))
     for line in [*doubts, *unknown_errors(rows, unresolved.line)] if valid else [str(fit), *doubts]:

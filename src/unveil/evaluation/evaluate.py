@@ -20,6 +20,7 @@ from unveil.evaluation.reference import check_reference
 from unveil.evaluation.reference_free import estimate_hidden_error
 from unveil.evaluation.rings import Rings, halves, ring_number
 from unveil.evaluation.risk import Risk, estimate_risk
+from unveil.evaluation.shown import Shown, shown_samples
 from unveil.evaluation.turned import Turned, turned_power
 from unveil.evaluation.views import Predicted, against_reference, predict_rest
 from unveil.measurement import Estimator, Measurement
@@ -62,8 +63,9 @@ class Evaluation:
 
     These are y (A^+ y, as an image), x_hat (C, H, W), samples (S, C, H, W) or None, reference or None. Of what there
     is, else None: risk: the error without a reference, of a batch of one. predicted, against: what samples predicted of
-    the rest of the exposure, and of the reference. rings, blocks: of two halves of the exposure, and of intensities,
-    where images are seen whole. turned: what samples of incomplete measurements tell as seen by a turned instrument.
+    the rest of the exposure, and of the reference. shown: samples beside the error, by entry. rings, blocks: of two
+    halves of the exposure, and of intensities, where images are seen whole. turned: what samples of incomplete
+    measurements tell as seen by a turned instrument.
     """
 
     metrics: Metrics
@@ -74,6 +76,7 @@ class Evaluation:
     risk: Risk | None = None
     predicted: Predicted | None = None
     against: Predicted | None = None
+    shown: Shown | None = None
     rings: Rings | None = None
     blocks: Blocks | None = None
     turned: Turned | None = None
@@ -178,6 +181,7 @@ def evaluate(
             None if x is None else x[0].cpu(),
             risk,
             *_predicted(f, m, sampling, samples, x, prior, seed, i),
+            None if samples is None or len(samples) < 2 else shown_samples(m, x_hat, samples, risk),
             *_seen_whole(f, m, x_hat, x, risk, rings, make_generator(device, seed, i, _HALVES)),
             None
             if samples is None or symmetry is None or not m.operator.unseen

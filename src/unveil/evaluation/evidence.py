@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.evaluation.calibrated import calibration_record
@@ -17,13 +18,20 @@ from unveil.evaluation.distortion import psnr
 from unveil.evaluation.evaluate import Evaluation
 from unveil.evaluation.flux import Blocks, flux_record
 from unveil.evaluation.interval import Error, mean_psnr
+from unveil.evaluation.pixelwise import Intervals, Spreads, fit_intervals, intervals_record, spreads
 from unveil.evaluation.resolution import MOST
 from unveil.evaluation.rings import Rings, rings_record
+from unveil.evaluation.shown import Shown
 from unveil.evaluation.turned import Turned, turned_spread
 from unveil.evaluation.views import EXPOSURE, Predicted
 from unveil.instruments.instrument import ImageUnits
 
-__all__ = ["Evidence"]
+__all__ = ["INTERVAL", "Evidence"]
+
+SHOWN = 0.9
+"""The level of the intervals of pixels that are drawn."""
+INTERVAL = ("interval_05", "interval_95")
+"""Their ends."""
 
 
 class _Seen(NamedTuple):
@@ -51,6 +59,9 @@ class Evidence:
         self.seen: list[_Seen] = []
         self.predicted: dict[str, Predicted] = {}
         self.against: dict[str, Predicted] = {}
+        self.shown: list[Shown] = []
+        self.pixels: dict[str, tuple[Spreads, Tensor]] = {}
+        self.off: list[Tensor] = []
         self.blocks: list[Blocks] = []
         self.rings: Rings | None = None
         self.shares: dict[str, list[float]] = {}
@@ -73,6 +84,9 @@ class Evidence:
             self.predicted[name] = result.predicted
         if result.against is not None:
             self.against[name] = result.against
+        if result.shown is not None:
+            self.shown.append(result.shown)
+            self._keep_pixels(result, result.shown)
         if result.rings is not None:
             self.rings = result.rings if self.rings is None else self.rings + result.rings
         if result.turned is not None:
@@ -82,13 +96,36 @@ class Evidence:
         if result.samples is not None and len(result.samples) > 1:
             self.shares[name] = principal_components(result.samples)[1].tolist()
 
+    def _keep_pixels(self, result: Evaluation, shown: Shown) -> None:
+        seen = None if result.samples is None else spreads(result.samples, shown)
+        if seen is not None:
+            self.pixels[result.metrics.name] = (seen, result.x_hat)
+            if result.reference is not None:
+                self.off.append((result.reference - result.x_hat).abs())
+
+    def _fitted(self) -> Intervals | None:
+        return fit_intervals([seen for seen, _ in self.pixels.values()])
+
+    def intervals(self) -> dict[str, dict[str, Tensor]]:
+        """Return the ends of the intervals of 90% of each pixel (C, H, W), by their names, of images by name."""
+        fit = self._fitted()
+        if fit is None:
+            return {}
+        reach = {name: (x_hat, fit.reach(seen.own, SHOWN)) for name, (seen, x_hat) in self.pixels.items()}
+        return {name: dict(zip(INTERVAL, (x - r, x + r))) for name, (x, r) in reach.items()}
+
+    def _pixels(self) -> dict[str, Any] | None:
+        fit = self._fitted()
+        return None if fit is None else intervals_record(fit, [seen for seen, _ in self.pixels.values()], self.off)
+
     def record(self, valid: bool) -> dict[str, Any]:
         """Return what is known, for JSON. valid: whether the noise model fits."""
         errors = [one.error for one in self.seen]
         found = {
             "error": self._errors() if errors else None,
             "conformal": bounds(errors),
-            "calibration": calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE),
+            "pixels": self._pixels(),
+            "calibration": self._calibration(),
             "calibration_reference": calibration_record([*self.against.values()], [*self.against], 1.0),
             "resolution": None if self.rings is None else rings_record(self.rings) | self._pixel(),
             "flux": flux_record(self.blocks),
@@ -98,6 +135,9 @@ class Evidence:
         known = [key for key, value in found.items() if value]
         wrong = [] if valid else [key for key in known if not key.endswith("_reference")]
         return {"not_valid": wrong, **found}
+
+    def _calibration(self) -> dict[str, Any] | None:
+        return calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE, self.shown)
 
     def _turned(self) -> dict[str, Any] | None:
         """Return the spread over the error as a turned instrument sees them; None where it cannot be told."""
@@ -134,13 +174,17 @@ class Evidence:
             )
         elif self.untold:
             lines.append(f"whether samples spread enough where the instrument does not see: {self.untold}")
-        record = calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE)
+        if (pixels := self._pixels()) is not None:
+            width = pixels["half_width"][pixels["levels"].index(SHOWN)]
+            lines.append(f"{SHOWN:.0%} of the pixels are within their own intervals, of +-{width:.3g} in the mean")
+        record = self._calibration()
         if record is not None:
             reason = f" ({record['reason']})" if record["reason"] else ""
             cannot = "whether the samples are calibrated cannot be told"
             verdict = cannot if record["verdict"] == "cannot be told" else f"the samples are {record['verdict']}"
             of = "measured entries of the rest" if incomplete else "the rest"
-            lines.append(f"by {of} of the exposure, predicted from a ninth of it, {verdict}{reason}")
+            how = f"by {of} of the exposure, predicted from a ninth of it, and by the error"
+            lines.append(f"{how}, {verdict}{reason}")
         return lines
 
     def _mean(self) -> dict[str, float | int]:

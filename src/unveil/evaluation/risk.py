@@ -51,12 +51,14 @@ class Risk:
 
     error: (B,), an unbiased estimate of |A (f(y) - x)|^2 / m, which may be negative. se: (B,), its standard error about
     the error of this image. shared: (B, C, h, w), an estimate of the covariance of the noise with h in the mean over
-    each whole block of BLOCK x BLOCK pixels; None of smaller images, and of measurements that are none.
+    each whole block of BLOCK x BLOCK pixels; None of smaller images, and of measurements that are none. products: like
+    y, an estimate of the mean of (y - u) h, entry by entry.
     """
 
     error: Tensor
     se: Tensor
     shared: Tensor | None = None
+    products: Tensor | None = None
 
 
 @torch.no_grad()
@@ -74,6 +76,7 @@ def estimate_risk(
     mean, v = m.operator.mean, m.noise.estimated_variance(m.y)
     count = m.operator.project(torch.ones_like(m.y)).flatten(1).sum(1)
     products, bends, shared, parts = [], [], [], []
+    entries = torch.zeros_like(h)
     blocks = m.y.ndim == 4 and min(m.y.shape[2:]) >= BLOCK
     sides = [side // PARTS for side in m.y.shape[2:]]
     for _ in range(probes):
@@ -81,6 +84,7 @@ def estimate_risk(
         e, weight = m.operator.project(e), m.operator.project(weight)
         change = m.predict(f(m.at(m.y + e))) - h
         products.append(mean(weight * change))
+        entries += weight * change / probes
         share = mean(e.square()) / mean(v).clamp_min(torch.finfo(v.dtype).tiny)
         bends.append(m.noise.sum_variance(change, h) / share.clamp_min(torch.finfo(v.dtype).tiny))
         if blocks:
@@ -95,7 +99,8 @@ def estimate_risk(
     else:
         probed = p.var(0)
     variance = variance + 4 * probed / probes
-    return Risk(error, variance.clamp_min(0).sqrt(), torch.stack(shared).mean(0) if blocks else None)
+    common = torch.stack(shared).mean(0) if blocks else None
+    return Risk(error, variance.clamp_min(0).sqrt(), common, entries)
 
 
 def _scatter(m: Measurement, h: Tensor, p: Tensor, bend: Tensor, generator: torch.Generator) -> Tensor:

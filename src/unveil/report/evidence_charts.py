@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unveil.report.charts import INK, SERIES, Chart, chart
-from unveil.report.evidence_record import Calibration, Curve, Evidence, Flux, Resolution
+from unveil.report.evidence_record import Brightness, Calibration, Curve, Evidence, Flux, Resolution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,9 @@ def calibration_charts(evidence: Evidence) -> list[Chart]:
         if calibration is not None:
             _coverage(found, how, calibration, valid)
             _ranks(found, how, calibration, valid)
-            _by_brightness(found, how, calibration, valid)
+            _by_brightness(found, how, calibration.by_brightness, valid)
+            if calibration.shown is not None:
+                _by_brightness(found, "given all of the exposure", calibration.shown.by_brightness, valid)
     return found
 
 
@@ -54,8 +56,8 @@ def _ranks(found: list[Chart], how: str, c: Calibration, valid: bool) -> None:
         axes.set(xlabel="rank of the truth among the samples, as a share", ylabel="share of pixels")
 
 
-def _by_brightness(found: list[Chart], how: str, c: Calibration, valid: bool) -> None:
-    rows = [row for row in c.by_brightness if row.error is not None]
+def _by_brightness(found: list[Chart], how: str, every: Sequence[Brightness], valid: bool) -> None:
+    rows = [row for row in every if row.error is not None]
     if len(rows) < 2:
         return
     words = "On the [0, 1] scale of the data; the same where calibrated."

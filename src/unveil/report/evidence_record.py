@@ -53,6 +53,14 @@ class Conformal(_Part):
     bounds: list[Bound] = []
 
 
+class Pixels(_Part):
+    """Intervals of pixels: half their width, in the mean, on the [0, 1] scale, and what of a reference is inside."""
+
+    levels: list[float]
+    half_width: list[float]
+    coverage_reference: list[float] | None = None
+
+
 class Brightness(_Part):
     """Spread and error in places of one brightness; ratio: of their variances."""
 
@@ -61,6 +69,14 @@ class Brightness(_Part):
     error: float | None = None
     ratio: float | None = None
     se: float | None = None
+
+
+class ShownSpread(_Part):
+    """Spread over error of the samples that are shown, given all of the exposure, by Stein's estimate of the error."""
+
+    spread_over_error: float | None = None
+    spread_over_error_se: float | None = None
+    by_brightness: list[Brightness] = []
 
 
 class Calibration(_Part):
@@ -77,6 +93,7 @@ class Calibration(_Part):
     spread_over_error: float | None = None
     spread_over_error_se: float | None = None
     by_brightness: list[Brightness] = []
+    shown: ShownSpread | None = None
     verdict: str
     reason: str = ""
 
@@ -126,6 +143,7 @@ class Evidence(_Part):
     not_valid: list[str] = []
     error: Errors | None = None
     conformal: Conformal | None = None
+    pixels: Pixels | None = None
     calibration: Calibration | None = None
     calibration_reference: Calibration | None = None
     resolution: Resolution | None = None

@@ -15,10 +15,12 @@ from torch import Tensor
 from unveil.data import atomic_write
 from unveil.evaluation import Evaluation
 from unveil.evaluation.components import component_names, posterior_images
+from unveil.evaluation.evidence import INTERVAL
 from unveil.instruments.instrument import ImageUnits
 from unveil.report.look import deviation, window_of
+from unveil.report.record import Shown
 
-__all__ = ["DEVIATION", "keep_pictures", "picture_files", "pictures_of"]
+__all__ = ["DEVIATION", "add_pictures", "keep_pictures", "picture_files", "pictures_of"]
 
 DEVIATION = "deviation"
 ASCII = {"µm": "micron", "Å": "angstrom", "µas": "microarcsecond"}
@@ -41,26 +43,34 @@ def pictures_of(result: Evaluation) -> dict[str, Tensor]:
 def picture_files(name: str, samples: int) -> list[str]:
     """Return the names of all files, within images/, that may be kept of the image `name` with so many samples."""
     parts = ["measured", "estimate", "reference", DEVIATION, *(f"sample_{k:03d}" for k in range(samples))]
-    parts += component_names(samples)
+    parts += [*component_names(samples), *(INTERVAL if samples > 2 else ())]
     return [f"{name}/{part}.tif" for part in parts]
 
 
-def keep_pictures(folder: Path, pictures: Mapping[str, Tensor], units: ImageUnits) -> dict[str, object]:
+def keep_pictures(folder: Path, pictures: Mapping[str, Tensor], units: ImageUnits) -> Shown:
     """Write pictures, one of them the `estimate`, into `folder`; return how they are shown, for the record.
 
     Deviations have the units of the others, and not their zero.
     """
     folder.mkdir(exist_ok=True)
     size = units.high - units.low
-    window = [units.low + size * edge for edge in window_of(pictures["estimate"])]
+    low, high = (units.low + size * edge for edge in window_of(pictures["estimate"]))
+    shown = Shown(window=(low, high), units=units.name, pixel=units.pixel, pixel_unit=units.pixel_unit)
     for name, x in pictures.items():
         values = size * x if name == DEVIATION else units.low + size * x
-        limits = [0.0, float(values.max())] if name == DEVIATION else window
+        limits = (0.0, float(values.max())) if name == DEVIATION else shown.window
         atomic_write(folder / f"{name}.tif", partial(_write, x=values, window=limits, units=units))
-    return {"window": window, "units": units.name, "pixel": units.pixel, "pixel_unit": units.pixel_unit}
+    return shown
 
 
-def _write(path: Path, x: Tensor, window: list[float], units: ImageUnits) -> None:
+def add_pictures(folder: Path, pictures: Mapping[str, Tensor], units: ImageUnits, shown: Shown) -> None:
+    """Write further pictures, shown as those in `folder` are."""
+    for name, x in pictures.items():
+        values = units.low + (units.high - units.low) * x
+        atomic_write(folder / f"{name}.tif", partial(_write, x=values, window=shown.window, units=units))
+
+
+def _write(path: Path, x: Tensor, window: tuple[float, float], units: ImageUnits) -> None:
     import tifffile
 
     values = np.ascontiguousarray(x.detach().cpu().to(torch.float32).numpy())

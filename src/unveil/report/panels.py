@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from unveil.errors import UnveilError
+from unveil.evaluation.evidence import INTERVAL
 from unveil.report.kept import DEVIATION
 from unveil.report.look import coloured, intensities, png
 from unveil.report.record import Row, Shown, own_images
@@ -184,6 +185,9 @@ class Pictures:
         yield from self._pair(
             "quantiles", "Quantiles", "Of each pixel by itself: 90% of the samples lie between.", names
         )
+        note = "90% of the pixels' true values lie between, in the mean: made wide enough by the measurements."
+        names = dict(zip(INTERVAL, ("lower end", "upper end")))
+        yield from self._pair("intervals", "Calibrated intervals of 90%", note, names)
 
     def _pair(self, key: str, title: str, note: str, names: Mapping[str, str]) -> Iterator[Panel]:
         found = {words: self.read(name) for name, words in names.items()}

@@ -2,18 +2,21 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from unveil.checks import Fit
 from unveil.checks.fit import plain_figures
 from unveil.data import atomic_write
 from unveil.evaluation import WITHOUT_REFERENCE, Evaluation, Metrics, counted, mean_metrics
 from unveil.instruments.instrument import ImageUnits
-from unveil.report.kept import keep_pictures, pictures_of
+from unveil.report.kept import add_pictures, keep_pictures, pictures_of
 from unveil.report.pictures import comparison
+from unveil.report.record import Shown
 from unveil.report.units import UnitsOf
 
 __all__ = ["unknown_errors", "write_results"]
@@ -31,6 +34,7 @@ def write_results(
     unresolved: Callable[[], str | None] = lambda: None,
     evidence: Callable[[bool], dict[str, Any]] | None = None,
     units_of: UnitsOf = lambda name: ImageUnits(),
+    intervals: Callable[[], Mapping[str, Mapping[str, Tensor]]] = lambda: {},
 ) -> tuple[list[Metrics], dict[str, float]]:
     """Write each result as it comes; return all figures, and their means over the images.
 
@@ -38,12 +42,13 @@ def write_results(
     errors the estimates without a reference are then of. fit: whether the noise model fits, where that was looked at;
     where it does not, no figure without a reference is written or drawn without saying so. unresolved: asked when all
     results came, for a line on images whose error cannot be told. evidence: asked then for what all say together
-    (`Evidence.record`). units_of: of each image, by name.
+    (`Evidence.record`). units_of: of each image, by name. intervals: asked then for pictures that take all images to be
+    drawn (`Evidence.intervals`); not where the noise model does not fit.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     rows, valid = [], fit is None or fit.verdict != "does not fit"
-    shown: dict[str, object] = {}
+    shown: dict[str, Shown] = {}
     for result in results:
         rows.append(result.metrics)
         name = result.metrics.name
@@ -51,9 +56,12 @@ def write_results(
             units = units_of(name)
             save_bytes(images / f"{name}.png", comparison(result, valid, units))
             shown[name] = keep_pictures(images / name, pictures_of(result), units)
+    for name, ends in (intervals() if valid else {}).items():
+        add_pictures(images / name, ends, units_of(name), shown[name])
     means = mean_metrics(rows)
+    looks = {name: look.model_dump() for name, look in shown.items()}
     record = {
-        "images": [{**asdict(row), "picture": shown.get(row.name)} for row in rows],
+        "images": [{**asdict(row), "picture": looks.get(row.name)} for row in rows],
         "mean": means,
         "images_in_mean": {key: count for key, count in counted(rows).items() if key in means},
         "psnr_estimate_of": "A x on the measured entries" if incomplete else "x",

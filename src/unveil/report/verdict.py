@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unveil.report.charts import INVALID
-from unveil.report.evidence_record import Calibration
+from unveil.report.evidence_record import Calibration, Pixels
 from unveil.report.record import Record
 
 __all__ = ["Finding", "findings", "headline"]
@@ -104,7 +104,20 @@ def _interval(evaluation: Record, incomplete: bool) -> str:
     if known:
         best = min(known, key=lambda bound: abs(bound.level - 0.9))
         said.append(f"The next image is better than {best.psnr:.1f} dB with probability {best.level:.0%}.")
+    if evidence.pixels is not None and evidence.holds("pixels"):
+        said.append(_pixels(evidence.pixels))
     return ("Of A x: " if incomplete and said else "") + " ".join(said)
+
+
+def _pixels(found: Pixels) -> str:
+    """Return how wide the intervals of pixels are that are drawn, and how often they hold the reference's."""
+    at = min(range(len(found.levels)), key=lambda k: abs(found.levels[k] - 0.9))
+    text = (
+        f"{found.levels[at]:.0%} of the pixels are within ± {found.half_width[at]:.3g} of the [0, 1] scale, in the mean"
+    )
+    if found.coverage_reference is not None:
+        text += f" ({found.coverage_reference[at]:.1%} of the reference's)"
+    return f"{text}."
 
 
 def _samples(evaluation: Record, incomplete: bool) -> Finding:
@@ -157,6 +170,12 @@ def _spread(ratio: float, how: str) -> Finding:
 def _calibration(found: Calibration, how: str) -> Finding:
     ratio = found.spread_over_error
     detail = "" if ratio is None else f"The samples' variance is {ratio:.2f} of the squared error; 1 for exact samples."
+    if found.shown is not None and ratio is not None:
+        detail = f"Of a view of {found.exposure:.0%} of the exposure the variance is {ratio:.2f} of the squared error"
+        shown, se = found.shown.spread_over_error, found.shown.spread_over_error_se
+        if shown is not None and se is not None:
+            detail += f", of the samples shown, given all of it, {shown:.2f} ± {se:.2f}"
+        detail += "; 1 for exact samples."
     if found.reason:
         detail = f"{found.reason.rstrip('.')}. {detail}"
     words = {
