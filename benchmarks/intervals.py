@@ -1,6 +1,6 @@
 """How often are intervals learned without a truth right? Photographs, cells and slices, in five kinds of noise.
 
-    python benchmarks/intervals.py --photographs BSD400 --slices DIR --work DIR --json benchmarks/results/intervals.json
+    python benchmarks/intervals.py --photographs BSD400 --slices DIR --work DIR --json OUT
 
 A network learns from images that were measured once, as benchmarks/evidence.py has it (photographs: the same networks);
 all figures are of tiles of --side pixels of images that it did not learn from. Cells are scikit-image's
@@ -40,7 +40,15 @@ from unveil.noise import Noise
 from unveil.operators import Identity
 from unveil.random import make_generator
 
-CHOSEN = "photographs/gaussian:0.1,photographs/poisson:2,photographs/poisson:10,photographs/gamma:4,cells/gaussian:0.1,cells/poisson:10,slices/gaussian:0.1,slices/poisson:10"  # noqa: E501
+CHOSEN = ",".join(
+    f"{what}:{family}"
+    for what, families in {
+        "photographs": ("gaussian:0.1", "poisson:2", "poisson:10", "gamma:4"),
+        "cells": ("gaussian:0.1", "poisson:10"),
+        "slices": ("gaussian:0.1", "poisson:10"),
+    }.items()
+    for family in families
+)
 SMALL = 128
 """Pixels, the side of the training cells: six images are too few to choose from."""
 
@@ -61,15 +69,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     table: dict[str, Any] = {}
     for case in options.cases.split(","):
-        what, family = case.split("/")
+        what, family = case.split(":", 1)
         noise = CASES[family]
         shift = float(getattr(noise, "offset", 0.0))
         learned, x = images(what, options)
         clean = moved(learned, shift)
         key = f"{what}/{family}/known"
         f, _ = trained(key, "known", noise, noise, clean, measure(clean, noise, options.seed), options)
-        table[case] = figures(f.eval(), x + shift, noise, options)
-        print(case, table[case], flush=True)
+        table[f"{what}/{family}"] = figures(f.eval(), x + shift, noise, options)
+        print(case, table[f"{what}/{family}"], flush=True)
         write(options.json, options, {"side": options.side, "cases": table})
 
 

@@ -30,6 +30,7 @@ from torch.nn.functional import avg_pool2d
 
 from unveil.errors import UnveilError
 from unveil.measurement import Estimator, Measurement
+from unveil.shapes import expand
 
 __all__ = ["BLOCK", "Risk", "estimate_risk"]
 
@@ -52,13 +53,15 @@ class Risk:
     error: (B,), an unbiased estimate of |A (f(y) - x)|^2 / m, which may be negative. se: (B,), its standard error about
     the error of this image. shared: (B, C, h, w), an estimate of the covariance of the noise with h in the mean over
     each whole block of BLOCK x BLOCK pixels; None of smaller images, and of measurements that are none. products: like
-    y, an estimate of the mean of (y - u) h, entry by entry.
+    y, an estimate of the mean of (y - u) h, entry by entry. moved: (B, *image), the variance of the estimate over the
+    noise, to first order, in squared units of x: see `unveil.evaluation.replicas`.
     """
 
     error: Tensor
     se: Tensor
     shared: Tensor | None = None
     products: Tensor | None = None
+    moved: Tensor | None = None
 
 
 @torch.no_grad()
@@ -72,21 +75,25 @@ def estimate_risk(
     """
     if probes < 2:
         raise UnveilError(f"probes is {probes}: how they scatter is seen from 2 on; about 8 will do")
-    h = m.predict(f(m) if x_hat is None else x_hat)
+    x_hat = f(m) if x_hat is None else x_hat
+    h = m.predict(x_hat)
     mean, v = m.operator.mean, m.noise.estimated_variance(m.y)
     count = m.operator.project(torch.ones_like(m.y)).flatten(1).sum(1)
     products, bends, shared, parts = [], [], [], []
-    entries = torch.zeros_like(h)
+    entries, moved = torch.zeros_like(h), torch.zeros_like(x_hat)
     blocks = m.y.ndim == 4 and min(m.y.shape[2:]) >= BLOCK
     sides = [side // PARTS for side in m.y.shape[2:]]
     for _ in range(probes):
         e, weight = m.noise.probe(m.y, mean, generator)
         e, weight = m.operator.project(e), m.operator.project(weight)
-        change = m.predict(f(m.at(m.y + e))) - h
+        near = f(m.at(m.y + e))
+        change = m.predict(near) - h
         products.append(mean(weight * change))
         entries += weight * change / probes
         share = mean(e.square()) / mean(v).clamp_min(torch.finfo(v.dtype).tiny)
-        bends.append(m.noise.sum_variance(change, h) / share.clamp_min(torch.finfo(v.dtype).tiny))
+        share = share.clamp_min(torch.finfo(v.dtype).tiny)
+        bends.append(m.noise.sum_variance(change, h) / share)
+        moved += (near - x_hat).square() / expand(share, x_hat) / probes
         if blocks:
             parts.append(avg_pool2d(weight * change, sides))
             shared.append(avg_pool2d(weight, BLOCK) * avg_pool2d(change, BLOCK))
@@ -100,7 +107,7 @@ def estimate_risk(
         probed = p.var(0)
     variance = variance + 4 * probed / probes
     common = torch.stack(shared).mean(0) if blocks else None
-    return Risk(error, variance.clamp_min(0).sqrt(), common, entries)
+    return Risk(error, variance.clamp_min(0).sqrt(), common, entries, moved)
 
 
 def _scatter(m: Measurement, h: Tensor, p: Tensor, bend: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.evaluation.evidence import INTERVAL
-from unveil.report.kept import DEVIATION
+from unveil.report.kept import DEVIATION, MAPS, MOVED
 from unveil.report.look import coloured, intensities, png
 from unveil.report.record import Row, Shown, own_images
 from unveil.report.unsure import Place, where_unsure
@@ -157,7 +157,7 @@ class Pictures:
 
     def viewer(self) -> Viewer:
         viewer = Viewer(self.row.name, self.shown, self.box[3], self.box[2], self.cut, all_samples=len(self.names))
-        found = {name: self.read(name) for name in (*TITLES, DEVIATION)}
+        found = {name: self.read(name) for name in (*TITLES, *MAPS)}
         for name, title in TITLES.items():
             if (x := found[name]) is not None:
                 viewer.panels.append(Panel(name, title, [self._frame(title, x)]))
@@ -168,6 +168,13 @@ class Pictures:
             alt = f"Map of the samples' standard deviation, {self.row.name}. {viewer.unsure}"
             frame = Frame("Uncertainty", alt, data_url(coloured(spread[0], high)))
             viewer.panels.append(Panel(DEVIATION, "Uncertainty: the samples' standard deviation", [frame], high))
+        if (moved := found[MOVED]) is not None:
+            high = max(float(moved.max()), 1e-30)
+            said = (
+                f"Were the measurement repeated: the estimate's standard deviation, in the middle {_middle(moved):.3g}"
+            )
+            frame = Frame("Noise", f"{said}. {self.row.name}", data_url(coloured(moved[0], high)))
+            viewer.panels.append(Panel(MOVED, "Noise in the estimate: its standard deviation", [frame], high))
         return viewer
 
     def sample(self, k: int) -> Frame | None:
@@ -197,6 +204,10 @@ class Pictures:
 
     def _frame(self, name: str, x: Tensor, of: str = "") -> Frame:
         return Frame(name, f"{of}{name}: {self.row.name}", data_url(png(x, self.window)))
+
+
+def _middle(x: Tensor) -> float:
+    return float(x.median())
 
 
 def middle_of(shape: tuple[int, int, int]) -> tuple[Box, str]:
