@@ -154,6 +154,8 @@ def test_the_verdict_in_words():
     assert "better than 27.9 dB with probability 90%" in error
     assert "too sure of themselves, without a reference" in samples
     assert "80% intervals hold 71%" in samples
+    assert "of the samples shown, given all of it, 0.60 ± 0.04" in samples
+    assert "90% of the pixels are within ± 0.05 of" in error
     reference = {**EVIDENCE, "calibration_reference": {**EVIDENCE["calibration"], "verdict": "calibrated"}}
     states, (*_, samples) = verdict(reference)
     assert states[2] == "good"
@@ -188,7 +190,8 @@ def test_what_an_instrument_does_not_see_is_not_good():
 def test_each_part_of_the_evidence_has_its_chart():
     evidence = Evidence.model_validate({**EVIDENCE, "not_valid": ["calibration"]})
     charts = calibration_charts(evidence)
-    assert len(charts) == 3
+    assert len(charts) == 4
+    assert charts[3].title == "Spread and error by brightness, given all of the exposure"
     assert not any(chart.valid for chart in charts)
     assert "80% intervals hold 71.0%" in charts[0].words
     (resolution,) = resolution_charts(evidence.resolution, True)
