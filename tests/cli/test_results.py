@@ -145,7 +145,7 @@ def test_an_evaluation_replaces_the_one_before_whole(run, data, tmp_path):
     (data / "y1.tif").rename(data / "other.tif")
     assert call("evaluate", run, data, "--sampled", 1, *SAMPLING)[0] == 0
     left = [name for name in content(run) if name.startswith("images/")]
-    kept = [f"images/{name}/{what}.tif" for name in ("other", "y0", "y2") for what in ("measured", "estimate")]
+    kept = [f"images/{name}/{what}.tif" for name in ("other", "y0", "y2") for what in ("measured", "estimate", "noise")]
     kept += [f"images/other/{what}.tif" for what in ("sample_000", "sample_001", "deviation", *component_names(2))]
     strips = [f"images/{name}.png" for name in ("other", "y0", "y2")]
     assert sorted(left) == sorted(["images/unveil-output.json", *kept, *strips])
