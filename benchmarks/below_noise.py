@@ -141,7 +141,7 @@ def configuration(method: Method, seed: int, options) -> Config:
             "warmup": min(100, steps),
             **method.training,
         },
-        "em": {"steps": steps, "images": 100, "draw_steps": 8, **method.em},
+        "em": {"steps": steps, "images": 100, "draw_steps": 8, **method.em} if method.em else {},
     }
     return parse_config(values, "benchmark")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from textwrap import fill
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -65,3 +66,39 @@ def plot_reconstructions(
                 axis.set_title(fill(label, 24), fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def plot_perception(result: dict, path: Path) -> None:
+    """The plane of Blau and Michaeli 2018: the root of the Frechet distance against the error, better to the left."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), constrained_layout=True)
+    for name, point in result["points"].items():
+        if name != "noisy":
+            left.plot(-point["psnr"], point["distance"] ** 0.5, "s", color="0.45")
+            left.annotate(name, (-point["psnr"], point["distance"] ** 0.5), (5, 4), textcoords="offset points")
+    left.axhline(result["clean"] ** 0.5, color="0.6", linestyle=":", label="clean images of other scenes")
+    for colour, row in zip(COLOURS, result["networks"].values()):
+        ks = [int(k) for k in row["means"]]
+        points = [*row["means"].values(), row["estimate"]]
+        xs, ys = [-p["psnr"] for p in points], [p["distance"] ** 0.5 for p in points]
+        left.plot(xs, ys, "o-", color=colour, label=row["label"], markersize=4)
+        left.plot(xs[-1], ys[-1], "*", color=colour, markersize=12)
+        for k, x, y in zip(ks, xs, ys):
+            left.annotate(str(k), (x, y), (3, 4), textcoords="offset points", fontsize=8, color=colour)
+        base = row["estimate"]["psnr"]
+        right.plot(
+            ks, [base - p["psnr"] for p in row["means"].values()], "o", color=colour, label="measured, with the truth"
+        )
+        without = [row["estimate"]["by_stein"] - p["by_spread"] for p in row["means"].values()]
+        right.plot(ks, without, "x", color=colour, label="measured, without it")
+    right.plot(ks, [10 * np.log10(1 + 1 / k) for k in ks], color="0.4", label="exact samples: (1 + 1/k) of the least")
+    right.set_xscale("log", base=2)
+    right.set_xticks(ks, [str(k) for k in ks])
+    right.set_xlabel("k samples in the mean")
+    right.set_ylabel("what it costs against the estimate, dB")
+    left.set_xlabel("mean square error, dB: less is to the left")
+    left.set_ylabel("root of the Fréchet distance to clean images")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

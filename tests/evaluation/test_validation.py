@@ -139,3 +139,39 @@ def test_validation_reads_centres_of_large_images_and_few_of_many():
     source = Spy({str(i): torch.rand(1, 400, 20, generator=make_generator("cpu", i)) for i in range(12)})
     make_validation(Dataset(source, Identity(), Gaussian(0.1)), 0)(network())
     assert read == [(i, (104, 0, 192, 20)) for i in range(8)]
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.4, True), (0.6, False)])
+def test_an_error_that_found_noise_does_not_resolve_is_not_shown(share, shown, monkeypatch):
+    """As `evaluate` shows none: where what is known of the noise's variance is off by half of the error."""
+    data = Dataset(sources([clean(20, 1, s) for s in (20, 23, 5)]), Identity(), Gaussian(SIGMA))
+    known = make_validation(data, 0)(network())
+    monkeypatch.setattr(
+        "unveil.evaluation.validation.variance_errors", lambda data, each: [share * known["held_out/0"]] * len(data)
+    )
+    found = make_validation(data, 0, found="all")(network())
+    least = min(known[f"held_out/{k}"] for k in range(3))
+    assert ("psnr_estimate" in found) == (share * known["held_out/0"] <= 0.5 * least) == shown
+    assert ("error_uncertain" in found) != shown
+    assert found["error"] == known["error"], "gains are known all the same"
+    assert found["error_se"] == pytest.approx(math.hypot(known["error_se"], share * known["held_out/0"]))
+
+
+def test_a_few_large_images_are_validated_in_parts_whose_scatter_shows():
+    one = Dataset(sources([clean(128, 1, 0)]), Identity(), Gaussian(SIGMA))
+    metrics = make_validation(one, 0)(network())
+    assert [key for key in metrics if "/" in key] == [f"held_out/{k}" for k in range(4)]
+    assert metrics["error"] == pytest.approx(sum(metrics[f"held_out/{k}"] for k in range(4)) / 4)
+
+
+def test_images_learned_from_are_told_apart():
+    held_out, learned = (
+        Dataset(MemorySource({f"{name}{i}": clean(20, 1, i) for i in range(9)}), Identity(), Gaussian(SIGMA))
+        for name in "ab"
+    )
+    count = {kind: [0, 0] for kind in ("held_out/", "fitted/")}
+    for j, fitted in enumerate((learned, held_out)):
+        metrics = make_validation(held_out, 0, fitted)(network())
+        for kind, n in count.items():
+            n[j] = sum(key.startswith(kind) for key in metrics)
+    assert count == {"held_out/": [8, 0], "fitted/": [5, 8]}, "what is learned from is not held out"

@@ -42,5 +42,9 @@ EVIDENCE = {
     "flux": {
         "slope": 0.9987, "se": 0.0007, "offset": 0.1, "offset_se": 0.2, "block": 16, "points": [[0.1, 0.11], [0.5, 0.5]]
     },
+    "averages": {
+        "k": [1, 2, 4], "exact": [3.01, 1.76, 0.97], "cost": [2.6, 1.5, 0.8], "cost_se": [0.1, 0.05, 0.02],
+        "cost_reference": [2.7, 1.5, 0.9], "images": 1
+    },
     "components": {"b": {"shares": [0.3, 0.2]}},
 }  # fmt: skip

@@ -62,6 +62,32 @@ def test_training_charts():
     assert "20.00 dB" in psnr.words
 
 
+def test_the_learning_curve_has_its_interval_its_forecast_and_what_more_data_could_bring():
+    lines = []
+    for t in range(50, 1001, 50):
+        errors = [(1e-3 + 4e-3 * (t / 100) ** -0.7) * (1 + k / 10) for k in range(8)]
+        mean = sum(errors) / 8
+        lines.append(
+            {"step": t, "loss": 1.0, "error": mean, "error_se": mean / 50, "psnr_estimate": -10 * math.log10(mean)}
+        )
+        for k, error in enumerate(errors):
+            lines[-1] |= {f"held_out/{k}": error, f"fitted/{k}": error * 10 ** (-t / 5000)}
+    loss, psnr, apart = training_charts(lines)
+    said = re.search(r"Twice the steps, 2000, would bring ([-+.0-9]+) dB", psnr.words)
+    assert float(said[1]) == pytest.approx(0.813, abs=0.02), "(1 + 4 / 10^.7) / (1 + 4 / 20^.7)"
+    assert "forecast" in psnr.svg
+    assert "Since step 250 those learned from gained +1.50 ± 0.00 dB more" in apart.words
+    assert "1.5 dB at most" in apart.words
+    assert not training_charts(lines, valid=False)[2].valid
+    short = training_charts([{key: v for key, v in line.items() if "fitted" not in key} for line in lines[:3]])
+    assert len(short) == 2
+    assert "cannot be told: too few validations" in short[1].words
+    hidden = [{key: v for key, v in line.items() if key != "psnr_estimate"} for line in lines]
+    assert [chart.title for chart in training_charts(hidden)] == [loss.title, apart.title], (
+        "of an unknown error no PSNR"
+    )
+
+
 @pytest.fixture
 def run(tmp_path):
     save_image(tmp_path / "data.npy", torch.rand(1, 40, 40))

@@ -67,6 +67,7 @@ def test_a_power_law_is_continued(shared):
     else:
         assert gain == pytest.approx(-10 * math.log10(1 - true / found.now), rel=0.05)
         assert low < gain < high
+        assert high - low < 0.1 * gain, "all measurements gain in proportion to their errors"
 
 
 def test_the_interval_of_a_forecast_holds_under_noise():

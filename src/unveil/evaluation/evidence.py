@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
+from unveil.evaluation.averages import Averages, averages_of, averages_record
 from unveil.evaluation.calibrated import calibration_record
 from unveil.evaluation.components import principal_components
 from unveil.evaluation.conformal import bounds
@@ -66,6 +67,7 @@ class Evidence:
         self.rings: Rings | None = None
         self.shares: dict[str, list[float]] = {}
         self.turned: list[Turned] = []
+        self.averages: dict[str, Averages] = {}
         self.untold = ""
 
     def __call__(self, results: Iterable[Evaluation]) -> Iterator[Evaluation]:
@@ -93,6 +95,8 @@ class Evidence:
             self.turned.append(result.turned)
         if result.blocks is not None:
             self.blocks.append(result.blocks)
+            if result.samples is not None:
+                self.averages[name] = averages_of(result.samples, result.x_hat, result.reference)
         if result.samples is not None and len(result.samples) > 1:
             self.shares[name] = principal_components(result.samples)[1].tolist()
 
@@ -130,6 +134,7 @@ class Evidence:
             "resolution": None if self.rings is None else rings_record(self.rings) | self._pixel(),
             "flux": flux_record(self.blocks),
             "turned": self._turned(),
+            "averages": self._averages(),
             "components": {name: {"shares": shares} for name, shares in self.shares.items()},
         }
         known = [key for key, value in found.items() if value]
@@ -138,6 +143,13 @@ class Evidence:
 
     def _calibration(self) -> dict[str, Any] | None:
         return calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE, self.shown)
+
+    def _averages(self) -> dict[str, Any] | None:
+        """Return what means of samples cost; None where the error of one of these images is not resolved."""
+        sampled = [one for one in self.seen if one.name in self.averages]
+        if not all(one.resolved for one in sampled):
+            return None
+        return averages_record([self.averages[one.name] for one in sampled], [one.error for one in sampled])
 
     def _turned(self) -> dict[str, Any] | None:
         """Return the spread over the error as a turned instrument sees them; None where it cannot be told."""
@@ -177,6 +189,11 @@ class Evidence:
         if (pixels := self._pixels()) is not None:
             width = pixels["half_width"][pixels["levels"].index(SHOWN)]
             lines.append(f"{SHOWN:.0%} of the pixels are within their own intervals, of +-{width:.3g} in the mean")
+        if (averages := self._averages()) is not None:
+            lines.append(
+                f"one sample costs {averages['cost'][0]:.2f} +- {averages['cost_se'][0]:.2f} dB against the estimate; "
+                f"an exact one costs {averages['exact'][0]:.2f}"
+            )
         record = self._calibration()
         if record is not None:
             reason = f" ({record['reason']})" if record["reason"] else ""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unveil.report.charts import INK, SERIES, Chart, chart
-from unveil.report.evidence_record import Brightness, Calibration, Curve, Evidence, Flux, Resolution
+from unveil.report.evidence_record import Averages, Brightness, Calibration, Curve, Evidence, Flux, Resolution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["calibration_charts", "flux_charts", "resolution_charts"]
+__all__ = ["averages_charts", "calibration_charts", "flux_charts", "resolution_charts"]
 
 
 def calibration_charts(evidence: Evidence) -> list[Chart]:
@@ -129,3 +129,24 @@ def _known(x: Sequence[float], y: Curve, error: Curve) -> tuple[np.ndarray, np.n
     errors = [*error, *[None] * (len(y) - len(error))]
     rows = [(a, b, e or 0.0) for a, b, e in zip(x, y, errors) if b is not None]
     return tuple(np.array(rows, dtype=np.float64).reshape(-1, 3).T)  # type: ignore[return-value]
+
+
+def averages_charts(averages: Averages | None, valid: bool = True) -> list[Chart]:
+    """Return what the mean of k samples costs against the estimate; nothing where that is not known."""
+    found: list[Chart] = []
+    if averages is None or not averages.k:
+        return found
+    costs = f"{averages.cost[0]:.2f} ± {averages.cost_se[0]:.2f} dB"
+    words = f"One sample costs {costs} of PSNR; an exact one {averages.exact[0]:.2f}."
+    with chart(found, "What the mean of k samples costs against the estimate", words, valid) as axes:
+        axes.plot(averages.k, averages.exact, color=SERIES[3], linestyle="--", linewidth=1, label="exact samples")
+        axes.errorbar(
+            averages.k, averages.cost, [2 * se for se in averages.cost_se], fmt="o", capsize=3,
+            label="without a reference, two standard errors",
+        )  # fmt: skip
+        if averages.cost_reference is not None:
+            axes.plot(averages.k, averages.cost_reference, "x", label="against the reference")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(averages.k, [str(one) for one in averages.k])
+        axes.set(xlabel="k", ylabel="cost, dB", ylim=(0, None))
+    return found

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Calibration", "Conformal", "Errors", "Evidence", "Flux", "Resolution"]
+__all__ = ["Averages", "Calibration", "Conformal", "Errors", "Evidence", "Flux", "Resolution"]
 
 Curve = list[float | None]
 
@@ -129,6 +129,17 @@ class Component(_Part):
     shares: list[float] = []
 
 
+class Averages(_Part):
+    """What means of k samples cost against the estimate, dB: of exact ones, without the reference and with it."""
+
+    k: list[int]
+    exact: list[float]
+    cost: list[float]
+    cost_se: list[float]
+    cost_reference: list[float] | None = None
+    images: int = 0
+
+
 class Turned(_Part):
     """Variance of samples over squared error, as turned instruments see both, and its standard error."""
 
@@ -149,6 +160,7 @@ class Evidence(_Part):
     resolution: Resolution | None = None
     flux: Flux | None = None
     turned: Turned | None = None
+    averages: Averages | None = None
     components: dict[str, Component] = {}
 
     def holds(self, part: str) -> bool:

@@ -94,8 +94,8 @@ def _apart(found: list[Chart], curve: Curve, valid: bool) -> None:
     first, held_out, fitted = since(curve)
     steps = curve.steps[first:].tolist()
     words = (
-        f"Since step {steps[0]:.0f} those learned from gained {apart.value:+.2f} ± {apart.reach:.2f} dB more: no more "
-        f"than about that could further data bring to a training like this one."
+        f"Since step {steps[0]:.0f} those learned from gained {apart.value:+.2f} ± {apart.reach:.2f} dB more. "
+        f"Further data could bring a training like this one {max(0.0, apart.value + apart.reach):.1f} dB at most."
     )
     with chart(found, "Gains of measurements held out and learned from", words, valid) as axes:
         for gains, label in ((held_out, "held out"), (fitted, "learned from")):

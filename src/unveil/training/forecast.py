@@ -9,6 +9,10 @@ the end of one of t steps, whose rate falls to zero by then: so the curve of one
 The uncertainty has two parts. Measurements: each is left out in turn (jackknife). The law: it is also fitted to the
 points up to T / 2, and what it then says of S(T), twice as far, is compared with what came. Where that missed by more
 than MISS of what was gained, or no curve that falls and flattens fits, nothing is told.
+
+On photographs in noise of .1, a network of 70,000 parameters and 8 crops a step (benchmarks/curves.py): from 150 and
+300 steps, an eighth of which is within the warm-up, nothing is told, rightly: the law alone would have said .33 dB from
+300 steps, and .49 came. What it says from 600 steps was not checked.
 """
 
 import math
@@ -24,7 +28,7 @@ __all__ = ["Forecast", "forecast"]
 
 FEWEST_POINTS = 4
 """Of a curve of three parameters."""
-EXPONENTS = torch.logspace(-1.3, 0.6, 96, dtype=torch.float64)
+EXPONENTS = torch.logspace(-1.3, 0.6, 400, dtype=torch.float64)
 """a, from .05, about a logarithm, to 4."""
 MISS = 0.5
 
@@ -75,9 +79,13 @@ def forecast(curve: Curve) -> Forecast | None:
         return _untold(whole, "from its first half the law would have missed what the second half brought")
     n = errors.shape[1]
     others = torch.arange(n)
-    drawn = [_gain(t[kept], errors[kept][:, others != i].mean(1), last, 2 * last) for i in range(n)]
-    if any(one is None for one in drawn):
-        return _untold(whole, "whether the law fits hangs on single measurements")
+    drawn = []
+    for i in range(n):
+        left = errors[:, others != i].mean(1)
+        one = _gain(t[kept], left[kept], last, 2 * last)
+        if one is None:
+            return _untold(whole, "whether the law fits hangs on single measurements")
+        drawn.append(one * now / float(left[-1]) if min(now, float(left[-1])) > 0 else one)  # large errors gain more
     left_out = torch.tensor(drawn, dtype=torch.float64)
     se = float(left_out.std(correction=0)) * math.sqrt(n - 1)
     miss = abs(before - came) / came * gain
