@@ -4,6 +4,7 @@ Pages, links and anchors are checked by `mkdocs build --strict` in .ci/run.
 """
 
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -201,7 +202,30 @@ def bias(loss, noise):
 def test_the_navigation_names_every_page():
     named = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text().split("\nnav:")[1])
     pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")}
-    assert set(named) == pages
+    notebooks = {f"notebooks/{path.stem}.md" for path in ROOT.glob("examples/notebooks/*.ipynb")}
+    assert set(named) == pages | notebooks
+
+
+def test_a_notebook_becomes_a_page(tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Words."]},
+        {
+            "cell_type": "code",
+            "source": ["f(x)"],
+            "outputs": [
+                {"output_type": "stream", "text": ["said\n"]},
+                {"data": {"image/png": "cGljdHVyZQ==", "text/plain": ["<Figure>"]}},
+                {"data": {"text/html": ["<div>shown</div>"], "text/plain": ["shown"]}},
+            ],
+        },
+    ]
+    (tmp_path / "n.ipynb").write_text(json.dumps({"cells": cells}))
+    text, pictures = loaded("notebooks").page(tmp_path / "n.ipynb")
+    assert pictures == {"n_0.png": b"picture"}
+    wanted = ["# Title", "Words.", "```py\nf(x)\n```", "```text\nsaid\n```", "](n_0.png)", "<div>shown</div>"]
+    places = [text.index(part) for part in wanted]
+    assert places == sorted(places)
+    assert "<Figure>" not in text
 
 
 def test_every_result_has_a_command():

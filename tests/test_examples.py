@@ -81,4 +81,4 @@ def test_a_notebook_is_that_of_its_source_and_was_executed(notebook):
 
 
 def test_there_are_scripts_and_notebooks():
-    assert len(SCRIPTS) == 3
+    assert (len(SCRIPTS), len(NOTEBOOKS)) == (3, 2)

@@ -23,8 +23,10 @@ from unveil.evaluation import Evaluation, Metrics
 from unveil.evaluation.components import component_names
 from unveil.instruments.instrument import ImageUnits
 from unveil.report import comparison, write_report, write_results
+from unveil.report.figures import figures_csv
 from unveil.report.learning import training_charts
 from unveil.report.page import MARKUP
+from unveil.report.record import read_evaluation
 from unveil.runs import create_run
 
 
@@ -262,6 +264,16 @@ def test_doubts_stand_in_the_headline_s_place_and_beside_the_figures(run):
 def figures(name, estimate, true=None, spread=None):
     x = torch.rand(1, 24, 32)
     return Evaluation(Metrics(name, estimate, spread, psnr_mmse=true), x, x, None, None)
+
+
+def test_of_many_images_the_first_are_listed(run):
+    write_results(run.folder, [figures(f"i{k:02d}", 30.0) for k in range(33)])
+    page = write_report(run).read_text()
+    assert "<summary>6 more images</summary>" in page
+    assert page.count("<details") == page.count("</details>")
+    assert page.count('<th scope="row">i') == 30
+    assert "3 more images are in figures.csv" in page
+    assert "i32" in figures_csv(read_evaluation(run.folder))
 
 
 def test_no_mean_where_a_row_is_unknown(run):

@@ -409,6 +409,13 @@ def test_records_of_wrong_types_or_values_are_refused_by_their_key(key, data, tm
     assert "changed since it was written" in refused(open_run, run.folder)
 
 
+def test_a_run_that_has_lost_its_configuration_is_told(data, tmp_path):
+    run = create_run(tmp_path / "run", configure(data))
+    (run.folder / "config.yaml").unlink()
+    with pytest.raises(UnveilError, match=r"config\.yaml is gone.*: restore it, or train again in a new folder"):
+        open_run(run.folder)
+
+
 @pytest.mark.parametrize("key", ["sampler.json", "config.yaml"])
 def test_other_records_of_a_run_are_one_line(key, data, tmp_path):
     run = create_run(tmp_path / "run", configure(data))

@@ -11,7 +11,7 @@ from unveil.report.record import Record
 
 __all__ = ["Cell", "Table", "figures_csv", "figures_table"]
 
-MOST_ROWS = 200
+MOST_ROWS = 30
 COLUMNS = {
     "psnr_noisy": "measured, PSNR",
     "psnr_mmse": "MMSE, PSNR",

@@ -34,6 +34,8 @@ __all__ = ["write_report"]
 
 NO_FIT = "the noise model does not fit"
 """So begins the line that the verdict has already."""
+AT_ONCE = 6
+"""Images that are listed; more are behind one line."""
 MOST_BYTES = 9_500_000
 """Of the page."""
 MOST_DOWNLOAD = 10**6
@@ -93,6 +95,7 @@ def _content(run: Run) -> dict[str, Any]:
         "table": figures_table(evaluation, incomplete),
         "explanation": _explanation(evaluation, incomplete),
         "INVALID": INVALID,
+        "AT_ONCE": AT_ONCE,
         "training": training_charts(read_metrics(folder), evaluation.valid),
         "calibration": calibration,
         "facts": facts(run),

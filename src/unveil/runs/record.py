@@ -167,6 +167,8 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
         )
     record = read_record(path, RunRecord, MEND)
     written = folder / "config.yaml"
+    if not written.is_file():
+        raise UnveilError(f"{written} is gone, with which the run was begun: {MEND}")
     config = load_config(written)
     begun = parse_config(record.config, str(path))
     if changed := difference(_without_paths(begun), _without_paths(config)):
