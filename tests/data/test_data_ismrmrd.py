@@ -174,6 +174,17 @@ def test_readouts_that_are_refused(tmp_path, values, words):
     assert mask_inside(str(path)) is None
 
 
+def test_lists_whose_type_is_damaged(tmp_path):
+    """Type 15 of what varies in length, which HDF5 would read, and end the process; it is 0 of lists, 1 of text."""
+    path = write(tmp_path / "scan.h5", image_readouts(spaces()[0]))
+    content = path.read_bytes()
+    lists = bytes.fromhex("19000000 10000000 11201f00")  # of class 9, 16 bytes, of numbers
+    assert content.count(lists) >= 2
+    path.write_bytes(content.replace(lists, b"\x19\x0f" + lists[2:], 1))
+    with pytest.raises(UnveilError, match="no lists of numbers"):
+        open_images(path)
+
+
 def test_files_of_fastmri(tmp_path):
     """Knees and brains of several coils: k-space beside a reconstruction, a header and, of test sets, the mask."""
     kspace = (RNG.normal(size=(3, 4, 20, 12)) + 1j * RNG.normal(size=(3, 4, 20, 12))).astype(np.complex64)

@@ -35,6 +35,8 @@ _AND_IMAGING = 21
 _REVERSE = 22
 _COMPRESSED = (53, 54, 55, 56)
 """Numbers of the flags, from 1."""
+_VLEN = 9
+"""The class of HDF5's types of varying length."""
 _COUNTERS = ("slice", "contrast", "phase", "repetition", "set")
 
 
@@ -154,6 +156,7 @@ def open_raw(path: Path) -> Raw:
         data, header = (tree.find(f"{GROUP}/{name}") for name in ("data", "xml"))
         assert data is not None
         assert header is not None
+        _check_lists(path, tree[data])
         heads = tree[data].fields("head")[...]
         text = np.asarray(tree[header][()]).reshape(-1)[0]
     flags = heads["flags"].astype(np.uint64)
@@ -200,6 +203,19 @@ def open_raw(path: Path) -> Raw:
         path, described, heads, images, slice(first + shift, last + shift), first, np.flatnonzero(noise),
         tuple(dict.fromkeys(skipped)),
     )  # fmt: skip
+
+
+def _check_lists(path: Path, dataset: Any) -> None:
+    """Raise UnveilError unless the parts of an entry that vary in length are lists of numbers.
+
+    HDF5 reads another kind of them, which damage makes, without asking what it is, and ends the process. The kind is
+    in the lowest bits that follow version and class (HDF5 File Format 3.0, IV.A.2.d), behind the two bytes that
+    `encode` begins with.
+    """
+    entry = dataset.id.get_type()
+    parts = [entry.get_member_type(k).encode() for k in range(entry.get_nmembers())]
+    if any(part[2] & 15 == _VLEN and part[3] & 15 for part in parts):
+        raise UnveilError(f"{path} has readouts that are no lists of numbers: restore it from its source")
 
 
 def _samples(raw: Raw, which: np.ndarray) -> list[np.ndarray]:
