@@ -13,10 +13,10 @@ scan         noise.npy, a complex noise scan (samples, coils) of MRI: the covari
 
 Per case `init`, `train`, `evaluate` and `denoise` with no other words than the steps, crop and batch. Columns:
 
-before, after  what `init` and `evaluate` say of the noise model: "fits", "does not fit", "refused", or "not told"
+before, after  what `init` says of the noise model: "does not fit", "refused", or nothing; and the verdict of `evaluate`
 measured, unveil, bm3d  PSNR against the reference. BM3D is told the noise that is found (a transform
                makes that of counts Gaussian)
-claimed        the PSNR that `evaluate` estimates without a reference; None where it says that it cannot be told
+claimed        the PSNR that `evaluate` estimates without a reference, with its interval; None where it is unknown
 
 Where the next row is the reference, its own noise (half the difference of the rows at high frequencies is no more than
 that) is part of all three errors: they compare, and are no PSNR of the image.
@@ -80,8 +80,9 @@ def row(case: str, options) -> dict[str, Any]:
     result: dict[str, Any] = {
         "before": verdict(said),
         "said": said,
-        "after": "does not fit" if judged.returncode == DOES_NOT_FIT else "fits",
-        "claimed": figures.get("psnr_estimate"),
+        "after": figures["fit"]["verdict"],
+        "claimed": figures["evidence"]["error"]["mean"],
+        "not valid": figures["not_valid"],
         "images": len(open_images(noisy)),
     }
     if mean.exists():
@@ -129,8 +130,8 @@ def unveil(options, *words: object) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def verdict(said: list[str]) -> str:
-    return "does not fit" if any("does not fit" in line or "no family fits" in line for line in said) else "fits"
+def verdict(said: list[str]) -> str | None:
+    return "does not fit" if any("does not fit" in line or "no family fits" in line for line in said) else None
 
 
 def white(folder: Path) -> float:
