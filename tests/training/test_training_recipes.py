@@ -223,7 +223,7 @@ def test_steins_share_is_for_complete_images_in_gaussian_noise(noise, holes, sha
     data = Dataset(MemorySource({str(i): y for i, y in enumerate(m.y)}), m.operator if holes else Identity(), noise)
     assert suited(LossConfig(), data.operator, noise).near == share
     config = parse_config({"data": {"path": "y"}}, "test")
-    assert _Learning(data, data, config, tmp_path, None, (1,), "cpu", None).losses.near == share
+    assert _Learning(data, data, config, tmp_path, None, (1,), "cpu", None, None).losses.near == share
 
 
 def test_the_recipes_of_the_configuration_are_those_there_are():
