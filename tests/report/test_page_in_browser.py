@@ -293,6 +293,7 @@ def test_nothing_moves_where_motion_is_not_wanted(opened):
     button = page.locator(".frames button").first
     button.click()
     page.emulate_media(reduced_motion="reduce")
+    button.wait_for(state="hidden")  # the page has seen it
     shown = page.locator(".frames output").first.text_content()
     page.clock.run_for(3000)
     assert page.locator(".frames output").first.text_content() == shown, "stopped"

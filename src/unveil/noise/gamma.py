@@ -39,6 +39,9 @@ from unveil.shapes import expand, per_sample, times
 
 __all__ = ["Gamma"]
 
+SHARE = 0.02
+"""r of the skewed probe: larger than for counts, whose d is shorter beside the noise, so that it scatters no more."""
+
 
 @dataclass(frozen=True, eq=False)
 class Gamma(Noise):
@@ -92,7 +95,7 @@ class Gamma(Noise):
         return torch.where(variance > 0, variance, torch.where(most > 0, most, torch.ones_like(most))).sqrt()
 
     def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return skewed_probe(self.estimated_variance(y), -2 * y / (self._looks(y) + 2), generator)
+        return skewed_probe(self.estimated_variance(y), -2 * y / (self._looks(y) + 2), generator, share=SHARE)
 
     def _looks(self, y: Tensor) -> Tensor:
         return expand(per_sample(self.looks, y, "looks"), y)
