@@ -66,7 +66,7 @@ def row(case: str, options) -> dict[str, Any]:
     work = options.work / case
     work.mkdir(parents=True, exist_ok=True)
     init = unveil(options, "init", noisy, "--out", work / "case.yaml", "--force")
-    said = [line for line in init.stderr.splitlines() if "noise" in line]
+    said = [line.replace(str(noisy), noisy.name) for line in init.stderr.splitlines() if "noise" in line]
     if init.returncode == REFUSED:
         return {"before": "refused", "said": said}
     settings = {f"training.{key}": getattr(options, key) for key in ("steps", "crop", "batch")}
