@@ -4,6 +4,8 @@ import argparse
 import json
 import platform
 import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,3 +46,13 @@ def write(path: Path, options: argparse.Namespace, result: dict[str, Any]) -> No
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def in_processes(row: Callable[..., tuple[str, Any]], jobs: Iterable[tuple], options: argparse.Namespace) -> None:
+    """Write and print a row, (name, values) of (*job, seed), for each of the jobs, by options.workers processes."""
+    todo, results = list(jobs), {}
+    with ProcessPoolExecutor(options.workers) as pool:
+        for key, values in pool.map(row, *zip(*todo), [options.seed] * len(todo)):
+            results[key] = values
+            print(key, values, flush=True)
+            write(options.json, options, {"results": results})

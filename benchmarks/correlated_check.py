@@ -14,7 +14,6 @@ BSD400; --first 200 looks at others.
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ import skimage.data
 import torch
 from torch import Tensor
 
-from common import parser, write
+from common import in_processes, parser
 from estimate_check import Measure, camera, counts, gaussian, microscopes, speckle
 from robustness import demosaic
 from unveil.data import open_images
@@ -157,13 +156,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=1, help="processes")
     options = options.parse_args()
     source = open_images(options.test)
-    todo = list(jobs([source.read(i).double() for i in range(options.first, len(source))], options))
-    results = {}
-    with ProcessPoolExecutor(options.workers) as pool:
-        for key, line in pool.map(row, *zip(*todo), [options.seed] * len(todo)):
-            results[key] = line
-            print(key, line, flush=True)
-            write(options.json, options, {"results": results})
+    in_processes(row, jobs([source.read(i).double() for i in range(options.first, len(source))], options), options)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ beside a dark half hold one. The thresholds were chosen on the first 200 photogr
 import argparse
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from common import parser, write
+from common import in_processes, parser
 from unveil.data import open_images
 from unveil.errors import UnveilError
 from unveil.noise.estimate import choose_noise
@@ -165,13 +164,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=1, help="processes")
     options = options.parse_args()
     source = open_images(options.test)
-    todo = list(jobs([source.read(i).double() for i in range(options.first, len(source))], options))
-    results = {}
-    with ProcessPoolExecutor(options.workers) as pool:
-        for key, line in pool.map(row, *zip(*todo), [options.seed] * len(todo)):
-            results[key] = line
-            print(key, line, flush=True)
-            write(options.json, options, {"results": results})
+    in_processes(row, jobs([source.read(i).double() for i in range(options.first, len(source))], options), options)
 
 
 if __name__ == "__main__":
