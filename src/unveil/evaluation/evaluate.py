@@ -1,8 +1,9 @@
 """What a trained run does on measurements: error without a reference, against one if there is one, and calibration."""
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_by_c
 from unveil.estimators import Preconditioned, Tiled, knows_camera
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
+from unveil.evaluation.fields import FIGURES, Subject
 from unveil.evaluation.flux import Blocks, block_sums
 from unveil.evaluation.reference import check_reference
 from unveil.evaluation.reference_free import estimate_hidden_error
@@ -65,7 +67,7 @@ class Evaluation:
     is, else None: risk: the error without a reference, of a batch of one. predicted, against: what samples predicted of
     the rest of the exposure, and of the reference. shown: samples beside the error, by entry. rings, blocks: of two
     halves of the exposure, and of intensities, where images are seen whole. turned: what samples of incomplete
-    measurements tell as seen by a turned instrument.
+    measurements tell as seen by a turned instrument. figures: what fields' own figures keep of it, by their names.
     """
 
     metrics: Metrics
@@ -80,6 +82,7 @@ class Evaluation:
     rings: Rings | None = None
     blocks: Blocks | None = None
     turned: Turned | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         from unveil.report.notebook import evaluation_html  # which knows far more than this room
@@ -186,6 +189,7 @@ def evaluate(
             None
             if samples is None or symmetry is None or not m.operator.unseen
             else turned_power(m, x_hat, samples, symmetry, make_generator(device, seed, i, _TURNS), mean=mean),
+            _figures(f, m, x_hat, risk, seed, i),
         )
         if progress is not None:
             progress(i + 1, len(data))
@@ -210,6 +214,16 @@ def _predicted(
     part = m.window(((height - h) // 2, (width - w) // 2, h, w)) or m
     predicted = predict_rest(lambda view: draw_samples(f, view, sampling, generator, prior=prior), part, generator)
     return predicted, None if x is None else against_reference(samples[:, 0], x[0], generator)
+
+
+def _figures(f: nn.Module, m: Measurement, x_hat: Tensor, risk: Risk, seed: int, i: int) -> dict[str, Any]:
+    """Return what each field's figure keeps of a measurement, by its name; those that have a meaning for it."""
+    found = {}
+    for figure in FIGURES:
+        generator = make_generator(m.y.device, seed, i, zlib.crc32(figure.name.encode()))
+        with torch.no_grad():
+            found[figure.name] = figure.look(Subject(f, m, x_hat, risk, generator))
+    return {name: kept for name, kept in found.items() if kept is not None}
 
 
 def _seen_whole(

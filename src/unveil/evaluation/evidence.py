@@ -5,6 +5,7 @@ Every figure without a reference holds only where the noise model fits: `record`
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from unveil.evaluation.components import principal_components
 from unveil.evaluation.conformal import bounds
 from unveil.evaluation.distortion import psnr
 from unveil.evaluation.evaluate import Evaluation
+from unveil.evaluation.fields import FIGURES, Found
 from unveil.evaluation.flux import Blocks, flux_record
 from unveil.evaluation.interval import Error, mean_psnr
 from unveil.evaluation.pixelwise import Intervals, Spreads, fit_intervals, intervals_record, spreads
@@ -68,6 +70,7 @@ class Evidence:
         self.shares: dict[str, list[float]] = {}
         self.turned: list[Turned] = []
         self.averages: dict[str, Averages] = {}
+        self.figures: dict[str, dict[str, Any]] = {figure.name: {} for figure in FIGURES}
         self.untold = ""
 
     def __call__(self, results: Iterable[Evaluation]) -> Iterator[Evaluation]:
@@ -97,6 +100,8 @@ class Evidence:
             self.blocks.append(result.blocks)
             if result.samples is not None:
                 self.averages[name] = averages_of(result.samples, result.x_hat, result.reference)
+        for key, kept in result.figures.items():
+            self.figures[key][name] = kept
         if result.samples is not None and len(result.samples) > 1:
             self.shares[name] = principal_components(result.samples)[1].tolist()
 
@@ -137,9 +142,15 @@ class Evidence:
             "averages": self._averages(),
             "components": {name: {"shares": shares} for name, shares in self.shares.items()},
         }
-        known = [key for key, value in found.items() if value]
+        figures = {key: asdict(one) for key, one in self._figures().items()}
+        known = [*(key for key, value in found.items() if value), *figures]
         wrong = [] if valid else [key for key in known if not key.endswith("_reference")]
-        return {"not_valid": wrong, **found}
+        return {"not_valid": wrong, **found, "figures": figures}
+
+    def _figures(self) -> dict[str, Found]:
+        """Return what the fields' own figures say, by their names."""
+        said = {figure.name: figure.found(self.figures[figure.name]) for figure in FIGURES}
+        return {name: one for name, one in said.items() if one is not None}
 
     def _calibration(self) -> dict[str, Any] | None:
         return calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE, self.shown)
@@ -202,7 +213,7 @@ class Evidence:
             of = "measured entries of the rest" if incomplete else "the rest"
             how = f"by {of} of the exposure, predicted from a ninth of it, and by the error"
             lines.append(f"{how}, {verdict}{reason}")
-        return lines
+        return [*lines, *(one.said for one in self._figures().values())]
 
     def _mean(self) -> dict[str, float | int]:
         """Return the mean PSNR, which is unknown where one image's is."""

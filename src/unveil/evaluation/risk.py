@@ -53,8 +53,8 @@ class Risk:
     error: (B,), an unbiased estimate of |A (f(y) - x)|^2 / m, which may be negative. se: (B,), its standard error about
     the error of this image. shared: (B, C, h, w), an estimate of the covariance of the noise with h in the mean over
     each whole block of BLOCK x BLOCK pixels; None of smaller images, and of measurements that are none. products: like
-    y, an estimate of the mean of (y - u) h, entry by entry. moved: (B, *image), the variance of the estimate over the
-    noise, to first order, in squared units of x: see `unveil.evaluation.replicas`.
+    y, an estimate of the mean of (y - u) h, entry by entry. moved: (2, B, *image), the variance of the estimate over
+    the noise, to first order, in squared units of x, by either half of the probes: see `unveil.evaluation.replicas`.
     """
 
     error: Tensor
@@ -80,10 +80,10 @@ def estimate_risk(
     mean, v = m.operator.mean, m.noise.estimated_variance(m.y)
     count = m.operator.project(torch.ones_like(m.y)).flatten(1).sum(1)
     products, bends, shared, parts = [], [], [], []
-    entries, moved = torch.zeros_like(h), torch.zeros_like(x_hat)
+    entries, moved = torch.zeros_like(h), torch.zeros_like(x_hat).repeat(2, *[1] * x_hat.ndim)
     blocks = m.y.ndim == 4 and min(m.y.shape[2:]) >= BLOCK
     sides = [side // PARTS for side in m.y.shape[2:]]
-    for _ in range(probes):
+    for k in range(probes):
         e, weight = m.noise.probe(m.y, mean, generator)
         e, weight = m.operator.project(e), m.operator.project(weight)
         near = f(m.at(m.y + e))
@@ -93,7 +93,7 @@ def estimate_risk(
         share = mean(e.square()) / mean(v).clamp_min(torch.finfo(v.dtype).tiny)
         share = share.clamp_min(torch.finfo(v.dtype).tiny)
         bends.append(m.noise.sum_variance(change, h) / share)
-        moved += (near - x_hat).square() / expand(share, x_hat) / probes
+        moved[k % 2] += (near - x_hat).square() / expand(share, x_hat) / len(range(k % 2, probes, 2))
         if blocks:
             parts.append(avg_pool2d(weight * change, sides))
             shared.append(avg_pool2d(weight, BLOCK) * avg_pool2d(change, BLOCK))

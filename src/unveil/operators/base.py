@@ -151,6 +151,14 @@ class Operator(ABC):
         """Return an empty image (B, *image), zero everywhere, for the measurements y (B, *measurement)."""
         return torch.zeros_like(y) if self.image_shape is None else y.new_zeros(len(y), *self.image_shape)
 
+    def full_scan(self) -> tuple[Tensor, Tensor] | None:
+        """Return what a scan that leaves nothing out would do to the noise; None where no such scan is meant.
+
+        weight (B, 1, H, W): 1 / weight is the variance of each real part of its image of least squares, for noise of
+        variance 1; 0 where nothing is seen. R (B,) >= 1: how many times more entries it measures. B may be 1 for all.
+        """
+        return None
+
     @property
     def count(self) -> int | None:
         """How many measurements have operators of their own; None where there is one for all."""

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unveil.report.charts import INK, SERIES, Chart, chart
-from unveil.report.evidence_record import Averages, Brightness, Calibration, Curve, Evidence, Flux, Resolution
+from unveil.report.evidence_record import (
+    Averages,
+    Brightness,
+    Calibration,
+    Curve,
+    Evidence,
+    FigureChart,
+    Flux,
+    Resolution,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["averages_charts", "calibration_charts", "flux_charts", "resolution_charts"]
+__all__ = ["averages_charts", "calibration_charts", "field_charts", "flux_charts", "resolution_charts"]
 
 
 def calibration_charts(evidence: Evidence) -> list[Chart]:
@@ -150,3 +159,25 @@ def averages_charts(averages: Averages | None, valid: bool = True) -> list[Chart
         axes.set_xticks(averages.k, [str(one) for one in averages.k])
         axes.set(xlabel="k", ylabel="cost, dB", ylim=(0, None))
     return found
+
+
+def field_charts(evidence: Evidence) -> list[Chart]:
+    """Return the charts of the fields' own figures."""
+    found: list[Chart] = []
+    for name, one in evidence.figures.items():
+        for drawn in one.charts:
+            _field_chart(found, drawn, evidence.holds(name))
+    return found
+
+
+def _field_chart(found: list[Chart], drawn: FigureChart, valid: bool) -> None:
+    with chart(found, drawn.title, drawn.words, valid) as axes:
+        for k, (label, height) in enumerate(drawn.level.items()):
+            axes.axhline(height, color=SERIES[3], linestyle=("--", ":")[k % 2], linewidth=1, label=label)
+        for label, y in drawn.curves.items():
+            if label in drawn.errors:
+                x, heights, errors = _known(drawn.x, y, drawn.errors[label])
+                axes.errorbar(x, heights, 2 * errors, fmt="o", capsize=3, label=label)
+            else:
+                _curve(axes, drawn.x, y, label=label)
+        axes.set(xlabel=drawn.xlabel, ylabel=drawn.ylabel)

@@ -1,8 +1,10 @@
 """What evaluation.json holds under `evidence`: intervals, calibration, resolution. Each part may be missing."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Averages", "Calibration", "Conformal", "Errors", "Evidence", "Flux", "Resolution"]
+__all__ = ["Averages", "Calibration", "Conformal", "Errors", "Evidence", "Figure", "Flux", "Resolution"]
 
 Curve = list[float | None]
 
@@ -148,6 +150,29 @@ class Turned(_Part):
     images: int
 
 
+class FigureChart(_Part):
+    """Curves over x by their labels, their standard errors, and heights that are drawn across."""
+
+    title: str
+    words: str
+    xlabel: str
+    ylabel: str
+    x: list[float]
+    curves: dict[str, Curve]
+    errors: dict[str, Curve] = {}
+    level: dict[str, float] = {}
+
+
+class Figure(_Part):
+    """A field's own figure, in words, and what it draws."""
+
+    title: str
+    state: Literal["good", "bad", "unsure"]
+    said: str
+    detail: str = ""
+    charts: list[FigureChart] = []
+
+
 class Evidence(_Part):
     """All of it. not_valid: the parts that do not hold, since the noise model does not fit."""
 
@@ -162,6 +187,7 @@ class Evidence(_Part):
     turned: Turned | None = None
     averages: Averages | None = None
     components: dict[str, Component] = {}
+    figures: dict[str, Figure] = {}
 
     def holds(self, part: str) -> bool:
         return part not in self.not_valid

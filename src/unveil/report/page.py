@@ -17,7 +17,13 @@ from unveil.data import atomic_write
 from unveil.noise import Noise
 from unveil.records import read_json
 from unveil.report.charts import INVALID, Chart
-from unveil.report.evidence_charts import averages_charts, calibration_charts, flux_charts, resolution_charts
+from unveil.report.evidence_charts import (
+    averages_charts,
+    calibration_charts,
+    field_charts,
+    flux_charts,
+    resolution_charts,
+)
 from unveil.report.facts import CHECK, facts, read_check
 from unveil.report.figures import figures_csv, figures_table
 from unveil.report.learning import training_charts
@@ -74,6 +80,7 @@ def _content(run: Run) -> dict[str, Any]:
             *averages_charts(evidence.averages, evidence.holds("averages")),
             *resolution_charts(evidence.resolution, evidence.holds("resolution")),
             *flux_charts(evidence.flux, evidence.holds("flux")),
+            *field_charts(evidence),
         ]
     config = to_yaml(run.config, folder)
     downloads = {

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.evaluation.evidence import INTERVAL
-from unveil.report.kept import DEVIATION, MAPS, MOVED
+from unveil.evaluation.fields import FIGURES
+from unveil.report.kept import DEVIATION, MAPS, MOVED, RATIOS
 from unveil.report.look import coloured, intensities, png
 from unveil.report.record import Row, Shown, own_images
 from unveil.report.unsure import Place, where_unsure
@@ -38,7 +39,8 @@ class Frame:
 class Panel:
     """One place for pictures: several frames are shown one after the other.
 
-    high: of a map in colours, its highest. note: what the frames are, where the title does not say it.
+    high: of a map in colours, its highest. note: what the frames are, where the title does not say it; of a map in
+    colours in the place of its units.
     """
 
     key: str
@@ -157,7 +159,7 @@ class Pictures:
 
     def viewer(self) -> Viewer:
         viewer = Viewer(self.row.name, self.shown, self.box[3], self.box[2], self.cut, all_samples=len(self.names))
-        found = {name: self.read(name) for name in (*TITLES, *MAPS)}
+        found = {name: self.read(name) for name in (*TITLES, *MAPS, *RATIOS)}
         for name, title in TITLES.items():
             if (x := found[name]) is not None:
                 viewer.panels.append(Panel(name, title, [self._frame(title, x)]))
@@ -175,6 +177,12 @@ class Pictures:
             )
             frame = Frame("Noise", f"{said}. {self.row.name}", data_url(coloured(moved[0], high)))
             viewer.panels.append(Panel(MOVED, "Noise in the estimate: its standard deviation", [frame], high))
+        for one in (one for figure in FIGURES for one in figure.maps):
+            if (x := found[one.name]) is not None:
+                high = max(float(x.max()), 1e-30)
+                alt = f"{one.title}: {one.note}; in the middle {_middle(x):.3g}. {self.row.name}"
+                frame = Frame(one.title, alt, data_url(coloured(x[0], high)))
+                viewer.panels.append(Panel(one.name, one.title, [frame], high, one.note))
         return viewer
 
     def sample(self, k: int) -> Frame | None:

@@ -32,7 +32,19 @@ class Finding:
 
 def findings(evaluation: Record, incomplete: bool) -> list[Finding]:
     """Return the verdict: the noise model, which governs what follows; the error; the samples, seen and unseen."""
-    return [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation, incomplete), *_turned(evaluation)]
+    found = [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation, incomplete)]
+    return [*found, *_turned(evaluation), *_fields(evaluation)]
+
+
+def _fields(evaluation: Record) -> list[Finding]:
+    """Return what the fields' own figures say; of those that do not hold, that."""
+    evidence, found = evaluation.evidence, []
+    for name, one in ({} if evidence is None else evidence.figures).items():
+        if evidence is not None and evaluation.valid and evidence.holds(name):
+            found.append(Finding(one.state, one.said, one.detail))
+        else:
+            found.append(Finding("bad", f"{one.title} is {INVALID}."))
+    return found
 
 
 def _noise(evaluation: Record) -> Finding:

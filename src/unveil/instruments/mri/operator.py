@@ -121,8 +121,17 @@ class KSpace(Operator):
         x = self.A_adjoint(y)
         if self.sensitivities is None:
             return x
-        power = self.sensitivities.abs().square().sum(1, keepdim=True).to(x.dtype)
+        power = self._power().to(x.dtype)
         return x / torch.where(power > 0, power, 1)
+
+    def full_scan(self) -> tuple[Tensor, Tensor]:
+        """Return sum_c |S_c|^2 (B, 1, H, W), and R (B,): F is unitary, so that A^T A is diagonal."""
+        weight = torch.ones_like(self.mask, dtype=torch.float32) if self.sensitivities is None else self._power()
+        return weight, 1 / self.mask.flatten(1).double().mean(1)
+
+    def _power(self) -> Tensor:
+        assert self.sensitivities is not None
+        return self.sensitivities.abs().square().sum(1, keepdim=True)
 
     def coarser(self, k: int) -> Coarser:
         """Return the middle of k-space, and S at every k-th pixel, where those of the coarse image lie: S is smooth."""

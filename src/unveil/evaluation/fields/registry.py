@@ -1,0 +1,10 @@
+"""Every field's figure: one line adds it to `evaluate`, evaluation.json, the report and its pictures."""
+
+from typing import Any
+
+from unveil.evaluation.fields.figure import Figure
+from unveil.evaluation.fields.gfactor import GFactor
+
+__all__ = ["FIGURES"]
+
+FIGURES: tuple[Figure[Any], ...] = (GFactor(),)
