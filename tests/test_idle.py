@@ -75,6 +75,14 @@ def test_a_key_that_does_nothing_is_refused_with_the_reason(kind, sets, reason):
     assert refuse_idle(without, "unveil.yaml") == without
 
 
+@pytest.mark.parametrize("sets", [("loss.camera=1",), ("em.rounds=1",), ("sampling.steps=2",)])
+def test_no_inflation_may_be_stated_where_the_exact_sampler_draws_anyhow(sets, tmp_path):
+    chosen = config("inpainting", *sets, "sampling.inflation=0")
+    assert refuse_idle(chosen, "unveil.yaml") == chosen
+    (tmp_path / "unveil.yaml").write_text(to_yaml(chosen, tmp_path))
+    assert load_config(tmp_path / "unveil.yaml").sampling.inflation == 0.0
+
+
 def test_every_rule_has_a_case():
     assert {sets[-1].partition("=")[0] for _, sets, _ in IDLE} == set(RULES)
 

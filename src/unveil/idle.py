@@ -1,6 +1,7 @@
 """Keys of a configuration that do nothing for its instrument, its noise or its recipe: they are refused.
 
-A value that is the default, or one of the instrument's settings, is nobody's choice and is not refused.
+A value that is the default, or one of the instrument's settings, is nobody's choice and is not refused; nor is one that
+says what is done anyhow.
 """
 
 from collections.abc import Callable
@@ -111,6 +112,9 @@ RULES: dict[str, Rule] = {
 }
 """Key -> when it does nothing."""
 
+ANYHOW: dict[str, Any] = {"sampling.inflation": 0.0}
+"""Key -> the value that says what is done where the key does nothing: x is then drawn by the exact sampler."""
+
 
 def idle_keys(config: Config) -> dict[str, str]:
     """Return the keys that do nothing, whatever their value: name -> why."""
@@ -130,7 +134,7 @@ def refuse_idle(config: Config, where: str) -> Config:
         value = getattr(getattr(config, section), name)
         usual = type(getattr(config, section)).model_fields[name].default
         setting = instrument.settings.get(section, {}).get(name, usual)
-        if value not in (usual, tuple(setting) if isinstance(setting, list) else setting):
+        if value not in (usual, tuple(setting) if isinstance(setting, list) else setting, ANYHOW.get(key, usual)):
             raise UnveilError(f"{where}: {key} = {shown(value)} does nothing: {why}; leave it out")
     return config
 
