@@ -21,10 +21,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+import diem
+import msm
+import reynolds
+import weighted_ssdu
 from common import parser, write
 from features import features
 from frechet import frechet_distance
 from imaging_methods import METHODS, Method
+from published import BySamples, Learning, Setting
 from tasks import TASKS, Task
 from unveil.config import Config, parse_config
 from unveil.data import MemorySource
@@ -46,7 +51,6 @@ from unveil.training.recipes import RECIPES, suited
 from unveil.training.setup import possible_scales, signal_mean
 from unveil.training.spectrum import learn_spectrum
 
-TIMED_STEPS = 7
 SAMPLED, FITTED = 16, 4
 """Test measurements that are sampled, and of these, those that the sampler's gain is fitted to."""
 
@@ -60,6 +64,9 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=1500, help="gradient steps")
     options.add_argument("--samples", type=int, default=4, help="posterior samples of each of the first test images")
     options.add_argument("--evaluations", type=int, default=25, help="of the network, a sample")
+    options.add_argument("--batch", type=int, help="in place of the task's own")
+    options.add_argument("--tested", type=int, help="test images at most, spread over all")
+    options.add_argument("--timed", type=int, default=7, help="gradient steps whose times are compared; 0: none")
     options.add_argument(
         "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
     )
@@ -70,23 +77,34 @@ def main() -> None:
     if unknown := set(names) - set(METHODS):
         sys.exit(f"unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}")
     task = TASKS[options.task](options)
+    if options.batch:
+        settings = {**task.settings, "training": {**task.settings.get("training", {}), "batch": options.batch}}
+        task = replace(task, settings=settings)
+    if options.tested:
+        task = replace(task, test=task.test[:: max(1, len(task.test) // options.tested)][: options.tested])
     data = dataset(measure(task.operator, task.train, task.sigma_n, 10))
     test = measure(task.test_operator, task.test, task.sigma_n, 20).to(options.device)
     task = replace(task, test=task.test.to(options.device), test_operator=task.test_operator.to(options.device))
     table, pictures = {}, {}
     for name in names:
+        begin, before = time.process_time(), latest_checkpoint(folder_of(name, options) / "checkpoints")
         f = learned(name, task, data, options)
+        spent = {"processor_seconds": time.process_time() - begin} if before is None else {}  # else a part of it
+        table[name] = {"label": METHODS[name].label, **spent}
+        if isinstance(f, BySamples):
+            table[name] |= by_samples(f, test, task, options)
+            print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)
+            continue
         x_hat = reconstruct(f, test)
-        table[name] = {"label": METHODS[name].label, **figures(x_hat, task)}
+        table[name] |= figures(x_hat, task)
         if isinstance(f, nn.Module):
             table[name]["parameters"] = sum(p.numel() for p in f.parameters())
             if METHODS[name].recipe in ("supervised", "default"):  # the others learn nothing below sigma_n
                 table[name] |= sampled(f, learned_prior(name, task, options), test, x_hat, task, options)
         pictures[name] = x_hat
         print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)
-    for name, ratio in step_times(
-        [n for n in names if METHODS[n].recipe not in CLASSICAL], task, data, options
-    ).items():
+    timed = [n for n in names if METHODS[n].recipe not in (*CLASSICAL, *PUBLISHED)] if options.timed else []
+    for name, ratio in step_times(timed, task, data, options).items():
         table[name]["step_over_supervised"] = ratio
     result = {
         "task": options.task,
@@ -119,12 +137,16 @@ def dataset(m: Measurement) -> Dataset:
 
 def configuration(task: Task, method: Method, options) -> Config:
     settings = copy.deepcopy(task.settings)
-    recipe = "default" if method.recipe in (*LOWEST, *CLASSICAL) else method.recipe
-    settings["loss"] = {"scales": [1], **settings.get("loss", {}), "recipe": recipe, **method.loss}
+    recipe = "default" if method.recipe in (*LOWEST, *CLASSICAL, *PUBLISHED) else method.recipe
+    own = {"recipe": recipe, "camera": 0.0, **method.loss}  # a camera is a method's choice, not the instrument's
+    settings["loss"] = {"scales": [1], **settings.get("loss", {}), **own}
     settings["estimator"] = {**settings.get("estimator", {}), **method.estimator}
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
-    settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
-    values = {"seed": options.seed, "data": {"path": "simulated"}, "em": method.em, **settings}
+    steps, em = options.steps, method.em
+    if method.shared:
+        steps, em = options.steps // 2, {**em, "steps": options.steps // 4}
+    settings["training"] = {**training, **settings.get("training", {}), "steps": steps}
+    values = {"seed": options.seed, "data": {"path": "simulated"}, "em": em, **settings}
     return parse_config(values, "benchmark")
 
 
@@ -194,6 +216,9 @@ def learned(name: str, task: Task, data: Dataset, options):
                 f"{options.task}, {name}: {done}/{total}, {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True
             )
 
+    if method.recipe in PUBLISHED:
+        f = PUBLISHED[method.recipe](estimator, Setting(config, data, folder, options.device, progress))
+        return f.to(options.device) if isinstance(f, nn.Module) else f
     if method.recipe in LOWEST:
         if estimator.prior is not None and latest_checkpoint(folder / "checkpoints") is None:
             learn_spectrum(estimator.prior, data, seed=options.seed)
@@ -252,6 +277,13 @@ def linear(task: Task, data: Dataset):
     return prior.to(task.test.device).estimate
 
 
+PUBLISHED: dict[str, Learning] = {
+    "diem": diem.learn,
+    "msm": msm.learn,
+    "reynolds": reynolds.learn,
+    "weighted-ssdu": weighted_ssdu.learn,
+}
+
 CLASSICAL = {
     "pseudo-inverse": lambda task, data: lambda m: m.operator.A_dagger(m.y),
     "linear": linear,
@@ -299,14 +331,36 @@ def sampled(f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, o
     """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the
     truth."""
     m, x_hat, x = test[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
+    begin = time.process_time()
     samples = draw(f, prior, m, x_hat, options)
+    spent = (time.process_time() - begin) / (len(samples) * len(m))
+    errors = [e.mean() for e in (mean_square_error(x_hat, x), m.mean_square(m.predict(x_hat - x)))]
+    return of_samples(samples, m, x, errors, spent)
+
+
+def by_samples(f: BySamples, test: Measurement, task: Task, options) -> dict[str, float]:
+    """Figures of a method whose estimate is the mean of its samples: the error of the mean of all there could be."""
+    m, x = test[:SAMPLED], task.test[:SAMPLED]
+    begin = time.process_time()
+    samples = f.draw(m, make_generator(options.device, options.seed, 30), options.samples, options.evaluations)
+    spent = (time.process_time() - begin) / (len(samples) * len(m))
+    mean = samples.mean(0)
+    measured = torch.stack([m.predict(one) for one in samples])
+    more = [samples.var(0).flatten(1).mean(1), m.operator.mean(measured.var(0))]  # of few, over their number
+    errors = [mean_square_error(mean, x), m.mean_square(m.predict(mean - x))]
+    errors = [(e - v / len(samples)).clamp_min(v / 100) for e, v in zip(errors, more)]
+    found = {"psnr": statistics.mean(psnr(float(e)) for e in errors[0])}
+    return found | of_samples(samples, m, x, [e.mean() for e in errors], spent)
+
+
+def of_samples(samples: Tensor, m: Measurement, x: Tensor, errors: list[Tensor], spent: float) -> dict[str, float]:
+    """Figures of samples; errors: the mean square error of the estimate in x and in A x; spent: on each sample."""
     spread = torch.stack([m.predict(one) for one in samples]).var(0)
     result = {
+        "processor_seconds_a_sample": spent,
         "psnr_sample": statistics.mean(psnr(float(e)) for e in mean_square_error(samples[0], x)),
-        "spread_over_error": float(samples.var(0).mean() / mean_square_error(x_hat, x).mean()),
-        "spread_over_error_measured": float(
-            m.operator.mean(spread).mean() / m.mean_square(m.predict(x_hat - x)).mean()
-        ),
+        "spread_over_error": float(samples.var(0).mean() / errors[0]),
+        "spread_over_error_measured": float(m.operator.mean(spread).mean() / errors[1]),
     }
     return result | distance("samples", samples.flatten(0, 1), x)
 
@@ -319,20 +373,26 @@ def draw(f: nn.Module, prior, m: Measurement, x_hat: Tensor, options) -> Tensor:
             f, m, f.std, generator, scale=float(f.scale), samples=options.samples, steps=options.evaluations, batch=8
         )
     if prior is not None:
-        return samples_under_prior(prior, m, x_hat, HIGHEST * prior.std, generator, samples=options.samples)
+        return samples_under_prior(
+            prior, m, x_hat, HIGHEST * prior.std, generator, samples=options.samples, steps=options.evaluations
+        )
     try:
-        inflation = fit_inflation(f, m[:FITTED], batch=8)
+        inflation = fit_inflation(f, m[:FITTED], steps=options.evaluations, batch=8)
     except UnveilError:  # the error is too small a part of the noise to be estimated
         inflation = 0.0
-    return posterior_samples(f, m, generator, samples=options.samples, inflation=inflation, batch=8)
+    return posterior_samples(
+        f, m, generator, samples=options.samples, steps=options.evaluations, inflation=inflation, batch=8
+    )
 
 
 def step_times(names: list[str], task: Task, data: Dataset, options) -> dict[str, float]:
     """Time of a gradient step over that of the supervised one, each pair measured together; medians."""
+    if not names:
+        return {}
     supervised = timed_step(METHODS["supervised"], task, data, options)
     steps = {name: timed_step(METHODS[name], task, data, options) for name in names}
     ratios: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(TIMED_STEPS + 1):
+    for turn in range(options.timed + 1):
         for name in names:
             base = supervised(turn)
             ratio = steps[name](turn) / base

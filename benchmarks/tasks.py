@@ -96,15 +96,15 @@ def slices(path: str, side: int) -> Tensor:
     return torch.cat([x, torch.zeros_like(x)], 1)
 
 
-def undersampled(acceleration: int, several: bool) -> Callable:
+def undersampled(acceleration: int, several: bool, side: int = 128) -> Callable:
     """MRI slices, k-space simulated by a single coil: one Cartesian mask, or another for each slice."""
 
     def task(options) -> Task:
-        train, test = slices(options.train, 128), slices(options.test, 128)
+        train, test = slices(options.train, side), slices(options.test, side)
         center = 0.32 / acceleration
 
         def mask(number: int) -> Tensor:
-            return cartesian_mask(128, 128, acceleration, center, make_generator("cpu", 5, number))
+            return cartesian_mask(side, side, acceleration, center, make_generator("cpu", 5, number))
 
         operator = mri(torch.stack([mask(i) for i in range(len(train))])) if several else mri(mask(0))
         settings = settings_of("mri", "estimator.iterations=2", "estimator.std=0.2", "training.batch=2")
@@ -164,6 +164,9 @@ TASKS: dict[str, Callable] = {
     "mri": undersampled(4, False),
     "mri8": undersampled(8, False),
     "mri8-several": undersampled(8, True),
+    "mri-small": undersampled(4, False, 64),
+    "mri8-small": undersampled(8, False, 64),
+    "mri8-several-small": undersampled(8, True, 64),
     "eht": horizon,
     "cryoem": molecules(0.1),
     "cryoem-0.05": molecules(0.05),
