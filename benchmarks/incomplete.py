@@ -32,6 +32,7 @@ from imaging_methods import METHODS, Method
 from published import BySamples, Learning, Setting
 from tasks import TASKS, Task
 from unveil.config import Config, parse_config
+from unveil.config_file import override
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST, fit_inflation, posterior_samples, samples_by_camera, samples_under_prior
@@ -64,7 +65,7 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=1500, help="gradient steps")
     options.add_argument("--samples", type=int, default=4, help="posterior samples of each of the first test images")
     options.add_argument("--evaluations", type=int, default=25, help="of the network, a sample")
-    options.add_argument("--batch", type=int, help="in place of the task's own")
+    options.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="over the task's own settings")
     options.add_argument("--tested", type=int, help="test images at most, spread over all")
     options.add_argument("--timed", type=int, default=7, help="gradient steps whose times are compared; 0: none")
     options.add_argument(
@@ -77,9 +78,7 @@ def main() -> None:
     if unknown := set(names) - set(METHODS):
         sys.exit(f"unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}")
     task = TASKS[options.task](options)
-    if options.batch:
-        settings = {**task.settings, "training": {**task.settings.get("training", {}), "batch": options.batch}}
-        task = replace(task, settings=settings)
+    task = replace(task, settings=override(task.settings, options.set))
     if options.tested:
         task = replace(task, test=task.test[:: max(1, len(task.test) // options.tested)][: options.tested])
     data = dataset(measure(task.operator, task.train, task.sigma_n, 10))

@@ -57,6 +57,15 @@ def same(a, b):
 
 
 @EVERY
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_short_way_to_the_normal_operator(name, hidden, device):
+    """That of A^T A, whichever entries are hidden."""
+    operator, x, y = draw(name, device)
+    operator = some_hidden(operator, y) if hidden else operator
+    close(operator.normal()(x), operator.A_adjoint(operator.A(x)))
+
+
+@EVERY
 def test_shapes(name, device):
     operator, x, v = draw(name, device)
     assert operator.A(x).shape == operator.ones(v).shape == v.shape

@@ -131,7 +131,11 @@ class Operator(ABC):
     def inverse(self, b: Tensor, lambda_: Tensor) -> Tensor:
         """Return (A^T A + lambda I)^-1 b (B, *image), lambda (B,) > 0."""
         closed = self.gram(b, lambda e: 1 / (e + expand(lambda_, b)))
-        return solve(lambda v: self.A_adjoint(self.A(v)), b, lambda_) if closed is None else closed
+        return solve(self.normal(), b, lambda_) if closed is None else closed
+
+    def normal(self) -> Callable[[Tensor], Tensor]:
+        """Return what applies A^T A to images (B, *image): by A and A^T unless the operator has a shorter way."""
+        return lambda x: self.A_adjoint(self.A(x))
 
     def project(self, y: Tensor) -> Tensor:
         """Return y (B, *measurement) with the entries that are not measured set to zero."""
