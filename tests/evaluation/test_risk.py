@@ -130,3 +130,14 @@ def test_the_mean_of_these_images_and_of_others():
     assert one["high"] - one["low"] == pytest.approx(2 * 1.96 * 4.343 * 0.1, rel=0.01), "what is common stays"
     assert math.isnan(mean_psnr([Error(1e-3, 1e-5)] * 2)["next_low"])
     assert student(0.95, 4) == pytest.approx(2.776, abs=1e-3)
+
+
+@pytest.mark.parametrize("noise", [Gamma(4.0), Poisson(0.2), PoissonGaussian(0.04, 0.06), Gaussian(0.1)], ids=str)
+def test_probes_hardly_add_to_the_noise_that_an_estimator_sees(noise):
+    """Of speckle .005 of it, where losses add .02, and are too large by what their estimators are worse then."""
+    x, generator, seen = squares(64), make_generator("cpu", 6), []
+    m = Measurement(noise.sample(x, generator), Identity(), noise)
+    estimate_risk(lambda m: (seen.append(m.y), m.y)[1], m, generator)
+    added = torch.stack([(y - m.y).square().mean() for y in seen[1:]])
+    assert len(added) == 8
+    assert 0 < float(added.mean() / noise.estimated_variance(m.y).mean()) < 0.0055

@@ -17,7 +17,7 @@ and of read-out counts it is not quite so. So a measurement of h is drawn, and
 
 added. tr C J C J is bounded by tr C J C J^T, equal where J is symmetric, as that of a posterior mean is: probes give it
 besides p. p is a mean over probes, whose own scatter is added: of images that of large blocks, which are many, and
-nearly independent of one another. v is taken at h.
+nearly independent of one another. v is taken at h. Probes are shorter than those of losses, which must scatter less.
 
 What found parameters of the noise leave uncertain is no part of it: see `unveil.evaluation.resolution`.
 """
@@ -36,6 +36,14 @@ __all__ = ["BLOCK", "Risk", "estimate_risk"]
 
 BLOCK = 16
 """Pixels, the side of the blocks whose sums are compared: see `unveil.evaluation.flux`."""
+
+
+SHARE = 0.005
+"""What a probe adds to the variance of every entry, at most (`Noise.probe`); that of losses is up to .02.
+
+Of speckle of 16 and 4 looks the error was found .15 to .21 dB too large with .02, and +.02 to -.05 +- .03 dB with this,
+chosen on 12 photographs and judged on 12 others in 10 draws; with .00125 as much, and twice the scatter. Of 2 photons
+it is .12 +- .04 dB too large with this, and .03 +- .06 with .00125."""
 
 
 PARTS = 4
@@ -84,7 +92,7 @@ def estimate_risk(
     blocks = m.y.ndim == 4 and min(m.y.shape[2:]) >= BLOCK
     sides = [side // PARTS for side in m.y.shape[2:]]
     for k in range(probes):
-        e, weight = m.noise.probe(m.y, mean, generator)
+        e, weight = m.noise.probe(m.y, mean, generator, SHARE)
         e, weight = m.operator.project(e), m.operator.project(weight)
         near = f(m.at(m.y + e))
         change = m.predict(near) - h

@@ -12,6 +12,7 @@ family are tensors, () or (B,), and are on the device of y; of a family with `ma
 (1, C, H, W) or (B, C, H, W), of images of that size.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -192,25 +193,20 @@ class Noise(ABC):
         step: s as a multiple of the level, to take the first order alone; small against the scale on which h bends,
             which is the noise's own; one pass. None: what the family knows best, which may scatter more.
         """
-        e, weight = self.probe(y, mean, generator, step)
+        e, weight = self.probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
         return mean(weight * (h(y + e) - h_y))
 
-    def probe(
-        self, y: Tensor, mean: Mean, generator: torch.Generator, step: float | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Draw the probe of `stein`: e and weights w, each like y; entry by entry w (h(y + e) - h(y)) has the mean.
+    def probe(self, y: Tensor, mean: Mean, generator: torch.Generator, most: float = math.inf) -> tuple[Tensor, Tensor]:
+        """Draw the probe of `stein`: e and weights w, each like y, of which w (h(y + e) - h(y)) has the mean, by entry.
 
-        The covariance of e is a small share of the noise's.
+        The covariance of e is a small share of the noise's: the family's own, or `most` where that is less, which
+        leaves less bias and more scatter.
         """
-        return self._probe(y, mean, generator) if step is None else self._straight(y, mean, step, generator)
+        return self._straight(y, mean, min(SHORT, math.sqrt(most)), generator)
 
     def sum_variance(self, r: Tensor, u: Tensor) -> Tensor:
         """Return the variance (B,) of sum_i r_i (y_i - u_i), given u; r, u (B, *measurement). That is r^T C r."""
         return (self.variance(u).clamp_min(0) * r.square()).flatten(1).sum(1)
-
-    def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw e and weights w, each like y, of which E[w (h(y + e) - h(y))] estimates E[(y - u) h(y)], by entry."""
-        return self._straight(y, mean, SHORT, generator)
 
     def _straight(self, y: Tensor, mean: Mean, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the probe of Stein's identity, +-step in levels."""
@@ -223,7 +219,7 @@ class Noise(ABC):
 
         C z: `spread`, of noise that may differ from this in its variance, or covariance: z does not depend on it.
         """
-        e, weight = self._probe(y, mean, generator)
+        e, weight = self.probe(y, mean, generator)
         v = self.estimated_variance(y)
         return e, torch.where(v == 0, 0.0, weight / v)
 

@@ -26,6 +26,7 @@ Amplitudes (of Nakagami's law, the roots of intensities) are to be squared first
 OCT and ultrasound, to be undone by exp() of what the compression multiplied: speckle is Gamma in intensity alone.
 """
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -40,7 +41,7 @@ from unveil.shapes import expand, per_sample, times
 __all__ = ["Gamma"]
 
 SHARE = 0.02
-"""r of the skewed probe: larger than for counts, whose d is shorter beside the noise, so that it scatters no more."""
+"""r of the skewed probe: larger than for counts, for losses to scatter less; `unveil.evaluation.risk` asks for less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +95,10 @@ class Gamma(Noise):
         most = variance.max()
         return torch.where(variance > 0, variance, torch.where(most > 0, most, torch.ones_like(most))).sqrt()
 
-    def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return skewed_probe(self.estimated_variance(y), -2 * y / (self._looks(y) + 2), generator, share=SHARE)
+    def probe(self, y: Tensor, mean: Mean, generator: torch.Generator, most: float = math.inf) -> tuple[Tensor, Tensor]:
+        return skewed_probe(
+            self.estimated_variance(y), -2 * y / (self._looks(y) + 2), generator, share=min(SHARE, most)
+        )
 
     def _looks(self, y: Tensor) -> Tensor:
         return expand(per_sample(self.looks, y, "looks"), y)

@@ -11,6 +11,7 @@ is what `stein` takes, by a skewed probe (`unveil.noise.skewed`) of length d = -
 others gain a little. Its third order is right too, but for the share r of gain y_i^2.
 """
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from unveil.noise.base import Mean, Noise
-from unveil.noise.skewed import skewed_probe
+from unveil.noise.skewed import SHARE, skewed_probe
 from unveil.random import binomial, poisson
 from unveil.shapes import expand, per_sample, times
 
@@ -69,8 +70,8 @@ class Poisson(Noise):
         one = per_sample(self.gain, y, "gain") ** 2 / y[0].numel()
         return torch.maximum(mean(self.estimated_variance(y)), one).sqrt()
 
-    def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return skewed_probe(self.estimated_variance(y), -self._gain(y).expand_as(y), generator)
+    def probe(self, y: Tensor, mean: Mean, generator: torch.Generator, most: float = math.inf) -> tuple[Tensor, Tensor]:
+        return skewed_probe(self.estimated_variance(y), -self._gain(y).expand_as(y), generator, share=min(SHARE, most))
 
     def _gain(self, y: Tensor) -> Tensor:
         return expand(per_sample(self.gain, y, "gain"), y)

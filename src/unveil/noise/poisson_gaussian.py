@@ -27,6 +27,7 @@ offset, the length stays that of read^2, -2 gain, and in the dark E[gain (read^2
 variance for a square at half a photon and read = gain / 2, under .03 of it for estimators that bend and straighten.
 """
 
+import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -37,7 +38,7 @@ from torch.nn.functional import avg_pool2d
 from unveil.errors import UnveilError
 from unveil.noise.base import Mean, Noise
 from unveil.noise.pattern import Pattern
-from unveil.noise.skewed import skewed_probe
+from unveil.noise.skewed import SHARE, skewed_probe
 from unveil.random import binomial, normal, poisson
 from unveil.shapes import expand, per_entry, per_sample, times
 
@@ -146,11 +147,11 @@ class PoissonGaussian(Noise):
         gain, read, offset = self._of(u)
         return gain * (u - offset) + read**2
 
-    def _probe(self, y: Tensor, mean: Mean, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def probe(self, y: Tensor, mean: Mean, generator: torch.Generator, most: float = math.inf) -> tuple[Tensor, Tensor]:
         gain, read, _ = self._of(y)
         v = self.variance(y)
         scale = torch.maximum(v, read**2)
-        return skewed_probe(v, -gain * (1 + read**2 / scale), generator, scale)
+        return skewed_probe(v, -gain * (1 + read**2 / scale), generator, scale, min(SHARE, most))
 
     def _of(self, y: Tensor) -> list[Tensor]:
         """Return the gain, the read noise and the offset, each to be multiplied with y (B, ...)."""
