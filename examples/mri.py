@@ -13,7 +13,6 @@ from skimage.data import shepp_logan_phantom
 from skimage.transform import AffineTransform, warp
 
 import unveil
-from unveil.instruments.registry import INSTRUMENTS
 
 
 def simulate(folder: Path, count: int = 160, side: int = 64, sigma: float = 0.01) -> tuple[Path, Path]:
@@ -45,9 +44,7 @@ def main() -> None:
 
     y = np.load(kspace).astype(np.complex64)[:, None]  # (N, 1, H, W) complex
     operator = unveil.operators.mri(torch.from_numpy(np.load(mask)).bool())
-    settings = dict(INSTRUMENTS["mri"].settings)  # what `unveil init mri` would write: turned images, a camera, ...
-    settings["estimator"] = {"iterations": 2, "widths": [16, 32], "mean": 0.0, "prior": "white"}  # small: two cores
-    settings["training"] = {"batch": 8}
+    settings = {"estimator": {"iterations": 2, "widths": [16, 32]}, "training": {"batch": 8}}  # small: two cores
     noise = unveil.noise.Gaussian(options.sigma)
     model = unveil.learn(y[:-1], operator=operator, noise=noise, steps=options.steps, settings=settings)
 

@@ -13,7 +13,7 @@ import unveil
 from unveil.errors import UnveilError, UnveilWarning
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian, Noise, Poisson
-from unveil.operators import Identity, inpainting
+from unveil.operators import Identity, inpainting, mri
 from unveil.operators.physics import Physics
 from unveil.random import make_generator, normal
 from unveil.runs.noise import recorded
@@ -213,3 +213,38 @@ def test_a_measurement_travels_with_its_own_operator_and_noise(model, noisy):
 def test_importing_unveil_loads_no_torch():
     code = "import sys, unveil; assert 'torch' not in sys.modules; assert 'learn' in dir(unveil)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_operator_brings_the_settings_of_its_instrument():
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[:, 8:24] = True
+    operator = mri(mask)
+    x = torch.cat([images(4), torch.zeros(4, 1, 32, 32)], 1)
+    settings = {"estimator": {"widths": [4]}, "loss": {"equivariance": 1.0}, "sampling": {"steps": 2, "inflation": 0.0}}
+    model = unveil.learn(
+        operator.A(x), operator=operator, noise=Gaussian(0.1), steps=1, settings=settings, progress=False
+    )
+    loss, estimator = model.config.loss, model.config.estimator
+    assert (loss.symmetry, loss.camera, loss.scales, loss.seen) == (("rotate", "flip"), 1.0, (1,), True)
+    assert loss.equivariance == 1  # what is stated goes before
+    assert (estimator.iterations, estimator.mean, estimator.prior) == (3, 0.0, "white")
+    assert model.config.training.batch == 32
+    assert float(model.f.mean) == 0
+
+
+def test_a_path_is_read_as_the_settings_say(noisy, model, tmp_path):
+    np.save(tmp_path / "y.npy", 100 * noisy[:, 0].numpy() + 20)
+    settings = {**SMALL, "data": {"value_range": [20, 120], "axes": "NHW"}}
+    same = unveil.learn(tmp_path / "y.npy", noise=Gaussian(0.1), steps=4, settings=settings, progress=False)
+    torch.testing.assert_close(same(noisy), model(noisy), atol=1e-4, rtol=1e-4)
+    alone, there = same.evaluate(tmp_path / "y.npy", sampled=0), same.evaluate(noisy, sampled=0)
+    assert alone[0].metrics.psnr_estimate == pytest.approx(there[0].metrics.psnr_estimate, abs=1e-2)
+    with pytest.raises(UnveilError, match=r"data\.axes says how files are read"):
+        unveil.learn(noisy, noise=Gaussian(0.1), settings=settings)
+
+
+def test_saturated_pixels_are_gaps(noisy):
+    seen = noisy.clamp(max=0.8)
+    settings = {**SMALL, "data": {"saturated": 0.8}}
+    models = [unveil.learn(seen, noise=Gaussian(0.1), steps=2, settings=s, progress=False) for s in (SMALL, settings)]
+    assert not torch.equal(models[0](noisy), models[1](noisy))

@@ -43,16 +43,20 @@ from unveil.runs.noise import find_noise, found_in, noise_of, recorded
 from unveil.runs.run import open_run as open_folder
 from unveil.training import build_estimator
 from unveil.training import learn as train
+from unveil.training.defaults import settings_of
 from unveil.training.inflation import fit_to_images
 from unveil.training.learn import recipe_loss
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import indices, possible_scales, signal_mean, split
+from unveil.training.setup import indices, possible_scales, signal_mean, split, with_gaps
 
 __all__ = ["Measurements", "Model", "learn", "open_run"]
 
 Measurements = Tensor | np.ndarray | str | os.PathLike[str]
 """(N, *measurement), real, or complex with its channels doubled: real parts, then imaginary ones; or a path to
 images."""
+
+FILES = ("dataset", "axes", "value_range")
+"""Keys of the section data that say how files are read."""
 
 
 class Model:
@@ -130,7 +134,7 @@ class Model:
         reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
         """
         data = self._dataset(y)
-        clean = None if reference is None else _source(reference)
+        clean = None if reference is None else self._source(reference)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
         symmetry, mean = energy_kept(self.config.loss.symmetry), signal_mean(self.config)
@@ -160,8 +164,12 @@ class Model:
         return Measurement(values, self.operator, own.of(values)).to(device)
 
     def _dataset(self, y: Measurements) -> Dataset:
-        source = _without_pattern(_source(y), self.noise)
-        return Dataset(source, self.operator, noise_of(self.noise, source))
+        source = _without_pattern(self._source(y), self.noise)
+        return Dataset(with_gaps(self.config, source), self.operator, noise_of(self.noise, source))
+
+    def _source(self, y: Measurements) -> ImageSource:
+        """Return y, or the images at the path y, their values on the scale of those of the training."""
+        return _source(y, {"value_range": self.config.data.value_range})
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network to `device`, and return the model."""
@@ -201,22 +209,27 @@ def learn(
     with `image_shape` (C, H, W). noise: its family and parameters (`unveil.noise`), or estimate: both are found in y
     where A is the identity, else the level.
     steps: of the training. backbone: a network of your own in place of the UNet, g(u, c) -> (B, C, H, W) from u
-    (B, k C, H, W) and c (B,), the log noise-to-signal ratio; k is `unveil.estimators.inputs`. settings: of a
-    configuration, by section, e.g. {"training": {"batch": 16}, "loss": {"symmetry": ["rotate"]}}.
+    (B, k C, H, W) and c (B,), the log noise-to-signal ratio, or c (B, 2) with loss.camera; k is
+    `unveil.estimators.inputs`. settings: of a configuration, by section, e.g. {"training": {"batch": 16}, "loss":
+    {"symmetry": ["rotate"]}}; others are what `unveil init` writes for the instrument that A is of (`Operator.kind`).
+    Of data.* where y is a path: dataset, axes and value_range, as `open_images` takes them.
     out: keeps checkpoints and metrics: the same call goes on where it stopped; None: nothing is kept.
     progress: shown in a terminal, a notebook or a log.
     Warns where the measurements contradict what is said of them. Raises UnveilError when they cannot be learned from.
     """
-    source = _source(y)
+    how = dict((settings or {}).get("data", {}))
+    if not isinstance(y, str | os.PathLike) and (idle := sorted(set(FILES) & how.keys())):
+        raise UnveilError(f"settings: data.{idle[0]} says how files are read, and y is none: it is taken as it is")
+    source = _source(y, how)
     operator = _operator(operator, image_shape)
-    config = _configuration(source, settings, noise, steps, seed)
+    config = _configuration(source, operator, settings, noise, steps, seed)
     known = find_noise(config, source, operator) if isinstance(noise, str) else noise
     check_learnable(config, known)
     found = found_in(config, known) if isinstance(noise, str) and not operator.unseen else None
     source = _without_pattern(source, known)
     noise = noise_of(known, source)
     if not operator.unseen:
-        for line in image_lines(source, noise):
+        for line in image_lines(with_gaps(config, source), noise):
             warn(line)
     crop = config.training.crop
     scales = possible_scales(config, source, operator) if RECIPES[config.loss.recipe].scales else (1,)
@@ -225,7 +238,7 @@ def learn(
         warn(f'{why}: they are learned from at one scale; settings={{"loss": {{"scales": [1, 2, 4]}}}} overrides')
         scales = (1,)
     f = build_estimator(config, source.channels, operator, noise.uneven, backbone)
-    data = Dataset(source, operator, noise)
+    data = Dataset(with_gaps(config, source), operator, noise)
     training, held_out = (data.subset(part) for part in _split(source, config))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if out is None else out)
@@ -267,9 +280,10 @@ def _without_pattern(source: ImageSource, noise: Noise | OwnNoise) -> ImageSourc
     return source if pattern is None else Corrected(source, pattern.factor[0], pattern.shift[0])
 
 
-def _source(y: Measurements) -> ImageSource:
+def _source(y: Measurements, how: Mapping[str, Any]) -> ImageSource:
+    """Return y as a source. how: a path is read, keys of the section data of a configuration."""
     if isinstance(y, str | os.PathLike):
-        return open_images(y)
+        return open_images(y, **{key: how.get(key) for key in FILES})
     values = _tensor(y)
     return MemorySource({f"{i:05d}": image for i, image in enumerate(values)})
 
@@ -298,10 +312,13 @@ def _operator(given: Any, image_shape: tuple[int, ...] | None) -> Operator:
 
 
 def _configuration(
-    source: ImageSource, settings: Mapping[str, Any] | None, noise: Noise | str, steps: int, seed: int
-) -> Config:
-    """Return the configuration, as `unveil train` would have it."""
-    values = {name: dict(section) for name, section in (settings or {}).items()}
+    source: ImageSource, operator: Operator, settings: Mapping[str, Any] | None, noise: Noise | str, steps: int,
+    seed: int,
+) -> Config:  # fmt: skip
+    """Return the configuration, as `unveil init` and `unveil train` would have it."""
+    values = settings_of(operator)
+    for name, section in (settings or {}).items():
+        values[name] = {**values.get(name, {}), **section}
     values.setdefault("data", {}).setdefault("path", "given in Python")
     training = values.setdefault("training", {})
     training.setdefault("steps", steps)

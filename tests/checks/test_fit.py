@@ -96,6 +96,9 @@ def test_what_cannot_be_told():
     fit = noise_fit([grass + 0.01 * normal(grass, make_generator("cpu", 1))], Gaussian(0.01))
     assert fit.verdict == "cannot be told"
     assert "structure everywhere" in fit.reason
+    y = 0.1 * normal(torch.zeros(1, 64, 64), make_generator("cpu", 1))
+    y[:, ::6] = float("nan")  # in every block
+    assert noise_fit([y], Gaussian(0.1)).verdict == "cannot be told"
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.05, 0.08])

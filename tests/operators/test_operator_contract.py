@@ -3,8 +3,10 @@ the adjoint."""
 
 import pytest
 import torch
+from cases import CASES
 
 from unveil.errors import UnveilError
+from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators import Identity, Operator, cartesian_mask, demosaicing, inpainting, mri, tomography
 from unveil.random import make_generator
 
@@ -224,3 +226,9 @@ def test_no_global_draws(y):
     rng = torch.get_rng_state()
     Pool().check_adjoint(y, make_generator(y.device, 1))
     assert torch.equal(torch.get_rng_state(), rng)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operator_names_the_instrument_that_it_is_of(name):
+    system = name.split(",")[0].replace("super-resolution", "super_resolution").replace("cryo-EM", "cryoem")
+    assert CASES[name]().kind == (system if system in INSTRUMENTS else None)

@@ -73,7 +73,10 @@ def noise_fit(images: Sequence[Tensor], noise: Noise) -> Fit:
     lines = list(_piled(values, found))
     even, alike = ([evened(y, n, mean) for y, n, mean in zip(row, noises, means)] for row in (several, drawn))
     middle = [n.middle for n in noises]
-    lines += misfits(take_blocks(even, middle), take_blocks(alike, middle), noise, found)
+    blocks = take_blocks(even, middle)
+    found["level"] = Ratio(math.nan, math.inf)
+    if len(blocks.mean):  # else pixels are missing in all
+        lines += misfits(blocks, take_blocks(alike, middle), noise, found)
     lines += _outliers(values, len(several), found)
     return verdict_of(lines, found)
 

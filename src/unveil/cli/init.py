@@ -20,7 +20,6 @@ from unveil.cli.suit import (
     check_sizes,
     find_scale,
     scale_line,
-    settings,
     unusual_range,
     with_batch,
     with_crop,
@@ -37,13 +36,11 @@ from unveil.noise import Found, Noise
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.operators.base import Operator
 from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, recorded
+from unveil.training.defaults import PIXELS_A_STEP, settings
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_measurements, with_gaps
 
 __all__ = ["run_init"]
-
-PIXELS_A_STEP = 32**3
-"""training.batch times the pixels of an image."""
 
 
 def run_init(what: str, data: str | None, out: Path, sets: Sequence[str], force: bool, sources: bool = False) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unveil.cli.outputs import check_free
 from unveil.cli.screen import figures, say
-from unveil.cli.suit import settings, with_batch
+from unveil.cli.suit import with_batch
 from unveil.config import Config, parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import atomic_write
@@ -20,6 +20,7 @@ from unveil.instruments.instrument import load
 from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Gaussian
 from unveil.random import make_generator
+from unveil.training.defaults import settings
 from unveil.training.setup import open_measurements
 
 __all__ = ["init_example"]

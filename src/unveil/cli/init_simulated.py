@@ -6,7 +6,7 @@ from pathlib import Path
 from unveil.cli.init_example import EXAMPLE_PIXELS, write_example
 from unveil.cli.outputs import check_free, keep_inputs
 from unveil.cli.screen import figures, say
-from unveil.cli.suit import settings, with_batch
+from unveil.cli.suit import with_batch
 from unveil.config import parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import atomic_write
@@ -14,6 +14,7 @@ from unveil.errors import UnveilError
 from unveil.idle import refuse_idle
 from unveil.instruments.example import HELDOUT, Example
 from unveil.random import make_generator
+from unveil.training.defaults import settings
 
 __all__ = ["init_simulated"]
 

@@ -15,10 +15,11 @@ from unveil.errors import UnveilError
 from unveil.instruments.instrument import USUAL, Scale, load
 from unveil.instruments.registry import INSTRUMENTS
 from unveil.operators.base import Operator
+from unveil.training.defaults import usual_batch
 from unveil.training.setup import open_source
 
 __all__ = [
-    "KINDS", "check_sizes", "find_scale", "scale_line", "settings", "unusual_range", "with_batch", "with_crop",
+    "KINDS", "check_sizes", "find_scale", "scale_line", "unusual_range", "with_batch", "with_crop",
 ]  # fmt: skip
 
 KINDS = tuple(kind for kind, found in INSTRUMENTS.items() if found.example is not None)
@@ -26,11 +27,6 @@ KINDS = tuple(kind for kind, found in INSTRUMENTS.items() if found.example is no
 
 SMALLEST = 16
 """Pixels across the smallest image that can be trained on."""
-
-
-def settings(kind: str) -> dict[str, Any]:
-    """Return a copy of the instrument's settings, for `override` to change."""
-    return {section: dict(keys) for section, keys in INSTRUMENTS[kind].settings.items()}
 
 
 def check_sizes(source: ImageSource) -> None:
@@ -56,8 +52,7 @@ def with_crop(values: dict[str, Any], source: ImageSource, where: str) -> Config
 def with_batch(values: dict[str, Any], operator: Operator, pixels: int, where: str) -> Config:
     """Return the configuration, its batch of about `pixels` pixels unless `values` state it."""
     if "batch" not in values.get("training", {}):
-        *_, height, width = operator.image_shape or (1, 1)
-        override(values, [f"training.batch={max(1, pixels // (height * width))}"])
+        override(values, [f"training.batch={usual_batch(operator, pixels)}"])
     return parse_config(values, where)
 
 

@@ -37,6 +37,7 @@ class Operator(ABC):
     unseen:   the error of images in [0, 1] that no noise level explains, because A leaves something of them out; 0
         where it does not.
     averages: whether `coarser` takes means over blocks of pixels; else it keeps some entries, over k.
+    kind:     of the instrument in `unveil.instruments.registry` whose settings suit its measurements; None: of none.
     rows:     the tensors that may have one row for each measurement; of one row they are common to all.
     """
 
@@ -47,6 +48,7 @@ class Operator(ABC):
     projects: bool = False
     unseen: float = 0.05
     averages: bool = False
+    kind: str | None = None
     rows: ClassVar[tuple[str, ...]] = ("measured",)
     cache: dict[str, Any]
     """What was computed from A on all entries, for all copies that `hide` and `select` make of a common operator."""

@@ -17,6 +17,7 @@ class Convolution(Operator):
     cutoff: of |T|; at frequencies where it is smaller A^+ counts as blind. Noise grows by 1 / |T| at the others.
     """
 
+    kind = "blur"
     rows = ("measured", "transfer")
 
     def __init__(self, image_shape: tuple[int, ...], transfer: Tensor, cutoff: float) -> None:

@@ -14,6 +14,7 @@ class Identity(Operator):
     Windows of y are those of x, and means over k x k pixels have k^2 times the exposure. Faulty pixels may be hidden.
     """
 
+    kind = "identity"
     image_shape = None
     measurement_shape = None
     projects = True

@@ -26,6 +26,7 @@ CUTOFF = 1e-3
 class ContrastTransfer(Convolution):
     """Multiplication by the CTF of `optics`, of all images or of each; found when it is needed first."""
 
+    kind = "cryoem"
     rows = ("measured", "parameters")
 
     def __init__(self, shape: tuple[int, int], optics: Optics) -> None:

@@ -57,6 +57,7 @@ class Mosaic(Operator):
     deepinv's `Demosaicing` keeps three channels, mostly zeros.
     """
 
+    kind = "demosaicing"
     projects = True
 
     def __init__(self, filters: Tensor) -> None:

@@ -19,6 +19,7 @@ __all__ = ["Inpainting", "build_inpainting", "inpainting", "missing_box", "rando
 class Inpainting(Operator):
     """Images (C, H, W) seen where `measured` (1 or N, 1 or C, H, W), boolean, is true."""
 
+    kind = "inpainting"
     projects = True
 
     def __init__(self, image_shape: tuple[int, ...], measured: Tensor) -> None:

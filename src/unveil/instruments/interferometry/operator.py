@@ -58,6 +58,8 @@ class Visibilities(Operator):
     that what few steps leave out is far above the noise.
     """
 
+    kind = "interferometry"
+
     def __init__(self, u: Tensor, v: Tensor, weight: Tensor, pixels: int, sigma: float) -> None:
         self.u, self.v, self.weight, self.pixels = u, v, weight, pixels
         self.sigma: float = sigma

@@ -90,6 +90,7 @@ class KSpace(Operator):
     sensitivities: (1 or N, coils, H, W), complex; None: one coil.
     """
 
+    kind = "mri"
     rows = ("measured", "mask", "sensitivities")
 
     def __init__(self, measured: Tensor, sensitivities: Tensor | None = None) -> None:

@@ -78,6 +78,8 @@ class Decimation(Operator):
     A^+.
     """
 
+    kind = "super_resolution"
+
     def __init__(self, blur: Convolution, factor: int) -> None:
         channels, height, width = blur.image_shape or ()
         self.blur, self.factor = blur, factor

@@ -117,6 +117,8 @@ class ParallelBeam(Operator):
     deepinv's `Tomography` is bound to one precision, to the device it began on, and to an axis in the middle.
     """
 
+    kind = "tomography"
+
     def __init__(self, angles: Tensor, width: int, detectors: int, channels: int, axis: float, centre: float) -> None:
         self.image_shape, self.measurement_shape = (channels, width, width), (channels, detectors, len(angles))
         self.angles, self.width, self.detectors, self.axis, self.centre = angles, width, detectors, axis, centre
