@@ -82,9 +82,8 @@ class EstimatorConfig(Section):
     prior: Literal["white", "stationary"] | None = Field(
         None,
         description="of a system other than identity: the images for which f's linear part is best; stationary learns "
-        "their "
-        "spectrum from the measurements; null: white where the system measures Fourier coefficients or rays, else "
-        "stationary",
+        "their spectrum from the measurements; null: white where the system measures Fourier coefficients or rays, "
+        "else stationary",
     )
 
 
@@ -112,8 +111,7 @@ class LossConfig(Section):
         min_length=1,
         max_length=16,
         description="block sizes, of Fourier coefficients (mri, interferometry) the factors by which the highest "
-        "frequency is lowered; "
-        "[1] for signals with a scale of their own (text, cells)",
+        "frequency is lowered; [1] for signals with a scale of their own (text, cells)",
     )
     levels: tuple[float, float] = Field(
         (1.0, 3.0), description="training levels, lowest and highest, as multiples of the measured level"
@@ -128,8 +126,7 @@ class LossConfig(Section):
     seen: bool = Field(
         False,
         description="judge equivariant imaging in the default recipe only along what the system saw of each image: for "
-        "those that see "
-        "a small part (MRI, raw mosaics), with a weight of about 3",
+        "those that see a small part (MRI, raw mosaics), with a weight of about 3",
     )
     near: float = Field(
         0.2,
@@ -154,8 +151,7 @@ class LossConfig(Section):
         ge=0,
         lt=1,
         description="share of the measurements that the default recipe scales down, to teach the levels below the "
-        "measured "
-        "one; 0 for signals of fixed contrast in strong noise (particles)",
+        "measured one; 0 for signals of fixed contrast in strong noise (particles)",
     )
 
     @field_validator("symmetry")
@@ -253,8 +249,7 @@ def parse_config(values: Mapping[str, Any], where: str) -> Config:
     if training.warmup > training.steps:
         warn(
             f"{where}: training.warmup = {training.warmup} is longer than training.steps = {training.steps}, and is "
-            f"now "
-            f"{training.steps}; set training.warmup to some tenth of the steps"
+            f"now {training.steps}; set training.warmup to some tenth of the steps"
         )
         fits = training.model_copy(update={"warmup": training.steps})
         return config.model_copy(update={"training": fits})

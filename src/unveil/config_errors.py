@@ -84,8 +84,7 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
     if key == "version":
         return (
             f"written for configuration version {_shown(given)}, this is {version}: use the unveil release that wrote "
-            f"it, or "
-            "start a new run with unveil init"
+            "it, or start a new run with unveil init"
         )
     if first["type"].startswith("union_tag"):
         kind = given.get("kind") if isinstance(given, Mapping) else given

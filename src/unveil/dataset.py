@@ -34,7 +34,7 @@ class Dataset:
                 (h, w), (height, width) = self.source.shape(i)[1:], self.noise.size or (0, 0)
                 raise UnveilError(
                     f"{self.source.where(i)} has {h}x{w} pixels, and the maps of its noise have {height}x{width}: give "
-                    f"maps of these pixels, cropped as the image is"
+                    "maps of these pixels, cropped as the image is"
                 )
 
     def __len__(self) -> int:

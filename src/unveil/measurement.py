@@ -99,7 +99,7 @@ class Measurement:
         if not bool(inside.all()):
             raise UnveilError(
                 f"t is {float(torch.as_tensor(t)[~inside][0]):g}: of a measurement a share of its exposure can be "
-                f"taken, in (0, 1]"
+                "taken, in (0, 1]"
             )
         return replace(self, y=self.noise.noisier(self.y, t, generator), noise=self.noise.exposed(t))
 

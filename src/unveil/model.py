@@ -184,7 +184,7 @@ class Model:
         if isinstance(self.noise, Noise) and not _is_one(self.noise):
             raise UnveilError(
                 f"{folder}: the noise was given for each image of the training, and a run folder holds one for "
-                f"all: keep the model in memory, or learn with noise='estimate'"
+                "all: keep the model in memory, or learn with noise='estimate'"
             )
         return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation)
 

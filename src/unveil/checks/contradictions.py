@@ -95,14 +95,12 @@ def copied_channels(images: list[Tensor]) -> str | None:
     if pair.copies:
         return (
             f"channels {a} and {b} are copies of one another, as in a grey image saved as RGB: their noise is not "
-            f"independent; "
-            "convert the images to grey"
+            "independent; convert the images to grey"
         )
     return (
         f"the noise of channels {a} and {b} is nearly the same (correlation {pair.correlation:.2f}), as after "
-        f"demosaicing, colour "
-        "correction or JPEG: its level is not found, and estimated errors are too small; use raw images if there are "
-        "any"
+        "demosaicing, colour correction or JPEG: its level is not found, and estimated errors are too small; use raw "
+        "images if there are any"
     )
 
 
@@ -114,9 +112,8 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
         return [
             f"the noise grows with brightness, from a level of {growth.level_dark:.2g} at {growth.dark:.2g} to "
             f"{growth.level_bright:.2g} at {growth.bright:.2g} on the data's [0, 1] scale, as that of counted photons "
-            f"does: white "
-            "Gaussian noise of one level is the wrong model, and estimated errors do not hold; noise.kind=auto finds "
-            "gain, offset and read noise"
+            "does: white Gaussian noise of one level is the wrong model, and estimated errors do not hold; "
+            "noise.kind=auto finds gain, offset and read noise"
         ]
     lines = []
     levels = image_levels(images)
@@ -125,15 +122,15 @@ def noise_lines(images: Mapping[str, Tensor]) -> list[str]:
         low, high = min(levels, key=levels.__getitem__), max(levels, key=levels.__getitem__)
         lines.append(
             f"the images' noise levels differ: {levels[low]:.2g} in {low} and {levels[high]:.2g} in {high}, on the "
-            f"data's [0, 1] "
-            "scale; one noise.sigma does not hold for both: keep images of one level in a folder, with a run for each"
+            "data's [0, 1] scale; one noise.sigma does not hold for both: keep images of one level in a folder, with a "
+            "run for each"
         )
     by_channel = channel_levels(several)
     if differ(by_channel, CHANNELS_APART, pixels * len(several)):
         each = ", ".join(f"{level:.2g}" for level in by_channel)
         lines.append(
             f"the channels' noise levels differ ({each}, on the data's [0, 1] scale): one noise.sigma does not hold "
-            f"for all; save the "
+            "for all; save the "
             "channels in folders of their own, with a run for each, or divide each by its level"
         )
     return lines
@@ -148,8 +145,7 @@ def other_level(found: float, sigma: float, then: str = "check it, and the scale
         return None
     return (
         f"the noise level found in the images is {found:.2g}, and {sigma:.2g} is what is stated or trained on, on the "
-        f"data's [0, 1] "
-        f"scale: {then}"
+        f"data's [0, 1] scale: {then}"
     )
 
 
@@ -161,8 +157,7 @@ def outlier_line(images: list[Tensor]) -> str | None:
     farthest = max((float(v) for image, mask in zip(images, masks) for v in image[mask]), key=abs)
     return (
         f"{count} of {total} values are outliers (hot pixels, cosmic rays), up to {farthest:.2g} on the data's [0, 1] "
-        f"scale: replace "
-        "them by the median of their neighbours"
+        "scale: replace them by the median of their neighbours"
     )
 
 
@@ -183,8 +178,7 @@ def tilt_line(images: list[Tensor]) -> str | None:
     times = f"{math.exp(abs(tilt.value)):.2g} times {'stronger' if tilt.value > 0 else 'weaker'}"
     return (
         f"the noise is not white: {times} at middle frequencies than at the highest, as after a detector's blur, "
-        f"resampling, "
-        "demosaicing or compression; its level and estimated errors do not hold: use raw data, or state "
+        "resampling, demosaicing or compression; its level and estimated errors do not hold: use raw data, or state "
         "noise.kind=correlated with noise.kernel=estimate"
     )
 
@@ -197,8 +191,7 @@ def step_line(images: list[Tensor], found: float) -> str | None:
         return None
     return (
         f"the values are {len(values)} steps of {step:.2g}, and the noise found, of level {found:.2g} on the data's "
-        f"[0, 1] scale, "
-        "is no more than their rounding: use images from before the conversion to so few levels"
+        "[0, 1] scale, is no more than their rounding: use images from before the conversion to so few levels"
     )
 
 

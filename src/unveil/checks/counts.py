@@ -35,15 +35,13 @@ def count_lines(images: Sequence[Tensor], step: Tensor) -> list[str]:
     if negative > SHARE:
         lines.append(
             f"{negative:.0%} of the values are negative, which counted photons are not: subtract no more than the "
-            f"camera's offset, or "
-            "state noise.kind=gaussian"
+            "camera's offset, or state noise.kind=gaussian"
         )
     between = float(((values - values.round()).abs() > BETWEEN).double().mean())
     if between > SHARE and not lines:
         lines.append(
             f"{between:.0%} of the values are no whole number of photons of noise.gain: check it, and that no offset "
-            f"and no read "
-            "noise are in the data; they are rounded at random, which adds noise"
+            "and no read noise are in the data; they are rounded at random, which adds noise"
         )
     growth = noise_growth(images) if step.numel() == 1 else None
     if growth is not None:
@@ -51,8 +49,7 @@ def count_lines(images: Sequence[Tensor], step: Tensor) -> list[str]:
         if not 1 / APART < growth.level_bright / max(expected, 1e-12) < APART:
             lines.append(
                 f"the noise has level {growth.level_bright:.2g} at brightness {growth.bright:.2g} on the data's [0, 1] "
-                f"scale, and photons "
-                f"of this noise.gain would have {expected:.2g}: check the gain; samples and estimated errors do not "
-                f"hold"
+                f"scale, and photons of this noise.gain would have {expected:.2g}: check the gain; samples and "
+                "estimated errors do not hold"
             )
     return lines

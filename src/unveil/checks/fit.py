@@ -98,12 +98,12 @@ def _piled(values: Values, found: dict[str, Any]) -> Iterator[str]:
     if values.clipped > CLIPPED:
         yield (
             f"{values.clipped:.1%} of the values are piled up at {values.at:.3g}, an end of their range, where noise "
-            f"as stated would go beyond: they are clipped, or counts; use data from before it, or check noise.kind"
+            "as stated would go beyond: they are clipped, or counts; use data from before it, or check noise.kind"
         )
     if values.step > COARSE:
         yield (
             f"neighbouring values are {values.step:.2g} deviations of the noise apart: what is left of the noise is "
-            f"rounding; use data from before the conversion to so few values"
+            "rounding; use data from before the conversion to so few values"
         )
 
 
@@ -112,7 +112,7 @@ def _outliers(values: Values, images: int, found: dict[str, Any]) -> Iterator[st
     if values.outliers > (ODD if images >= FEWEST_IMAGES else ODD_IN_FEW):
         yield (
             f"{values.outliers:.2%} of the pixels stand alone, far off all their neighbours (hot pixels, cosmic rays): "
-            f"replace them by the median of these"
+            "replace them by the median of these"
         )
 
 

@@ -18,7 +18,7 @@ def magnitude_line(source: ImageSource) -> str | None:
         if origin is not None and origin.magnitude:
             return (
                 f"{source.name(i)} holds magnitudes by its header, as MR images do: their noise is Rician, which no "
-                f"family fits where the signal is below 3 times the noise, and estimates come out too bright there; "
-                f"take the complex images or k-space (unveil init mri), or trust the bright parts alone"
+                "family fits where the signal is below 3 times the noise, and estimates come out too bright there; "
+                "take the complex images or k-space (unveil init mri), or trust the bright parts alone"
             )
     return None

@@ -46,8 +46,7 @@ def mask_line(y: Tensor, measured: Tensor | None, centred: bool) -> str | None:
         return None
     return (
         f"the data are zero at {empty:.0%} of the entries that operator.mask calls measured: check that the mask is "
-        f"that of these "
-        "data, and 0 where nothing was measured"
+        "that of these data, and 0 where nothing was measured"
     )
 
 

@@ -65,14 +65,14 @@ def _spectrum(quiet: Blocks, blocks: Blocks, found: dict[str, Any]) -> Iterator[
         how = "stronger" if white.value > 0 else "weaker"
         yield (
             f"the noise is not white: {times:.2g} times {how} at middle frequencies than at the highest, as after a "
-            f"detector's blur, resampling, demosaicing or compression; use raw data, or noise.kernel=estimate"
+            "detector's blur, resampling, demosaicing or compression; use raw data, or noise.kernel=estimate"
         )
     several = len(blocks.image.unique()) >= FEWEST_IMAGES
     if several and _beyond(stripes, 0, -STRIPED, STRIPED):
         way = "from row to row" if stripes.value > 0 else "from column to column"
         yield (
             f"the noise is not alike in both directions: {math.exp(abs(stripes.value)):.2g} times stronger {way}; "
-            f"use raw data, or take the detector's stripes off first"
+            "use raw data, or take the detector's stripes off first"
         )
 
 
@@ -87,7 +87,7 @@ def _drift(blocks: Blocks, found: dict[str, Any]) -> Iterator[str]:
     if _beyond(change, 0, -DRIFT, DRIFT):
         yield (
             f"the noise's variance changes over the data, by {math.exp(change.value):.2g} times from the first image "
-            f"to the last: one noise does not hold for all; keep data of one gain and exposure in a folder"
+            "to the last: one noise does not hold for all; keep data of one gain and exposure in a folder"
         )
 
 
@@ -110,7 +110,7 @@ def _brightness(blocks: Blocks, noise: Noise, found: dict[str, Any]) -> Iterator
         yield (
             f"the noise at brightness {mean:.3g} has {worst:.2g} times the variance that is stated ({noise}); "
             f"{dark[1].value:.2g} times at {dark[0]:.3g} and {bright[1].value:.2g} at {bright[0]:.3g}: check "
-            f"noise.kind and its parameters"
+            "noise.kind and its parameters"
         )
 
 
@@ -118,7 +118,7 @@ def _level(quiet: Blocks, level: Ratio) -> Iterator[str]:
     if too_weak(level) or too_strong(level, excess(quiet), STRONG):
         yield (
             f"the noise has {math.sqrt(max(level.value, 0)):.2g} times the deviation that is stated, where images hold "
-            f"nothing else: check the noise's parameters and the scale they were stated on"
+            "nothing else: check the noise's parameters and the scale they were stated on"
         )
 
 

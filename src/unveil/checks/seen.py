@@ -46,8 +46,6 @@ def out_of_range(there: Seen, here: Seen) -> str | None:
     )
     return (
         f"values lie between {here.low:.3g} and {here.high:.3g} on the run's [0, 1] scale, and those of its training "
-        f"between "
-        f"{there.low:.3g} and {there.high:.3g}{types}: results will be wrong; convert the input to the units of the "
-        f"training data "
-        "(data.value_range in the run's config.yaml)"
+        f"between {there.low:.3g} and {there.high:.3g}{types}: results will be wrong; convert the input to the units "
+        "of the training data (data.value_range in the run's config.yaml)"
     )

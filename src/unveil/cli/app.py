@@ -15,11 +15,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn to image from measurements alone: denoise, and draw posterior samples, with no ground truth.\n\n"
     "Any command takes --debug to show where an error came from.",
-    epilog="Start with: unveil demo, or: unveil init FOLDER && unveil train unveil.yaml\n\n"
-    "Exit codes: 0 done; 1 a defect of unveil; 2 something to mend; 3 done, but for some of the input, which is "
-    "listed; "
-    "4 check: cannot be learned as it is; 5 evaluate: done, but the noise model does not fit; "
-    "128 + n stopped by signal n.",
+    epilog="Start with: unveil demo, or: unveil init FOLDER && unveil train unveil.yaml\n\nExit codes: 0 done; 1 a "
+    "defect of unveil; 2 something to mend; 3 done, but for some of the input, which is listed; 4 check: cannot be "
+    "learned as it is; 5 evaluate: done, but the noise model does not fit; 128 + n stopped by signal n.",
 )
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that unveil train wrote.")]

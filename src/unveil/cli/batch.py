@@ -110,8 +110,7 @@ def _result(source: ImageSource, compute: Callable[[int], Tensor], i: int, failu
     failures.add(
         UnveilError(
             f"{source.where(i)}: its estimate contains NaN or infinite values, and is not written; compare the image's "
-            f"values "
-            "with those the run was trained on"
+            "values with those the run was trained on"
         )
     )
     return None

@@ -193,7 +193,7 @@ def say_scan(path: str, source: ImageSource, target: Path | None) -> None:
     if len(covariance) != source.channels:
         raise UnveilError(
             f"--noise-scan {path}: it is of {len(covariance)} channels and the data have {source.channels} (a complex "
-            f"one counts as two): give a scan of the same channels"
+            "one counts as two): give a scan of the same channels"
         )
     level = np.sqrt(np.diag(covariance))
     rows: list[Row] = [

@@ -48,8 +48,7 @@ def init_example(kind: str, out: Path, sets: Sequence[str], force: bool) -> None
     if measured(config) != measured(simulated):
         raise UnveilError(
             "--set: without DATA the measurements are simulated, and system, noise and data are the simulation's; give "
-            "DATA, or "
-            "leave these keys out"
+            "DATA, or leave these keys out"
         )
     config = with_batch(values, example.operator, EXAMPLE_PIXELS, "--set")
     write_example(folder, example)

@@ -74,7 +74,7 @@ def main() -> None:
             _fail(
                 debug,
                 f"not enough memory{asked}; smaller training.batch, training.crop or sampling.samples need less, or "
-                f"--device cpu has more",
+                "--device cpu has more",
             )
         if type(error).__name__ == "Abort":  # what other releases of Typer make of an interrupt
             _interrupted()

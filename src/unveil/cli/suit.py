@@ -35,8 +35,8 @@ def check_sizes(source: ImageSource) -> None:
     if smallest < SMALLEST:
         raise UnveilError(
             f"{source.where(which)} has {smallest} pixels across, and {SMALLEST} are needed: leave "
-            f"such images out, or, if these are channels, state --set data.axes=..., one letter of N, C, H, W for each "
-            f"axis of the array"
+            "such images out, or, if these are channels, state --set data.axes=..., one letter of N, C, H, W for each "
+            "axis of the array"
         )
 
 
@@ -83,9 +83,8 @@ def scale_line(config: Config, source: ImageSource, operator: Operator, scale: S
     if found == 0 or low <= found <= high:
         return None
     return (
-        f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; "
-        f"--set data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is "
-        f"then "
+        f"the images' values seem to deviate by {found:.2g} from their mean, and training supposes about 0.25; --set "
+        f"data.value_range=[0,{4 * found:.2g}] divides the measurements by {4 * found:.2g}, and noise.sigma is then "
         "that of the quotients"
     )
 

@@ -39,8 +39,7 @@ __all__ = [
 
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with "
-    "loss.recipe=default or "
-    "em.rounds=1"
+    "loss.recipe=default or em.rounds=1"
 )
 
 
@@ -59,8 +58,7 @@ def open_input(
     if sigma is not None and not LEAST_SIGMA <= sigma <= MOST_SIGMA:
         raise UnveilError(
             f"--sigma {sigma}: must be > 0, the noise's standard deviation on the data's [0, 1] scale; between "
-            f"{LEAST_SIGMA:g} and "
-            f"{MOST_SIGMA:g}"
+            f"{LEAST_SIGMA:g} and {MOST_SIGMA:g}"
         )
     run = open_run(run_folder)
     noise, config = run.noise, with_sets(run, sets)
@@ -75,7 +73,7 @@ def open_input(
             if not text.startswith("sampling."):
                 raise UnveilError(
                     f"--set {text}: the run's own measurements are as its config.yaml says; give INPUT for others, or "
-                    f"leave it out"
+                    "leave it out"
                 )
         run.check_data("give INPUT")
         data = run.measurements()[1]
@@ -89,8 +87,7 @@ def open_input(
     if data.source.channels != run.channels:
         raise UnveilError(
             f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert "
-            f"the images, "
-            "or train on images like these"
+            "the images, or train on images like these"
         )
     return run, Tiled(run.estimator(data.operator).to(torch_device(device))), data
 
@@ -157,8 +154,7 @@ def with_sets(run: Run, sets: Sequence[str]) -> Config:
         if not text.startswith(("sampling.", "operator.", "noise.")):
             raise UnveilError(
                 f"--set {text}: the run is trained; only sampling.* can change, e.g. sampling.steps=50, and operator.* "
-                f"and noise.* for "
-                "INPUT"
+                "and noise.* for INPUT"
             )
     values = run.config.model_dump(mode="json")
     if run.config.noise.kind == "auto" and any(text.startswith("noise.") for text in sets):

@@ -26,7 +26,7 @@ def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
         n, h, w = shape
         raise UnveilError(
             f"{where}: {n} images of {h} x {w} pixels: is the last axis colour? {_PASS.format('HWC')}; or NHW if they "
-            f"are that small"
+            "are that small"
         )
     if len(shape) == 3:
         return "NHW"

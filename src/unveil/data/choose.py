@@ -50,16 +50,14 @@ def choose(
         )
         raise UnveilError(
             f"{path} holds no array of numbers with at least two axes{f' (but {others})' if others else ''}: check "
-            f"that it is "
-            "the right file"
+            "that it is the right file"
         )
     if "kspace" in candidates:
         return "kspace"
     if len(candidates) > 1:
         raise UnveilError(
             f"{path} holds several arrays: say which, by --set data.dataset=NAME or, in Python, pass dataset=NAME; one "
-            f"of "
-            f"{listing}"
+            f"of {listing}"
         )
     return candidates[0]
 

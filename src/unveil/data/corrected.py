@@ -22,7 +22,7 @@ class Corrected(Subset):
                 (h, w), (height, width) = source.shape(i)[1:], factor.shape[1:]
                 raise UnveilError(
                     f"{source.where(i)} has {h}x{w} pixels, and the maps of the detector have {height}x{width}: give "
-                    f"whole images by this detector, or maps that are cropped as they are"
+                    "whole images by this detector, or maps that are cropped as they are"
                 )
 
     def as_read(self, i: int, window: Window, value: Tensor) -> Tensor:

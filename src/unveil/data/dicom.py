@@ -116,7 +116,7 @@ def _check_readable(path: Path, header: Any) -> None:
     if syntax.is_compressed and not get_decoder(syntax).is_available:
         raise UnveilError(
             f"{path} is compressed ({syntax.name}), which needs a decoder: pip install pylibjpeg pylibjpeg-libjpeg "
-            f"pylibjpeg-openjpeg"
+            "pylibjpeg-openjpeg"
         )
 
 

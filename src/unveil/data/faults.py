@@ -49,8 +49,7 @@ def unreadable(where: str, error: BaseException) -> UnveilError:
             return UnveilError(f"{where} cannot be read ({cause.strerror or reason}): {advice}")
     return UnveilError(
         f"{where} cannot be read ({type(error).__name__}: {reason}): it may be corrupt or truncated; restore it from "
-        f"its "
-        "source or leave it out"
+        "its source or leave it out"
     )
 
 

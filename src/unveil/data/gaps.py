@@ -52,7 +52,7 @@ class Gaps(Subset):
             height, width = self._dead.shape[-2:]
             raise UnveilError(
                 f"{self.where(i)}: data.dead is of {height}x{width} pixels, another detector's: give images of that "
-                f"size, or leave it out"
+                "size, or leave it out"
             )
         top, left, h, w = window
         return self._dead[..., top : top + h, left : left + w]

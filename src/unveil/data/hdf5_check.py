@@ -85,7 +85,7 @@ def _check_filters(dataset: Any, where: str) -> None:
             if plugins:
                 raise UnveilError(
                     f"{what}, which is not installed: write it again with gzip (h5repack -f GZIP=4 OLD NEW), where it "
-                    f"is"
+                    "is"
                 )
             raise UnveilError(f"{what}, which needs the package hdf5plugin: pip install hdf5plugin")
 

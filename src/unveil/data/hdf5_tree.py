@@ -155,7 +155,7 @@ class Tree:
                     if count > _MOST:
                         raise UnveilError(
                             f"{self.path} holds more than {_MOST:,} objects: name the images, by --set "
-                            f"data.dataset=NAME"
+                            "data.dataset=NAME"
                         )
                     if name.startswith("#"):  # MATLAB's own
                         continue

@@ -26,7 +26,6 @@ def inside(where: str, target: Path, *folders: Path) -> Path:
     if not any(real.is_relative_to(folder) for folder in folders):
         raise UnveilError(
             f"{where} points to {real}, outside the data's own folder {folders[0]}, which is not followed: copy what "
-            f"it "
-            "points to into the folder, in place of the link"
+            "it points to into the folder, in place of the link"
         )
     return real

@@ -52,7 +52,7 @@ def parse_header(path: Path, text: str | bytes, encoding: int) -> Scan:
     if trajectory != "cartesian":
         raise UnveilError(
             f"{path} has a {trajectory or 'nameless'} trajectory, and k-space is read on a Cartesian grid: grid it, "
-            f"and save it as NPY with its mask"
+            "and save it as NPY with its mask"
         )
     (wide, view), (narrow, seen) = sizes["encodedSpace", "x"], sizes["reconSpace", "x"]
     same = seen > 0 and narrow > 0 and abs(view / seen * narrow / wide - 1) < 0.01

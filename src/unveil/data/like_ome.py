@@ -62,7 +62,7 @@ def _pages(images: Iterator[np.ndarray], part: Origin, letters: str) -> Iterator
         if x.shape != part.image_shape:
             raise UnveilError(
                 f"{part.path}: its results have the shape {x.shape} and its images {part.image_shape}, so that they "
-                f"are no stack like it: save the measurements as TIFF"
+                "are no stack like it: save the measurements as TIFF"
             )
         if letters.endswith("S"):
             yield np.ascontiguousarray(x.transpose(1, 2, 0))

@@ -102,7 +102,7 @@ def _checked(x: np.ndarray, part: Origin) -> np.ndarray:
     if x.shape != part.image_shape:
         raise UnveilError(
             f"{part.path}: its results have the shape {x.shape} and its images {part.image_shape}, so that they are no "
-            f"zarr like it: save the measurements as TIFF"
+            "zarr like it: save the measurements as TIFF"
         )
     return x
 

@@ -36,8 +36,7 @@ def check_size(where: str, nbytes: int, stored: int | None = None) -> None:
         within = "" if stored is None else f" in {stored / 2**20:.3g} MiB"
         raise UnveilError(
             f"{where} declares {nbytes / 2**30:.3g} GiB{within}, and the limit is {limit:g} GiB at once: check that it "
-            f"is the "
-            f"right file, or allow more with the environment variable {LIMIT}={math.ceil(nbytes / 2**30)}"
+            f"is the right file, or allow more with the environment variable {LIMIT}={math.ceil(nbytes / 2**30)}"
         )
 
 
@@ -46,7 +45,7 @@ def check_count(where: str, images: int) -> None:
     if images > MOST_IMAGES:
         raise UnveilError(
             f"{where} declares {images:,} images, and a file may hold {MOST_IMAGES:,}: check axes and the file, or "
-            f"split it"
+            "split it"
         )
 
 

@@ -37,7 +37,6 @@ class Measured(Subset):
         if float((known != measured).float().mean()) > MOST and not bool(measured.all()):
             raise UnveilError(
                 f"{self.where(i)} has numbers where the mask says that entries are missing, and NaN or infinite values "
-                f"where it says "
-                "measured: is the mask inverted? It must be 1 where measured and 0 where missing"
+                "where it says measured: is the mask inverted? It must be 1 where measured and 0 where missing"
             )
         return torch.where(measured, y, 0)

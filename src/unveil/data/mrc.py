@@ -40,8 +40,7 @@ def scan(path: Path, axes: str | None) -> list[StoredArray]:
     if faults:
         warn(  # of all files in the folder, which come from one program: the same line is shown once
             f"{path.parent}: MRC headers are not by the standard here ({'; '.join(faults)}); they are read as they "
-            f"are, so "
-            "check that the images look right"
+            "are, so check that the images look right"
         )
     own = "NNHW"[-array.ndim :]  # four axes are a stack of volumes, two a micrograph or a stack of one
     if axes is None or axes.upper().replace("N", "") == own:
@@ -89,8 +88,7 @@ def _check_header(path: Path) -> None:
     if not 0 <= extended <= size - _HEADER:
         raise UnveilError(
             f"{path} cannot be read: its header declares {extended:,} bytes of extended header and the file has "
-            f"{size:,}; it may "
-            "be corrupt or truncated: restore it from its source or leave it out"
+            f"{size:,}; it may be corrupt or truncated: restore it from its source or leave it out"
         )
 
 

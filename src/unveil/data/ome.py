@@ -32,7 +32,7 @@ def level_0(group: Node, nodes: Mapping[str, Node]) -> str | None:
         which = f" {paths[0]!r:.80}" if paths else ""
         raise UnveilError(
             f"{group.where}: its OME metadata lead to no array{which} at level 0: name the array, by --set "
-            f"data.dataset=NAME"
+            "data.dataset=NAME"
         )
     return paths[0]
 

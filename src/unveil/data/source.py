@@ -137,9 +137,8 @@ class ImageSource(ABC):
         top, left, h, w = window
         if min(top, left) < 0 or min(h, w) < 1 or top + h > height or left + w > width:
             raise UnveilError(
-                f"{self.where(i)}: the window (top, left, height, width) = {tuple(window)} is not inside "
-                "the image "
-                f"of {height}x{width} pixels"
+                f"{self.where(i)}: the window (top, left, height, width) = {tuple(window)} is not inside the image of "
+                f"{height}x{width} pixels"
             )
         x = self._read(i, window)
         known = np.isfinite(x.numpy())  # NumPy: threads cost more than so small a task

@@ -121,9 +121,8 @@ class StoredImages(ImageSource):
         for a in self._arrays:
             if a.image_shape[0] != first.image_shape[0]:
                 raise UnveilError(
-                    f"{first.where} has {first.image_shape[0]} channels and {a.where} has "
-                    f"{a.image_shape[0]}: "
-                    "keep images of one kind in a folder, or convert them"
+                    f"{first.where} has {first.image_shape[0]} channels and {a.where} has {a.image_shape[0]}: keep "
+                    "images of one kind in a folder, or convert them"
                 )
         self._ends = list(accumulate(a.images for a in self._arrays))
         per_file: Counter[Path] = Counter()

@@ -161,8 +161,7 @@ def _end(where: str, page: Any) -> int:
     if held < parts or not held:
         raise UnveilError(
             f"{where} has no data for {parts - held or 'any'} of the {parts} parts of its image, which would read as "
-            f"0: "
-            "restore it from its source or leave it out"
+            "0: restore it from its source or leave it out"
         )
     return max(map(sum, zip(page.dataoffsets, page.databytecounts)))
 

@@ -111,8 +111,7 @@ def check_chain(file: Any, where: str) -> None:
     if position > file.filehandle.size or (inside and struct.unpack(file.tiff.offsetformat, stored)[0]):
         warn(
             f"{where}: the list of its pages breaks off after {len(file.pages)}: if it should hold more, it was cut; "
-            f"restore it "
-            "from its source"
+            "restore it from its source"
         )
 
 
@@ -121,6 +120,5 @@ def check_whole(where: str, end: int, size: int) -> None:
     if end > size:
         raise UnveilError(
             f"{where} cannot be read: its data end at byte {end} and the file at {size}, so it is truncated; restore "
-            f"it from its "
-            "source or leave it out"
+            "it from its source or leave it out"
         )

@@ -36,12 +36,10 @@ def check_written(
         empty = np.flatnonzero(~covered.reshape(-1))
         raise UnveilError(
             f"{where}: {len(empty)} of its {covered.size} images were never written (image {empty[0]} first), and "
-            f"would be read "
-            "as its fill value: write them, or copy the data again, whole"
+            "would be read as its fill value: write them, or copy the data again, whole"
         )
     if count < math.prod(grid):
         warn(
             f"{where}: {math.prod(grid) - count} of its {math.prod(grid)} chunks were never written and are read as "
-            f"its fill "
-            "value; if they should hold measurements, copy the data again, whole"
+            "its fill value; if they should hold measurements, copy the data again, whole"
         )

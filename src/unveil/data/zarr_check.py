@@ -72,8 +72,7 @@ def check_array(node: Node, itemsize: int) -> None:
         if name.removeprefix("numcodecs.") not in CODECS:
             raise UnveilError(
                 f"{node.where} uses the codec {name[:60]!r}, which is not among those that only decode numbers: write "
-                f"it again "
-                "with blosc, zstd or gzip"
+                "it again with blosc, zstd or gzip"
             )
     check_size(f"a chunk of {node.where}", math.prod(sizes[-1] if sizes else chunk_shape(node)) * itemsize)
 

@@ -151,6 +151,6 @@ def _columns(exposures: Tensor, m: Measurement) -> Tensor:
     if not bool((times[1:] > times[:-1]).all() and (times[0] >= 0).all() and times[-1].isfinite().all()):
         raise UnveilError(
             f"the exposures run {[float(f'{t:.3g}') for t in times[:, 0]][:8]}... in {times.dtype}: they must be "
-            f"finite and grow"
+            "finite and grow"
         )
     return times

@@ -109,8 +109,7 @@ class Preconditioned(nn.Module):
             if isinstance(module, _BatchNorm):  # not instance normalization, which keeps the samples apart
                 raise UnveilError(
                     f"the backbone's {name or 'only module'} is {type(module).__name__}, which couples the samples of "
-                    f"a "
-                    "batch and so biases the divergence: use group normalization or none"
+                    "a batch and so biases the divergence: use group normalization or none"
                 )
         self.backbone = backbone
         self.mean = mean
@@ -187,8 +186,7 @@ class Preconditioned(nn.Module):
         if len(shown) != self.views:
             raise UnveilError(
                 f"the network is shown {len(shown)} images of such measurements (the estimate, A^T y, a map of the "
-                f"noise) and was "
-                f"made for {self.views}: build it for this operator and this noise"
+                f"noise) and was made for {self.views}: build it for this operator and this noise"
             )
         residual: Tensor = self.backbone(torch.cat(shown, 1), c)
         return residual.to(y.dtype)

@@ -120,8 +120,7 @@ def _contradiction(m: Measurement, x: Tensor) -> str | None:
     if residual < NEAR * sigma:
         return (
             f"is the measurement itself, or was made from it: they differ by {residual:.2g}, where noise of level "
-            f"{sigma:.2g} is "
-            "between a measurement and its clean image"
+            f"{sigma:.2g} is between a measurement and its clean image"
         )
     if not m.operator.unseen and min(y.shape[-2:]) >= 4 * BLOCK:
         u, y, noise = avg_pool2d(u, BLOCK), avg_pool2d(y, BLOCK), sigma / BLOCK
@@ -146,6 +145,5 @@ def _contradiction(m: Measurement, x: Tensor) -> str | None:
 def _scale(slope: float, offset: float) -> str:
     return (
         f"is not on the scale of its measurement, whose values are {slope:.3g} times as far apart and {offset:+.3g} "
-        "higher in the "
-        "mean, on the data's [0, 1] scale: give it in the measurement's units and type"
+        "higher in the mean, on the data's [0, 1] scale: give it in the measurement's units and type"
     )

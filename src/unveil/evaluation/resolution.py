@@ -82,7 +82,7 @@ class Unresolved:
         others = " and others" if len(self.names) > 1 else ""
         return (
             f"of {len(self.names)} of {self.seen} images ({self.names[0]}{others}) the error cannot be told without a "
-            f"reference: it is less than what is known of the noise's variance, which was found in the images; their "
+            "reference: it is less than what is known of the noise's variance, which was found in the images; their "
             f"PSNR is above {min(self.least):.1f} dB; state noise.* as calibration frames tell it (unveil estimate "
-            f"--darks --flats)"
+            "--darks --flats)"
         )

@@ -58,8 +58,7 @@ def _warn_once(residual: str, tolerance: str) -> None:
     """Say it once for each size of the residual: thousands of steps may be alike."""
     warn(
         f"conjugate gradients ended after {MOST} steps at a residual of {residual}, not {tolerance}: the noise level "
-        f"is "
-        f"very low for this operator, and steps towards the data are inexact; check the level's units"
+        "is very low for this operator, and steps towards the data are inexact; check the level's units"
     )
 
 

@@ -128,7 +128,7 @@ class Noise(ABC):
         if mu and not self.additive:
             raise UnveilError(
                 f"the data begin at {-mu:g}, and 0 is the dark of {type(self).__name__} noise: give "
-                f"data.value_range=[0, ...], and subtract an offset first"
+                "data.value_range=[0, ...], and subtract an offset first"
             )
         return self
 

@@ -69,8 +69,7 @@ def ring_power(images: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         if side < 32 or (total is not None and side != total.shape[0]):
             raise UnveilError(
                 f"an image of {image.shape[-2]}x{image.shape[-1]} pixels: the noise's spectrum is found in images of "
-                f"at least "
-                f"32x32, all larger or all smaller than {WINDOW}"
+                f"at least 32x32, all larger or all smaller than {WINDOW}"
             )
         taper = torch.hann_window(side, periodic=False).sqrt()
         windows = image.double().unfold(-2, side, side // 2).unfold(-2, side, side // 2).reshape(-1, side, side)

@@ -84,10 +84,9 @@ def unknown_errors(rows: Sequence[Metrics], unresolved: Callable[[], str | None]
         return []
     return [
         f"of {len(unknown)} of {len(rows)} images ({unknown[0]}{' and others' if len(unknown) > 1 else ''}) the "
-        f"estimated error is "
-        "not positive, so there is no mean of its PSNR: the noise is weaker than noise.sigma, or not white (detectors "
-        "blur it: see "
-        "noise.kernel=estimate; clipping, resampling and demosaicing do too), or the image has too few pixels"
+        "estimated error is not positive, so there is no mean of its PSNR: the noise is weaker than noise.sigma, or "
+        "not white (detectors blur it: see noise.kernel=estimate; clipping, resampling and demosaicing do too), or the "
+        "image has too few pixels"
     ]
 
 

@@ -86,7 +86,7 @@ def headline(evaluation: Record, incomplete: bool) -> str:
     if incomplete:
         estimate = (
             f"Of the measured entries alone, A f(y) against A x: {estimate}, estimated without a reference; of what "
-            f"the instrument does not see it says nothing."
+            "the instrument does not see it says nothing."
         )
     if "psnr_mmse" not in mean:
         return f"{over}: {estimate}" if incomplete else f"{over}: {estimate}, estimated without a reference."
@@ -160,7 +160,7 @@ def _turned(evaluation: Record) -> list[Finding]:
     ratio, se, n = evidence.turned.spread_over_error, evidence.turned.spread_over_error_se, evidence.turned.images
     detail = (
         f"By turned measurements of {images(n)}, without a reference: their variance is {ratio:.2f} ± {se:.2f} of the "
-        f"squared error, what the instrument does not see included; 1 for exact samples."
+        "squared error, what the instrument does not see included; 1 for exact samples."
     )
     if ratio + CLEAR * se < 1:
         return [Finding("bad", "Where the instrument does not see, the samples are too sure of themselves.", detail)]

@@ -87,8 +87,7 @@ def numbers_then(recorded: Contents, source: ImageSource, config: Config) -> lis
     if gone:
         warn(
             f"{path}: {_list(gone)}, of {len(first)} files, gone since the run began: it goes on without, and ends "
-            f"elsewhere than "
-            "it would have; put back what is gone for the run that was begun"
+            "elsewhere than it would have; put back what is gone for the run that was begun"
         )
     resized = [name for name, images in now.items() if len(images) != len(first[name])]
     if resized:
@@ -217,7 +216,7 @@ def _hash(path: Path) -> str:
 def _changed(config: Config, names: Sequence[str], more: str = "") -> UnveilError:
     return UnveilError(
         f"{config.data.path}: changed since the run began: the content of {_list(names)}{more}; restore it, or start a "
-        f"new run"
+        "new run"
     )
 
 

@@ -67,7 +67,7 @@ def read_covariance(path: str, key: str) -> np.ndarray:
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         raise UnveilError(
             f"{key}: {path} has shape {array.shape}; give the covariance of the channels or coils (C, C), or a noise "
-            f"scan, samples (n, C) with n >= 2 C or frames (n, C, H, W)"
+            "scan, samples (n, C) with n >= 2 C or frames (n, C, H, W)"
         )
     return coil_covariance(array)
 

@@ -51,7 +51,7 @@ def with_estimated(config: Config, folder: Path, recorded: Mapping[str, str]) ->
         if _digest(folder, key) != known:
             raise UnveilError(
                 f"{_file(folder, key)}: is not what operator.{key} was when the run began; restore it, or "
-                f"start a new run"
+                "start a new run"
             )
     files = {key: os.path.relpath(_file(folder, key)) for key in recorded}
     return config.model_copy(update={"operator": config.operator.model_copy(update=files)})

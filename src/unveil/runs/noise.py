@@ -54,8 +54,7 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
     if not instrument(config).level_shows:
         raise UnveilError(
             f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set "
-            f"noise.sigma=..., on "
-            "the scale of the measurements"
+            "noise.sigma=..., on the scale of the measurements"
         )
     if config.noise.kind == "auto" and instrument(config).sees_all:
         return found_noise(config, source).noise
@@ -117,7 +116,7 @@ def _spectrum(config: Config, source: ImageSource) -> NoiseFound:
     if not instrument(config).sees_all:
         raise UnveilError(
             f"noise.kernel: it is found in images alone, not in measurements by {config.operator.kind}; give it in a "
-            f"file, or noise.covariance"
+            "file, or noise.covariance"
         )
     found = find_spectrum([*look(source).values()])
     if found is None:
@@ -138,7 +137,7 @@ def recorded(noise: Noise | OwnNoise) -> dict[str, Any]:
     if kind is None:
         raise UnveilError(
             f"{type(noise).__name__} is no family that a run folder knows ({', '.join(NOISES)}): keep the model in "
-            f"memory, or add a section for it to unveil.noises"
+            "memory, or add a section for it to unveil.noises"
         )
     values = {field.name: _plain(getattr(noise, field.name)) for field in fields(noise)}
     return {"kind": kind, **{name: value for name, value in values.items() if value is not None}}

@@ -162,8 +162,7 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
     if values.get("format", FORMAT) != FORMAT:
         raise UnveilError(
             f"{folder}: written by unveil {str(values.get('unveil'))[:40]} (run format {str(values['format'])[:40]}), "
-            f"this is "
-            f"{unveil.__version__} (format {FORMAT}): install that release, or train again"
+            f"this is {unveil.__version__} (format {FORMAT}): install that release, or train again"
         )
     record = read_record(path, RunRecord, MEND)
     written = folder / "config.yaml"
@@ -175,8 +174,7 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
         key, then, now = changed
         raise UnveilError(
             f"{written}: {key} is {now}, and was {then} when the run began; put that back, or begin a new run: unveil "
-            f"train "
-            f"{written} --out ANOTHER_FOLDER"
+            f"train {written} --out ANOTHER_FOLDER"
         )
     return record, config
 

@@ -28,10 +28,8 @@ def check_room(config: Config, channels: int, image_shape: Sequence[int] | None 
         form, training = config.estimator, config.training
         raise UnveilError(
             f"training.batch = {training.batch}, training.crop = {training.crop}, estimator.widths = "
-            f"{list(form.widths)} and "
-            f"estimator.blocks = {form.blocks} need {least / 2**30:.3g} GiB at least, and this machine has "
-            f"{has / 2**30:.3g} GiB: "
-            "lower them"
+            f"{list(form.widths)} and estimator.blocks = {form.blocks} need {least / 2**30:.3g} GiB at least, and this "
+            f"machine has {has / 2**30:.3g} GiB: lower them"
         )
 
 

@@ -91,8 +91,7 @@ class Run:
         if not Path(path).exists():
             raise UnveilError(
                 f"{path} does not exist, the data.path of {self.folder / 'config.yaml'} (there relative to "
-                f"{self.folder}): put "
-                f"the data there, mend the path, or {else_do}"
+                f"{self.folder}): put the data there, mend the path, or {else_do}"
             )
 
     def measurements(self, stages: Stages | None = None, *, to_train: bool = False) -> tuple[Dataset, Dataset]:

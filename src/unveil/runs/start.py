@@ -64,7 +64,7 @@ def load_start(file: Path, estimator: nn.Module, said: str) -> None:
         shapes = [tuple(one[odd[0]].shape) if odd[0] in one else "not there" for one in (there, own)]
         raise UnveilError(
             f"{said}: its network differs from this configuration's ({odd[0]} is {shapes[0]} there and {shapes[1]} "
-            f"here): state its estimator settings and loss.camera, or train from the start"
+            "here): state its estimator settings and loss.camera, or train from the start"
         )
     estimator.load_state_dict(state)
 

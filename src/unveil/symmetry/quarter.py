@@ -28,7 +28,7 @@ class Quarter(Symmetry):
         if x.shape[-2] != x.shape[-1]:
             raise UnveilError(
                 f"quarter turns need square images, and these are {x.shape[-2]}x{x.shape[-1]} pixels: crop them, or "
-                f"use flip"
+                "use flip"
             )
         return turn(x, g[:, 0])
 

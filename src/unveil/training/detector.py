@@ -83,7 +83,7 @@ def read_map(path: str, name: str, size: tuple[int, int], channels: int) -> Tens
     if len(wrong) and name not in ANY:
         raise UnveilError(
             f"{key}: {len(wrong)} of its {values.numel()} values are not > 0, {float(wrong[0]):g} the first: {give}, "
-            f"or the usual value at pixels that are dead, which data.dead names"
+            "or the usual value at pixels that are dead, which data.dead names"
         )
     return values
 

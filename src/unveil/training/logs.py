@@ -74,7 +74,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         if values is None:
             raise UnveilError(
                 f"{path}: line {number} is damaged; restore the file, or move it out of the folder: what comes next is "
-                f"logged anew"
+                "logged anew"
             )
         metrics.append(values)
     last = _values(cut)

@@ -222,8 +222,7 @@ def _accelerator(device: str, precision: str) -> Accelerator:
     if device not in ("auto", "cpu", accelerator.device.type):
         raise UnveilError(
             f"training on {device}: accelerate chose {accelerator.device}; pass auto, and choose among several devices "
-            f"by "
-            "CUDA_VISIBLE_DEVICES or accelerate launch"
+            "by CUDA_VISIBLE_DEVICES or accelerate launch"
         )
     return accelerator
 
@@ -234,8 +233,7 @@ def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
     if before != now:
         warn(
             f"{checkpoint} is of {before} process(es), and {now} go on: each step's joint batch has another size, so "
-            f"the run "
-            f"ends elsewhere; for the run that was begun start it with {before}"
+            f"the run ends elsewhere; for the run that was begun start it with {before}"
         )
 
 
@@ -243,8 +241,7 @@ def _check_finite(name: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise UnveilError(
             f"the {name} is {value} at step {step + 1}; check noise.sigma, and start a new run with a lower rate: "
-            f"--set "
-            "training.learning_rate=..., and another folder with --out"
+            "--set training.learning_rate=..., and another folder with --out"
         )
 
 

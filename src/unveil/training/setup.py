@@ -68,7 +68,7 @@ def check_form(config: Config, operator: Operator, uneven: bool) -> None:
     if form in WRAPPED and (operator.unseen or uneven):
         raise UnveilError(
             f"estimator.form = {form} is for complete images in noise that their brightness or place does not change; "
-            f"use preconditioned"
+            "use preconditioned"
         )
 
 
@@ -166,8 +166,7 @@ def check_one_shape(source: ImageSource) -> None:
         if source.shape(i) != shape:
             raise UnveilError(
                 f"{source.where(i)} has shape {source.shape(i)} and {source.where(0)} {shape}: measurements by one "
-                f"system "
-                "have one shape; leave the others out"
+                "system have one shape; leave the others out"
             )
 
 

@@ -143,7 +143,7 @@ def _check_order(names: Sequence[Any], where: str) -> None:
         if int(number) != (k + 1 if place == before else 1) or place < before:
             raise UnveilError(
                 f"{where}: row {row + 1}, {name}, is out of order; sort the rows by stack, in natural order, and "
-                f"number, "
-                f"with none left out, or remove the column {_IMAGE} if the measurements are in the order of the rows"
+                f"number, with none left out, or remove the column {_IMAGE} if the measurements are in the order of "
+                "the rows"
             )
         before, k = place, int(number)

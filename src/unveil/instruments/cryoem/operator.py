@@ -83,6 +83,6 @@ def build_cryoem(section: CryoEMSection, shape: tuple[int, int, int], count: int
     if rows != count:
         raise UnveilError(
             f"operator.table: {section.table} has {rows} rows, and there are {count} measurements: give one row for "
-            f"each, in their order"
+            "each, in their order"
         )
     return particles((shape[1], shape[2]), Optics(**given, **table))

@@ -167,7 +167,7 @@ def volume(size: int, rotations: Tensor, shifts: Tensor | None = None, transfer:
     if transfer.shape not in ((1, size, size), (count, size, size)):
         raise UnveilError(
             f"transfer has shape {tuple(transfer.shape)}: pass ({size}, {size}), or ({count}, {size}, {size}) for one "
-            f"a projection"
+            "a projection"
         )
     return Projections(size, rotations, shifts, transfer)
 
@@ -186,7 +186,7 @@ def relion_rotations(rot: Tensor, tilt: Tensor, psi: Tensor) -> Tensor:
     if len(shapes) > 1 or angles[0].ndim != 1 or not all(bool(angle.isfinite().all()) for angle in angles):
         raise UnveilError(
             f"rot, tilt and psi have shapes {', '.join(str(tuple(angle.shape)) for angle in angles)}: pass degrees, "
-            f"finite, (P,) each"
+            "finite, (P,) each"
         )
     (ca, cb, cg), (sa, sb, sg) = zip(*((angle.deg2rad().cos(), angle.deg2rad().sin()) for angle in angles))
     rows = [

@@ -66,13 +66,12 @@ def build_inpainting(section: InpaintingSection, shape: tuple[int, int, int], co
     if mask.shape[-2:] != shape[-2:] or (mask.ndim == 3 and len(mask) != count):
         raise UnveilError(
             f"operator.mask: {section.mask} has shape {tuple(mask.shape)}, and the {count} measurements are "
-            f"{shape[1]}x{shape[2]} "
-            f"pixels; give a mask of shape {tuple(shape[1:])}, or one for each measurement"
+            f"{shape[1]}x{shape[2]} pixels; give a mask of shape {tuple(shape[1:])}, or one for each measurement"
         )
     if bool(mask.all()):
         warn(
             f"operator.mask: {section.mask} measures every pixel, none is missing; check that it is 0 where one is "
-            f"missing"
+            "missing"
         )
     return inpainting(mask, shape[0])
 

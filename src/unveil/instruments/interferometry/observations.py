@@ -49,8 +49,7 @@ def check_observations(section: InterferometrySection, files: Sequence[Path]) ->
         if ratio > SAME_NOISE:
             raise UnveilError(
                 f"{file}: the noise of its visibilities is not that of {source}: it differs by up to {ratio - 1:.0%} "
-                f"from point to "
-                f"point; {advice}"
+                f"from point to point; {advice}"
             )
 
 
@@ -86,8 +85,8 @@ def find_scale(section: InterferometrySection, y: Tensor) -> Scale | None:
     if not low < found / section.brightness / 4 < high:
         unusual = (
             f"the sources' peaks seem to be at {found:.2g} jansky per pixel, and operator.brightness is "
-            f"{section.brightness:.2g}: "
-            f"training supposes values of about 0 to 1; leave it out, or --set operator.brightness={found:.2g}"
+            f"{section.brightness:.2g}: training supposes values of about 0 to 1; leave it out, or --set "
+            f"operator.brightness={found:.2g}"
         )
     about = f"the sources' peaks are at about {found:.2g}, to within a factor of two;"
     return Scale("brightness", found, about, unusual)

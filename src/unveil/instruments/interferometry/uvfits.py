@@ -48,7 +48,7 @@ def read_uvfits(path: str | Path) -> tuple[Coverage, Tensor]:
             if not isinstance(hdus[0], fits.GroupsHDU):
                 raise UnveilError(
                     f"{path} is FITS without random groups, not UVFITS; export visibilities as UVFITS, and images as "
-                    f"TIFF or .npy"
+                    "TIFF or .npy"
                 )
             return _read(hdus[0].header, hdus[0].data, tables, str(path))
     except UnveilError:
@@ -74,8 +74,7 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
     if not kept.any():
         raise UnveilError(
             f"{path} has no unflagged visibility of Stokes I: all weights are <= 0 or not finite, or the stations are "
-            f"paired with "
-            "themselves"
+            "paired with themselves"
         )
     pairs: tuple[tuple[str, str], ...] = ()
     if stations is not None:

@@ -82,8 +82,7 @@ def uv_track(
     if most > MOST_VISIBILITIES:
         raise UnveilError(
             f"the track has up to {most:.3g} visibilities, and the limit is {MOST_VISIBILITIES:,}: raise cadence, or "
-            f"check start and "
-            "stop"
+            "check start and stop"
         )
     steps = math.floor((stop - start) * 60 / cadence + 1e-9) + 1
     hours = start + torch.arange(steps, dtype=torch.float64) * cadence / 60

@@ -17,8 +17,7 @@ class MRISection(Section):
     kind: Literal["mri"] = Field("mri", description="the imaging system; another kind has other keys")
     mask: FilePath = Field(
         description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W), columns (W,), or one mask per measurement (N, H, W); "
-        "1 (white) "
-        "where k-space is measured, 0 elsewhere"
+        "1 (white) where k-space is measured, 0 elsewhere"
     )
     coils: FilePath | Literal["estimate"] | None = Field(
         None,

@@ -56,7 +56,7 @@ def estimate_coils(section: MRISection, source: ImageSource) -> KSpace | None:
     if channels % 2 or channels < 4:
         raise UnveilError(
             f"operator.coils = estimate is for several coils, and the measurements have {channels} real channels, 2 "
-            f"for each coil: set it to null"
+            "for each coil: set it to null"
         )
     mask = read_mask(section.mask, height, width, len(source))
     one = mri(mask, height=height)
@@ -87,7 +87,7 @@ def sampled_centre(mask: Tensor) -> tuple[int, int]:
     if best == (0, 0):
         raise UnveilError(
             f"operator.coils = estimate: operator.mask does not measure all of the {LEAST}x{LEAST} middle of k-space: "
-            f"give the coils' sensitivities in a file, or the mask whose centre is fully sampled"
+            "give the coils' sensitivities in a file, or the mask whose centre is fully sampled"
         )
     return best
 
@@ -102,7 +102,7 @@ def _calibration(y: Tensor, mask: Tensor) -> tuple[Tensor, int, int, float]:
     if (empty := float((centre == 0).all(0).float().mean())) > ZEROS:
         raise UnveilError(
             f"operator.coils = estimate: {empty:.0%} of the {h}x{w} middle of k-space is 0, which operator.mask calls "
-            f"measured: give the mask of these data, or the coils' sensitivities"
+            "measured: give the mask of these data, or the coils' sensitivities"
         )
     levels = corner_levels(y[None], mask.expand(1, 1, height, width))
     return centre, height, width, 0.0 if levels is None else levels[1]
@@ -137,7 +137,7 @@ def coil_line(y: Tensor, operator: KSpace) -> str | None:
         return None
     return (
         f"operator.coils leave {left:.1%} of the energy in the centre of k-space unexplained: give the sensitivities "
-        f"of these coils, in their order and on this grid; of estimated ones measure more of the centre"
+        "of these coils, in their order and on this grid; of estimated ones measure more of the centre"
     )
 
 
@@ -156,6 +156,6 @@ def findings(y: Tensor, operator: KSpace) -> list[str]:
     if (share := float(power[second > SECOND].sum() / power.sum())) > OVERLAP:
         lines.append(
             f"{share:.0%} of the image's energy lies where two places of the body do, as the field of view is smaller "
-            f"than it: one set of sensitivities cannot tell them apart, and images are blends there"
+            "than it: one set of sensitivities cannot tell them apart, and images are blends there"
         )
     return lines

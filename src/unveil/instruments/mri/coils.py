@@ -74,8 +74,7 @@ def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Te
     if found.dtype.kind != "c" or found.ndim not in (3, 4):
         raise UnveilError(
             f"operator.coils: {path} holds {found.dtype} of shape {found.shape}; give complex numbers (coils, H, W), "
-            f"or "
-            "(N, coils, H, W) for one set per measurement"
+            "or (N, coils, H, W) for one set per measurement"
         )
     if found.shape[-3] != coils:
         hint = (

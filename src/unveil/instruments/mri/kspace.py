@@ -52,7 +52,7 @@ def centre_line(y: Tensor) -> str | None:
     return (
         f"k-space seems to have its zero frequency in the {place}, and it must be in the centre: save "
         f"np.fft.fftshift(kspace, axes={tuple(axes) if len(axes) == 2 else axes[0]}), and the mask so too if it is "
-        f"that of the file"
+        "that of the file"
     )
 
 

@@ -79,7 +79,7 @@ def check_mask(mask: Tensor) -> None:
     if mask.ndim not in (2, 3):
         raise UnveilError(
             f"the mask has shape {tuple(mask.shape)}: it must be (H, W), columns (W,), or (N, H, W) for one per "
-            f"measurement"
+            "measurement"
         )
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise UnveilError("the mask holds values other than 0 and 1: pass 1 where k-space is measured and 0 elsewhere")
@@ -96,16 +96,14 @@ def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
     if found.shape not in {(width,), (height, width), (count, height, width)}:
         raise UnveilError(
             f"operator.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a "
-            f"mask "
-            f"({height}, {width}), columns ({width},), or one mask for each measurement"
+            f"mask ({height}, {width}), columns ({width},), or one mask for each measurement"
         )
     if found.dtype.kind == "u" and found.max() == np.iinfo(found.dtype).max:
         found = found / found.max()  # white in an image
     if found.dtype.kind == "c" or not np.isin(found, (0, 1)).all():
         raise UnveilError(
             f"operator.mask: {path} holds values other than 0 and 1 (or, in an image, black and white); write 1 where "
-            f"k-space "
-            "is measured and 0 elsewhere"
+            "k-space is measured and 0 elsewhere"
         )
     if found.all():
         warn(f"operator.mask: {path} measures all of k-space; check that it is 0 where nothing was measured")

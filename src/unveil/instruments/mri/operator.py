@@ -51,7 +51,7 @@ def mri(mask: Tensor, sensitivities: Tensor | None = None, height: int | None = 
         if mask.ndim == 3 and len({len(mask), len(sensitivities), 1}) > 2:
             raise UnveilError(
                 f"there are {len(mask)} masks and {len(sensitivities)} sets of sensitivities: give one of each per "
-                f"measurement"
+                "measurement"
             )
     return KSpace((mask if mask.ndim == 3 else mask[None])[:, None] != 0, sensitivities)
 
@@ -65,14 +65,13 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
     if channels % 2:
         raise UnveilError(
             f"the measurements have {channels} channel(s), an odd number: operator.kind mri needs complex k-space, in "
-            f"complex "
-            "arrays, or as channels, the real parts of all coils and then their imaginary parts"
+            "complex arrays, or as channels, the real parts of all coils and then their imaginary parts"
         )
     if section.coils is None and channels != 2:
         raise UnveilError(
             f"operator.coils is not set, and the k-space has {channels // 2} coils: give their sensitivities, a .npy "
-            f"of complex "
-            f"numbers ({channels // 2}, {height}, {width}), or set it to estimate, from the centre of k-space"
+            f"of complex numbers ({channels // 2}, {height}, {width}), or set it to estimate, from the centre of "
+            "k-space"
         )
     mask = read_mask(section.mask, height, width, count)
     coils = None if section.coils is None else read_coils(section.coils, channels // 2, height, width, count)

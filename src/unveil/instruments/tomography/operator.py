@@ -98,15 +98,13 @@ def build_tomography(section: TomographySection, shape: tuple[int, int, int], co
         if angles.shape != (number,):
             raise UnveilError(
                 f"operator.angles: {section.angles} has shape {tuple(angles.shape)}, and the measurements are "
-                f"{detectors} detectors "
-                f"x {number} angles; give {number} angles"
+                f"{detectors} detectors x {number} angles; give {number} angles"
                 + (", or transpose them: exchange H and W in data.axes" if angles.shape == (detectors,) else "")
             )
         if len(angles) >= 8 and float(angles.abs().max()) <= 2 * math.pi:
             warn(
                 f"operator.angles: {section.angles} goes up to {float(angles.abs().max()):.3g} degrees, so that they "
-                f"look like radians; "
-                "save np.rad2deg of them if they are"
+                "look like radians; save np.rad2deg of them if they are"
             )
     return tomography(angles, section.width or detectors, detectors, channels, section.axis)
 

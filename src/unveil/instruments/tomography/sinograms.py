@@ -22,11 +22,9 @@ def axes_line(y: Tensor) -> str | None:
     if not (over_angles < CONSTANT and over_detectors > max(CONSTANT, TIMES * over_angles)):
         return None
     return (
-        f"the sinograms' axes seem to be exchanged: sums over the detectors, the mass of a slice, should be the same "
-        f"at every angle "
-        f"and deviate by {over_detectors:.1%}, and sums over the angles by {over_angles:.1%}; if they are (angles, "
-        f"detectors), "
-        "exchange H and W in data.axes, e.g. --set data.axes=NWH, or save them transposed"
+        "the sinograms' axes seem to be exchanged: sums over the detectors, the mass of a slice, should be the same at "
+        f"every angle and deviate by {over_detectors:.1%}, and sums over the angles by {over_angles:.1%}; if they are "
+        "(angles, detectors), exchange H and W in data.axes, e.g. --set data.axes=NWH, or save them transposed"
     )
 
 

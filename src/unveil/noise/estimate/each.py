@@ -96,8 +96,8 @@ class OwnNoise:
         if unknown:
             warn(
                 f"{unknown[0]}{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}: too even, or too full of "
-                f"structure, to tell the gain of the noise: it is that with which the dark parts are as those of the "
-                f"images in training"
+                "structure, to tell the gain of the noise: it is that with which the dark parts are as those of the "
+                "images in training"
             )
         lines = [line if line.known else self._supposed(line) for line in lines]
         gain = torch.tensor([line.gain for line in lines])
@@ -142,7 +142,7 @@ def own_noise(images: Sequence[Tensor], law: Law) -> tuple[OwnNoise, Gains] | No
     if len(known) < max(2, MOST * len(images)):
         raise UnveilError(
             f"the images' gains differ, and {len(known)} of {len(images)} tell theirs: give larger images, or raw data "
-            f"of one gain"
+            "of one gain"
         )
     gain = torch.tensor([line.gain for line in known])
     error = torch.tensor([line.gain_error for line in known]) / gain
@@ -175,7 +175,7 @@ def _line(image: Tensor, name: str) -> OwnLine:
     if line is None:
         raise UnveilError(
             f"{name}: the noise of this image cannot be found, as of one that is small, empty or saturated, and each "
-            f"image's is its own: leave it out"
+            "image's is its own: leave it out"
         )
     return line
 
