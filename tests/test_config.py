@@ -177,14 +177,22 @@ def test_malformed_overrides(text, tmp_path):
 
 def test_wrong_override_names_its_key(tmp_path):
     (tmp_path / "c.yaml").write_text("data: {path: x}")
-    with pytest.raises(UnveilError, match=r"unknown key training\.step; known here: steps, batch"):
+    with pytest.raises(
+        UnveilError, match=r"unknown key training\.step; did you mean training\.steps\? known here: steps, batch"
+    ):
         load_config(tmp_path / "c.yaml", ["training.step=3"])
 
 
 @pytest.mark.parametrize(
     ("values", "key"),
     [
-        ({"trainig": {}}, "unknown key trainig; known here: version, seed, data, operator, noise"),
+        (
+            {"trainig": {}},
+            "unknown key trainig; did you mean training? known here: version, seed, data, operator, noise",
+        ),
+        ({"steps": 5}, "unknown key steps; did you mean training.steps or em.steps or sampling.steps? known here"),
+        ({"training": {"symmetry": []}}, "unknown key training.symmetry; did you mean loss.symmetry? known here"),
+        ({"noise": {"sigam": 1}}, "unknown key noise.sigam; did you mean noise.sigma? known here: kind"),
         ({"training": {"lr": 1}}, "unknown key training.lr; known here: steps, batch, crop"),
         ({"noise": {"sigma": 0}}, "noise.sigma = 0: must be > 0"),
         ({"noise": {"sigma": -0.1}}, "noise.sigma = -0.1: must be > 0"),

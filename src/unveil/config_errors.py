@@ -1,6 +1,7 @@
 """What is wrong with a configuration, in one line: pydantic finds it, and the words are those of the configuration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -77,7 +78,9 @@ def one_line(error: ValidationError, section: type[BaseModel], version: int) -> 
     if first["type"] == "extra_forbidden":
         if (now := present_name(key)) != key:
             return f"unknown key {key}: it is called {now} since configuration version {version}"
-        return f"unknown key {key}; known here: {_known(location, section)}"
+        near = _nearest(named, _known(location, section), section)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ";"
+        return f"unknown key {key}{meant} known here: {', '.join(_known(location, section))}"
     if first["type"] == "missing":
         key = "data.path" if key == "data" else key
         return f"{key} is missing; add it, or pass --set {key}=..."
@@ -137,7 +140,27 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 4]} ..."
 
 
-def _known(location: Sequence[int | str], section: type[BaseModel]) -> str:
+def _nearest(named: Sequence[int | str], here: Sequence[str], section: type[BaseModel]) -> list[str]:
+    """Return the keys most like this one, of its section; if none is, those of others that are called so."""
+    *above, name = map(str, named)
+    found = [".".join([*above, one]) for one in get_close_matches(name, here)]
+    others = (key.rpartition(".") for key in _keys(section))
+    return (
+        found or [*dict.fromkeys(f"{at}.{one}" for at, _, one in others if one == name and at != ".".join(above))][:3]
+    )
+
+
+def _keys(section: type[BaseModel], *above: str) -> Iterator[str]:
+    """Yield all keys, as "section.name"; of sections of several kinds those of each."""
+    for name, field in section.model_fields.items():
+        kinds = [*KINDS[(name,)]().values()] if (name,) in KINDS and not above else [field.annotation]
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _keys(kind, *above, name)
+        yield ".".join([*above, name])
+
+
+def _known(location: Sequence[int | str], section: type[BaseModel]) -> list[str]:
     path = location[:-1]
     if tuple(path[:1]) in KINDS:  # then comes its kind
         section, path = KINDS[tuple(path[:1])]()[str(path[1])], path[2:]
@@ -146,4 +169,4 @@ def _known(location: Sequence[int | str], section: type[BaseModel]) -> str:
         for kind in (annotation, *get_args(annotation)):  # a section, or one that may be null
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 section = kind
-    return ", ".join(section.model_fields)
+    return list(section.model_fields)

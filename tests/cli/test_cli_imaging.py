@@ -206,7 +206,7 @@ def test_unknown_kinds_and_keys(workspace, tmp_path):
     line = train_refused(workspace, tmp_path, "operator.kind=inpaint")
     assert "operator.kind is inpaint; choose one of identity, inpainting" in line
     line = train_refused(workspace, tmp_path, "operator.maks=m.npy")
-    assert "unknown key operator.maks; known here: kind, mask" in line
+    assert "unknown key operator.maks; did you mean operator.mask? known here: kind, mask" in line
     bare = write_config(tmp_path, operator={"mask": "m.npy"})
     assert "operator.kind is None; choose one of" in refused("train", bare, "--out", tmp_path / "run")
     assert "operator.mask is missing" in refused(
@@ -243,7 +243,7 @@ def test_input_of_another_shape_number_or_colour(workspace, tmp_path):
         assert f"{COUNT} measurements are {SIDE}x{SIDE + 1}" in line
         assert f"{COUNT - 1} measurements" in refused(command, run, tmp_path / "few.npy", *out)
         line = refused(command, run, tmp_path / "colour.npy", *out)
-        assert "has 3 channel(s)" in line
+        assert "has 3 channels, and" in line
         assert "trained on 1" in line
     assert not (tmp_path / "out").exists()
 

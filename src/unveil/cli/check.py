@@ -25,6 +25,7 @@ from unveil.report.identifiability import draw_spectrum
 from unveil.runs.noise import find_noise, noise_of, recorded, stated_noise
 from unveil.symmetry import make_symmetry
 from unveil.training.setup import open_measurements, with_gaps
+from unveil.words import counted
 
 __all__ = ["CANNOT", "run_check"]
 
@@ -74,7 +75,7 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
     fit = noise_verdict(config, with_gaps(config, source), operator, noise)
     if fit is not None and fit.verdict == "does not fit" and not verdict.contradictions:
         verdict.contradictions = [str(fit)]
-    say(f"{system}, {len(source)} measurements; symmetries: {', '.join(names) or 'none'}")
+    say(f"{system}, {counted(len(source), 'measurement')}; symmetries: {', '.join(names) or 'none'}")
     for line in verdict_lines(verdict):
         say(line)
     if fit is not None and fit.verdict != "does not fit":

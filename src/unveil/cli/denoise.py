@@ -17,6 +17,7 @@ from unveil.cli.screen import progress_bar, say
 from unveil.cli.tables import result_tables, write_tables
 from unveil.cli.use import call_of, is_same_grid, open_input, pictured, sky_of, warn_of_unlike, with_sets
 from unveil.data.like import result_files
+from unveil.words import counted
 
 __all__ = ["run_denoise"]
 
@@ -50,7 +51,7 @@ def run_denoise(
     )
     warn_of_unlike(data, run, dataset)
     if dry_run:
-        say(f"would denoise {len(source)} images at {dataset.noise} into {out}")
+        say(f"would denoise {counted(len(source), 'image')} at {dataset.noise} into {out}")
         return
     if results.has(names):
         say(f"all {len(source)} are in {out} already; --force computes them again")
@@ -75,7 +76,7 @@ def run_denoise(
             dtype=np.dtype(np.float32) if dtype == "float32" else None,
         )
     if dtype == "input":
-        say(f"{clipped} value(s) were outside the range of the input's type, and are clipped to it")
+        say(f"clipped to the range of the input's type: {counted(clipped, 'value')}")
     if done == len(source):
         write_tables(tables, results)
     if done:

@@ -39,6 +39,7 @@ from unveil.runs import Run, open_run
 from unveil.runs.folder import writing
 from unveil.runs.noise import estimated
 from unveil.training.setup import signal_mean
+from unveil.words import counted
 
 WRITTEN = ("report.html", "evaluation.json")
 """Beside images/."""
@@ -74,7 +75,7 @@ def run_evaluate(
         clean, unpaired = pair_by_name(source, opened)
         check_reference(source, clean, dataset.operator.image_shape)
     if dry_run:
-        say(f"would evaluate {len(source)} images at {dataset.noise} into {run.folder}")
+        say(f"would evaluate {counted(len(source), 'image')} at {dataset.noise} into {run.folder}")
         return
     dataset, clean = readable(dataset, clean, failures)
     doubts = [unpaired, None if data is None else unlike_training(run, dataset)]

@@ -39,6 +39,7 @@ from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, reco
 from unveil.training.defaults import PIXELS_A_STEP, settings
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_measurements, with_gaps
+from unveil.words import counted, spanned
 
 __all__ = ["run_init"]
 
@@ -217,11 +218,11 @@ def summary(config: Config, source: ImageSource, operator: Operator, noise: Nois
     words = f"{recorded(noise)['kind']} noise" if level is None else f"noise level about {level:.4g}"
     if not instrument(config).sees_all:
         return (
-            f"{len(source)} measurements by {config.operator.kind}, of shape {source.shape(0)}; images of shape "
-            f"{operator.image_shape}; {words}"
+            f"{counted(len(source), 'measurement')} by {config.operator.kind}, of shape {source.shape(0)}; images of "
+            f"shape {operator.image_shape}; {words}"
         )
     sides = [side for i in range(len(source)) for side in source.shape(i)[1:]]
     return (
-        f"{len(source)} images, {source.channels} channel(s), sides from {min(sides)} to {max(sides)} pixels; {words}"
-        + ("" if level is None else " on the [0, 1] scale")
+        f"{counted(len(source), 'image')}, {counted(source.channels, 'channel')}, sides of "
+        f"{spanned(min(sides), max(sides))} pixels; {words}" + ("" if level is None else " on the [0, 1] scale")
     )

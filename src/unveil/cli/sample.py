@@ -29,6 +29,7 @@ from unveil.errors import UnveilError
 from unveil.estimators import knows_camera
 from unveil.evaluation import draw_samples
 from unveil.random import make_generator
+from unveil.words import counted
 
 __all__ = ["run_sample"]
 
@@ -82,8 +83,8 @@ def run_sample(
         say(UNSEEN.format(kind=config.operator.kind))
     if dry_run:
         say(
-            f"would draw {sampling.samples} samples of each of {len(source)} images at {dataset.noise} "
-            f"in {sampling.steps} steps into {out}",
+            f"would draw {counted(sampling.samples, 'sample')} of each of {counted(len(source), 'image')} at "
+            f"{dataset.noise} in {sampling.steps} steps into {out}",
         )
         return
     if results.has(names):

@@ -22,6 +22,7 @@ from unveil.training.device import join
 from unveil.training.logs import read_metrics
 from unveil.training.ranks import from_first, is_first, leave, together
 from unveil.training.setup import instrument, open_measurements, split
+from unveil.words import counted
 
 __all__ = ["run_train", "train_with_bar"]
 
@@ -113,8 +114,8 @@ def describe(config: Config, folder: Path) -> None:
     parameters = sum(p.numel() for p in estimator.parameters())
     say(to_yaml(config))
     say(
-        f"would train {parameters:,} parameters on {len(training)} images of {source.channels} channel(s), validate on "
-        f"{len(held_out)}, and write {folder}; nothing written",
+        f"would train {parameters:,} parameters on {counted(len(training), 'image')} of "
+        f"{counted(source.channels, 'channel')}, validate on {len(held_out)}, and write {folder}; nothing written",
     )
 
 

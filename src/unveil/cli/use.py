@@ -31,6 +31,7 @@ from unveil.operators.base import Operator
 from unveil.runs import Run, open_run
 from unveil.runs.noise import find_noise, noise_of, recorded
 from unveil.training.setup import instrument, open_measurements, with_gaps
+from unveil.words import counted
 
 __all__ = [
     "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "sky_of",
@@ -86,8 +87,8 @@ def open_input(
         data = replace(data, source=with_gaps(config, data.source))
     if data.source.channels != run.channels:
         raise UnveilError(
-            f"{path}: has {data.source.channels} channel(s), and {run_folder} was trained on {run.channels}; convert "
-            "the images, or train on images like these"
+            f"{path}: has {counted(data.source.channels, 'channel')}, and {run_folder} was trained on {run.channels}; "
+            "convert the images, or train on images like these"
         )
     return run, Tiled(run.estimator(data.operator).to(torch_device(device))), data
 

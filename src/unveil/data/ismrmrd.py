@@ -24,6 +24,7 @@ from unveil.data.ismrmrd_header import Scan, parse_header
 from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
 from unveil.errors import UnveilError
+from unveil.words import counted
 
 __all__ = ["GROUP", "Raw", "is_ismrmrd", "open_raw", "read", "scan"]
 
@@ -97,7 +98,7 @@ class Raw:
         """Return what was done to the readouts, in a line."""
         n, coils, height, width = self.shape
         rows = self.mask()[0].any(1).nonzero()[0]
-        told = [f"{n} image(s) of {coils} coils, {len(rows)} of {height} rows, {width} columns"]
+        told = [f"{counted(n, 'image')} of {counted(coils, 'coil')}, {len(rows)} of {height} rows, {width} columns"]
         if self.cut:
             told.append(f"readout oversampling removed, {self.scan.encoded[1] / width:.3g} times")
         low, high = height // 2 - rows[0], rows[-1] - height // 2 + 1

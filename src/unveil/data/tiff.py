@@ -173,8 +173,7 @@ def _declared(letters: str, shape: tuple[int, ...], where: str) -> str:
     if axes.count("C") > 1 or axes.count("H") != 1 or axes.count("W") != 1:
         raise UnveilError(
             f"{where} declares the axes {letters} of shape {shape}: pass axes (--set data.axes=... on the command "
-            f"line), one "
-            'letter of N, C, H, W for each, e.g. axes="NCHW"'
+            'line), one letter of N, C, H, W for each, e.g. axes="NCHW"'
         )
     return axes
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
 from unveil.symmetry import Symmetry, make_symmetry
+from unveil.words import counted
 
 __all__ = ["Turned", "energy_kept", "turned_power", "turned_spread"]
 
@@ -81,7 +82,7 @@ def turned_spread(parts: Turned) -> tuple[float, float]:
     spread, error = (part.double().cpu() for part in parts)
     n = len(error)
     if n < 2:
-        raise UnveilError(f"{n} measurement(s) tell nothing of how far a mean over them is known: give two or more")
+        raise UnveilError(f"of {counted(n, 'measurement')} it is not known how far their mean is: give two or more")
     if not float(error.mean()) > float(error.std()) / n**0.5:
         raise UnveilError(
             f"of {n} measurements the error that a turned instrument sees is not told from 0 "

@@ -30,11 +30,12 @@ from unveil.report.learning import training_charts
 from unveil.report.look import colours
 from unveil.report.panels import data_url, viewers_of
 from unveil.report.record import Record, own_file, read_evaluation
-from unveil.report.verdict import findings, images
+from unveil.report.verdict import findings
 from unveil.runs import Run
 from unveil.runs.noise import recorded
 from unveil.training import read_metrics
 from unveil.training.setup import instrument
+from unveil.words import counted
 
 __all__ = ["write_report"]
 
@@ -151,7 +152,9 @@ def _explanation(evaluation: Record, incomplete: bool) -> list[str]:
     gaps = [estimate - true for estimate, true in pairs if estimate is not None and true is not None]
     if gaps and not incomplete:
         off = sum(gaps) / len(gaps)
-        said.append(f"Here it can be checked: it is off by {off:+.2f} dB in the mean over {images(len(gaps))}.")
+        said.append(
+            f"Here it can be checked: it is off by {off:+.2f} dB in the mean over {counted(len(gaps), 'image')}."
+        )
     if "psnr_sample" in mean:
         said.append(
             "The MMSE estimate is the least distorted and the smoothest; posterior samples look like real images and "

@@ -7,6 +7,7 @@ from typing import Literal
 from unveil.report.charts import INVALID
 from unveil.report.evidence_record import Calibration, Pixels
 from unveil.report.record import Record
+from unveil.words import counted
 
 __all__ = ["Finding", "findings", "headline"]
 
@@ -77,7 +78,7 @@ def _error(evaluation: Record, incomplete: bool) -> Finding:
 def headline(evaluation: Record, incomplete: bool) -> str:
     """Return the error in one sentence: of what, and over how many images."""
     mean, rows = evaluation.mean, evaluation.images
-    over = images(len(rows)) if len(rows) == 1 else f"Mean of {images(len(rows))}"
+    over = counted(len(rows), "image") if len(rows) == 1 else f"Mean of {counted(len(rows), 'image')}"
     unknown = sum(row.metrics.get("psnr_estimate") is None for row in rows)
     estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
     if not evaluation.valid:
@@ -159,8 +160,8 @@ def _turned(evaluation: Record) -> list[Finding]:
         return []
     ratio, se, n = evidence.turned.spread_over_error, evidence.turned.spread_over_error_se, evidence.turned.images
     detail = (
-        f"By turned measurements of {images(n)}, without a reference: their variance is {ratio:.2f} ± {se:.2f} of the "
-        "squared error, what the instrument does not see included; 1 for exact samples."
+        f"By turned measurements of {counted(n, 'image')}, without a reference: their variance is {ratio:.2f} ± "
+        f"{se:.2f} of the squared error, what the instrument does not see included; 1 for exact samples."
     )
     if ratio + CLEAR * se < 1:
         return [Finding("bad", "Where the instrument does not see, the samples are too sure of themselves.", detail)]
@@ -198,7 +199,3 @@ def _calibration(found: Calibration, how: str) -> Finding:
     }
     state, text = words.get(found.verdict, ("unsure", "Whether the samples are calibrated cannot be told"))
     return Finding(state, f"{text}, {how}.", detail.strip())  # type: ignore[arg-type]
-
-
-def images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

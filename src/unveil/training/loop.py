@@ -35,6 +35,7 @@ from unveil.training.ema import averaged
 from unveil.training.interrupt import stop_on_interrupt
 from unveil.training.logs import MetricsLog, read_metrics
 from unveil.training.patience import Patience
+from unveil.words import counted
 
 __all__ = ["Batches", "Objective", "Progress", "Validation", "learning_rate", "train"]
 
@@ -232,8 +233,8 @@ def _compare_processes(checkpoint: Path, state: dict[str, Any]) -> None:
     before, now = state.get("processes", 1), ranks.count()
     if before != now:
         warn(
-            f"{checkpoint} is of {before} process(es), and {now} go on: each step's joint batch has another size, so "
-            f"the run ends elsewhere; for the run that was begun start it with {before}"
+            f"{checkpoint} is of {counted(before, 'process', 'processes')}, and {now} go on: each step's joint batch "
+            f"has another size, so the run ends elsewhere; for the run that was begun start it with {before}"
         )
 
 

@@ -16,6 +16,7 @@ from unveil.instruments.registry import INSTRUMENTS, build_operator
 from unveil.operators.base import Operator
 from unveil.random import make_generator
 from unveil.training.detector import without_pattern
+from unveil.words import counted
 
 __all__ = [
     "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source",
@@ -200,7 +201,7 @@ def with_gaps(config: Config, source: ImageSource) -> ImageSource:
         if dead.ndim != 3 or len(dead) not in (1, source.channels):
             raise UnveilError(
                 f"data.dead: {data.dead} has shape {tuple(dead.shape)}; it must be (H, W), or (C, H, W) with the "
-                f"{source.channels} channel(s) of the images"
+                f"{counted(source.channels, 'channel')} of the images"
             )
     return Gaps(source, data.saturated, dead)
 

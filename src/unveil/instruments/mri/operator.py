@@ -23,6 +23,7 @@ from unveil.instruments.mri import MRISection
 from unveil.instruments.mri.coils import check_coils, read_coils
 from unveil.instruments.mri.masks import check_mask, read_mask
 from unveil.operators.base import Coarser, Operator
+from unveil.words import counted
 
 __all__ = ["KSpace", "build_mri", "magnitude", "mri"]
 
@@ -64,8 +65,8 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
     channels, height, width = shape
     if channels % 2:
         raise UnveilError(
-            f"the measurements have {channels} channel(s), an odd number: operator.kind mri needs complex k-space, in "
-            "complex arrays, or as channels, the real parts of all coils and then their imaginary parts"
+            f"the measurements have {counted(channels, 'channel')}, an odd number: operator.kind mri needs complex "
+            "k-space, in complex arrays, or as channels, the real parts of all coils and then their imaginary parts"
         )
     if section.coils is None and channels != 2:
         raise UnveilError(
