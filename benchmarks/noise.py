@@ -45,6 +45,7 @@ from unveil.measurement import Measurement
 from unveil.noise import Gamma, Gaussian, Noise, Poisson, PoissonGaussian, choose_noise
 from unveil.operators import Identity
 from unveil.random import make_generator
+from unveil.runs.signal import with_signal_law
 from unveil.training import build_estimator, learn, train
 from unveil.training.batches import make_batches
 
@@ -147,7 +148,8 @@ def trained(key: str, name: str, model: Noise, noise: Noise, clean, noisy, optio
 
     model: the noise that it is told. noise: the true one.
     """
-    config, folder = configuration(options), options.work / key.replace(":", "-")
+    config = with_signal_law(configuration(options), {}, noisy, model)
+    folder = options.work / key.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True)
     estimator = build_estimator(config, clean.channels, Identity(), model.uneven)
     start = time.monotonic()

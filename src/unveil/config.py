@@ -78,7 +78,11 @@ class EstimatorConfig(Section):
     mean: float | None = Field(
         None, description="of the images; null: 0.5, and 0 where the system measures Fourier coefficients or contrast"
     )
-    std: float = Field(0.25, gt=0, description="standard deviation of the images about their mean")
+    std: float = Field(
+        0.25,
+        gt=0,
+        description="standard deviation of the images about their mean; of images themselves init finds both in them",
+    )
     prior: Literal["white", "stationary"] | None = Field(
         None,
         description="of a system other than identity: the images for which f's linear part is best; stationary learns "

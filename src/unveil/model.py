@@ -41,6 +41,7 @@ from unveil.runs.create import save_run
 from unveil.runs.learned import check_learnable, choose_told, told
 from unveil.runs.noise import find_noise, found_in, noise_of, recorded
 from unveil.runs.run import open_run as open_folder
+from unveil.runs.signal import with_signal_law
 from unveil.training import build_estimator
 from unveil.training import learn as train
 from unveil.training.defaults import settings_of
@@ -228,6 +229,8 @@ def learn(
     found = found_in(config, known) if isinstance(noise, str) and not operator.unseen else None
     source = _without_pattern(source, known)
     noise = noise_of(known, source)
+    if isinstance(operator, Identity):
+        config = with_signal_law(config, (settings or {}).get("estimator", {}), source, noise)
     if not operator.unseen:
         for line in image_lines(with_gaps(config, source), noise):
             warn(line)

@@ -40,7 +40,8 @@ from unveil.noise import Gaussian, PoissonGaussian
 from unveil.operators.identity import Identity
 from unveil.random import make_generator
 from unveil.runs import create_run
-from unveil.runs.noise import noise_of
+from unveil.runs.noise import find_noise, noise_of
+from unveil.runs.signal import with_signal_law
 from unveil.training.setup import open_source
 
 __all__ = ["run_demo"]
@@ -104,7 +105,7 @@ def run_demo(
         check_free(out / "run", force)
         shutil.rmtree(out / "run")
     measure(results, scene, images, seed)
-    config = with_range(config, values)
+    config = with_what_is_found(config, values)
     run = create_run(out / "run", config)
     f = train_with_bar(run, device)
     source, clean = (
@@ -142,9 +143,11 @@ def write(path: Path, y: Tensor) -> None:
         tifffile.imwrite(path, np.squeeze(y.numpy(), 0))
 
 
-def with_range(config: Config, values: dict[str, Any]) -> Config:
-    """Return the configuration with the range of the measurements' values, as `unveil init` finds it."""
+def with_what_is_found(config: Config, values: dict[str, Any]) -> Config:
+    """Return the configuration with the range, the mean and the deviation that `unveil init` finds in the data."""
     found = None if config.data.value_range is not None else width_of(config, open_source(config))
-    if found is None:
-        return config
-    return parse_config(override(values, [f"data.value_range=[{found[0]}, {found[1]}]"]), "--set")
+    if found is not None:
+        config = parse_config(override(values, [f"data.value_range=[{found[0]}, {found[1]}]"]), "--set")
+    source = open_source(config)
+    noise = noise_of(find_noise(config, source, Identity()), source)
+    return with_signal_law(config, values.get("estimator", {}), source, noise)

@@ -36,6 +36,7 @@ from unveil.noise import Found, Noise
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.operators.base import Operator
 from unveil.runs.noise import estimated, find_noise, found_noise, noise_of, recorded
+from unveil.runs.signal import with_signal_law
 from unveil.training.defaults import PIXELS_A_STEP, settings
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import instrument, open_measurements, with_gaps
@@ -94,6 +95,7 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     noise = noise_of(find_noise(config, source, operator) if found is None else found.noise, source)
     if known.sees_all:
         config = with_faulty(config, source, noise, out)
+        config = with_signal_law(config, values.get("estimator", {}), source, noise)
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise):
         warn(line)
     warning = None if "scales" in values.get("loss", {}) else of_own_scale(config, source, noise)

@@ -1,0 +1,50 @@
+"""How images are spread before anything is learned: mu and v, by which the network is preconditioned.
+
+    mu = mean of y,     v^2 = var(y) - mean of var(y | x)
+
+over the pixels of all images that `look` takes. f is best preconditioned where N(mu, v^2) is the law of their pixels
+(Karras et al. 2022, https://arxiv.org/abs/2206.00364): cells on a dark ground, whose numbers fill a tenth of the range,
+are not learned as photographs are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from unveil.checks.look import look
+from unveil.checks.measurements import looked_at
+from unveil.config import Config
+from unveil.data import ImageSource
+from unveil.noise import Noise
+
+__all__ = ["LEAST", "signal_law", "with_signal_law"]
+
+LEAST = 0.1
+"""v is at least this multiple of the noise's deviation: images in which nothing is seen are learned to be flat."""
+
+
+def signal_law(source: ImageSource, noise: Noise) -> tuple[float, float]:
+    """Return (mu, v), estimates of the mean and the deviation of the noiseless images, in the units of `source`.
+
+    noise: of all images, or of each, in those units. Raises what `source.read` raises.
+    """
+    known, values, shares = looked_at(noise, source), [], []
+    for i, y in enumerate(look(source).values()):
+        values.append(y.flatten())
+        shares.append(known.select(torch.tensor([i])).estimated_variance(y[None]).flatten())
+    pixels, share = torch.cat(values), float(torch.cat(shares).mean().clamp_min(0))
+    v = float(pixels.var()) - share
+    return float(pixels.mean()), max(v, LEAST**2 * share) ** 0.5
+
+
+def with_signal_law(config: Config, stated: Mapping[str, Any], source: ImageSource, noise: Noise) -> Config:
+    """Return the configuration with the mean and the deviation of the images as found in their measurements.
+
+    stated: of the estimator's keys, those that stay as they are. source: the images themselves, with `noise`.
+    """
+    if config.estimator.form != "preconditioned":  # which follows each image's own
+        return config
+    mean, std = (float(f"{value:.2g}") for value in signal_law(source, noise))
+    found = {key: value for key, value in (("mean", mean), ("std", std)) if key not in stated}
+    return config.model_copy(update={"estimator": config.estimator.model_copy(update=found)})
