@@ -39,4 +39,5 @@ def test_of_noise_alone_the_deviation_is_a_share_of_the_noises(noise):
 def test_what_is_stated_stays():
     config = parse_config({"data": {"path": "none"}}, "test")
     found = with_signal_law(config, {"std": 0.25}, images(NOISES[0], STD), NOISES[0]).estimator
-    assert found.std == 0.25 and found.mean == pytest.approx(MEAN, abs=0.01)
+    assert found.std == 0.25
+    assert found.mean == pytest.approx(MEAN, abs=0.01)
