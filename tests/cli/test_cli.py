@@ -201,6 +201,24 @@ def test_evaluate_and_report(workspace):
     assert (workspace / "run" / "report.html").is_file()
 
 
+def test_evaluate_with_a_second_exposure(workspace, tmp_path, capsys):
+    ramp = torch.linspace(0, 1, 64).expand(1, 64, 64)
+    (tmp_path / "again").mkdir()
+    for i in (2, 0, 1):
+        save_image(tmp_path / "again" / f"y{i}.tif", ramp + 0.1 * normal(ramp, make_generator("cpu", 9, i)))
+    run, data = workspace / "run", workspace / "data"
+    call("evaluate", run, data, "--repeat", tmp_path / "again", "--sampled", 0)
+    found = json.loads((run / "evaluation.json").read_text())["evidence"]["figures"]["repeat"]
+    assert [*found["values"]["images"]] == ["y0", "y1", "y2"]
+    assert found["values"]["noise"] == pytest.approx(1, abs=0.1), "by their names, or they would differ by more"
+    assert "".join(found["said"].split()) in "".join(capsys.readouterr().out.split())
+    assert "Fourier ring correlation of two exposures" in (run / "report.html").read_text()
+    (tmp_path / "again" / "y1.tif").rename(tmp_path / "again" / "z.tif")
+    assert "none of them is called y1" in refused("evaluate", run, data, "--repeat", tmp_path / "again")
+    write_images(tmp_path / "small", side=32)
+    assert "give repeats of the same shape" in refused("evaluate", run, data, "--repeat", tmp_path / "small")
+
+
 def test_dry_runs_write_nothing(workspace, tmp_path):
     before = sorted(workspace.rglob("*"))
     assert call("train", workspace / "unveil.yaml", "--out", tmp_path / "no", "--dry-run")[0] == 0

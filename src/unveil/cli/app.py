@@ -296,6 +296,12 @@ def evaluate(
             metavar="PATH", help="Clean images, if there are any, by the measurements' names or in their order."
         ),
     ] = None,
+    repeat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="Second exposures of the same scenes, by the measurements' names or in their order."
+        ),
+    ] = None,
     sampled: Annotated[int, typer.Option(min=0, metavar="INT", help="Images to draw posterior samples of.")] = 3,
     sets: Sets = None,
     sigma: Sigma = None,
@@ -313,7 +319,7 @@ def evaluate(
     from unveil.cli.screen import json_to_stdout
 
     with json_to_stdout(json):
-        run_evaluate(run, data, reference, sampled, sets or [], sigma, seed or 0, device, dry_run)
+        run_evaluate(run, data, reference, repeat, sampled, sets or [], sigma, seed or 0, device, dry_run)
 
 
 @app.command()

@@ -26,6 +26,7 @@ from unveil.evaluation import (
     check_reference,
     evaluate,
     model_fit,
+    order_by_name,
     pair_by_name,
     reference_contradiction,
 )
@@ -55,6 +56,7 @@ def run_evaluate(
     run_folder: Path,
     data: str | None,
     reference: str | None,
+    repeat: str | None,
     sampled: int,
     sets: Sequence[str],
     sigma: float | None,
@@ -74,15 +76,29 @@ def run_evaluate(
         opened = open_images(reference, axes=options.axes, value_range=options.value_range)
         clean, unpaired = pair_by_name(source, opened)
         check_reference(source, clean, dataset.operator.image_shape)
+    again, misnamed = None, None
+    if repeat is not None:
+        again, misnamed = open_repeat(dataset, run_folder, repeat, sigma, device, sets)
     if dry_run:
         say(f"would evaluate {counted(len(source), 'image')} at {dataset.noise} into {run.folder}")
         return
-    dataset, clean = readable(dataset, clean, failures)
-    doubts = [unpaired, None if data is None else unlike_training(run, dataset)]
+    dataset, clean, again = readable(dataset, clean, again, failures)
+    doubts = [unpaired, misnamed, None if data is None else unlike_training(run, dataset)]
     if clean is not None:
         doubts.append(reference_contradiction(dataset, clean))
     lines = [line for line in doubts if line is not None]
-    evaluate_and_report(run, f, dataset, clean, sampled, with_sets(run, sets), seed, device, failures, lines)
+    evaluate_and_report(run, f, dataset, clean, sampled, with_sets(run, sets), seed, device, failures, lines, again)
+
+
+def open_repeat(
+    data: Dataset, run_folder: Path, path: str, sigma: float | None, device: str, sets: Sequence[str]
+) -> tuple[Dataset, str | None]:
+    """Return the second exposures at `path` in the order of the measurements, and a line where no name told it."""
+    _, _, found = open_input(run_folder, path, sigma, device, sets)
+    order, line = order_by_name(data.source, found.source, "repeat")
+    found = found.subset(order)
+    check_reference(data.source, found.source, what="repeat")
+    return found, line
 
 
 def evaluate_and_report(
@@ -96,6 +112,7 @@ def evaluate_and_report(
     device: str,
     failures: Failures | None = None,
     doubts: Sequence[str] = (),
+    repeat: Dataset | None = None,
 ) -> None:
     """Evaluate with a progress bar, write results and report into the run folder, and print the table.
 
@@ -112,7 +129,8 @@ def evaluate_and_report(
         if share > SEEN:
             left_out = f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others"
             doubts = [*doubts, left_out]
-    inputs = source_files(source, config) + ([] if clean is None else clean.files())
+    others = [one for one in (clean, None if repeat is None else repeat.source) if one is not None]
+    inputs = source_files(source, config) + [file for one in others for file in one.files()]
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])
     pictures = run.folder / "images"
     earlier = read_manifest(pictures)
@@ -135,6 +153,7 @@ def evaluate_and_report(
             data,
             config.sampling,
             reference=clean,
+            repeat=repeat,
             sampled=sampled,
             seed=seed,
             device=torch_device(device),
@@ -162,8 +181,8 @@ def evaluate_and_report(
         warn(line)
     if valid:
         say(str(fit))
-        for line in evidence.lines(incomplete):
-            say(line)
+    for line in evidence.lines(incomplete) if valid else evidence.figure_lines(False):
+        say(line)
     say(f"open {page}")
     figures(json.loads((run.folder / "evaluation.json").read_text()))
     failures.end(len(rows), EXIT_PARTLY if valid else EXIT_NO_FIT)
@@ -203,8 +222,10 @@ def clear_evaluation(folder: Path, replace: Callable[[], object]) -> None:
     replace()
 
 
-def readable(data: Dataset, clean: ImageSource | None, failures: Failures) -> tuple[Dataset, ImageSource | None]:
-    """Return what is left of the measurements and their references when those that cannot be read are left out."""
+def readable(
+    data: Dataset, clean: ImageSource | None, repeat: Dataset | None, failures: Failures
+) -> tuple[Dataset, ImageSource | None, Dataset | None]:
+    """Return what is left of the measurements, their references and repeats when those that cannot be read go."""
     good = []
     for i in range(len(data)):
         try:
@@ -213,10 +234,11 @@ def readable(data: Dataset, clean: ImageSource | None, failures: Failures) -> tu
         except UnveilError as error:
             failures.add(error)
     if len(good) == len(data):
-        return data, clean
+        return data, clean, repeat
     if not good:
         failures.end(0)
-    return data.subset(good), None if clean is None else clean.subset(good)
+    left = (None if one is None else one.subset(good) for one in (clean, repeat))
+    return data.subset(good), *left  # type: ignore[return-value]
 
 
 def run_report(run_folder: Path) -> None:

@@ -11,12 +11,13 @@ from unveil.evaluation.evaluate import (
     evaluate,
     mean_metrics,
 )
-from unveil.evaluation.reference import check_reference, pair_by_name, reference_contradiction
+from unveil.evaluation.reference import check_reference, order_by_name, pair_by_name, reference_contradiction
 from unveil.evaluation.reference_free import estimate_error, estimate_hidden_error
 from unveil.evaluation.residual_fit import model_fit, residual_fit
 
 __all__ = [
     "WITHOUT_REFERENCE", "Evaluation", "Metrics", "check_reference", "counted", "draw_samples", "estimate_error",
-    "estimate_hidden_error", "evaluate", "mean_metrics", "mean_square_error", "model_fit", "pair_by_name",
+    "estimate_hidden_error", "evaluate", "mean_metrics", "mean_square_error", "model_fit", "order_by_name",
+    "pair_by_name",
     "posterior_variance", "psnr", "reference_contradiction", "residual_fit", "spread_over_error", "ssim",
 ]  # fmt: skip

@@ -142,6 +142,7 @@ def evaluate(
     sampling: SamplingConfig,
     *,
     reference: ImageSource | None = None,
+    repeat: Dataset | None = None,
     sampled: int = 3,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -152,12 +153,15 @@ def evaluate(
 ) -> Iterator[Evaluation]:
     """Evaluate f on each measurement of `data`; posterior samples of the first `sampled` ones.
 
-    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. symmetry, mean:
-    of the images, as in `turned_power`; where samples of incomplete measurements are to be judged by turned
-    instruments. progress: (images done, all). Raises UnveilError when the reference does not match.
+    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. repeat: second
+    exposures of the same scenes, likewise. symmetry, mean: of the images, as in `turned_power`; where samples of
+    incomplete measurements are to be judged by turned instruments. progress: (images done, all). Raises UnveilError
+    when the reference or the repeat does not match.
     """
     if reference is not None:
         check_reference(data.source, reference, data.operator.image_shape)
+    if repeat is not None:
+        check_reference(data.source, repeat.source, what="repeat")
     full_precision()  # the error without a reference is made of small differences
     f, rings = Tiled(f.to(device).eval()), ring_number(data.source.smallest()[0])
     for i in range(len(data)):
@@ -189,7 +193,7 @@ def evaluate(
             None
             if samples is None or symmetry is None or not m.operator.unseen
             else turned_power(m, x_hat, samples, symmetry, make_generator(device, seed, i, _TURNS), mean=mean),
-            _figures(f, m, x_hat, risk, seed, i),
+            _figures(f, m, x_hat, risk, None if repeat is None else repeat[i].to(device), seed, i),
         )
         if progress is not None:
             progress(i + 1, len(data))
@@ -216,13 +220,15 @@ def _predicted(
     return predicted, None if x is None else against_reference(samples[:, 0], x[0], generator)
 
 
-def _figures(f: nn.Module, m: Measurement, x_hat: Tensor, risk: Risk, seed: int, i: int) -> dict[str, Any]:
+def _figures(
+    f: nn.Module, m: Measurement, x_hat: Tensor, risk: Risk, repeat: Measurement | None, seed: int, i: int
+) -> dict[str, Any]:
     """Return what each field's figure keeps of a measurement, by its name; those that have a meaning for it."""
     found = {}
     for figure in FIGURES:
         generator = make_generator(m.y.device, seed, i, zlib.crc32(figure.name.encode()))
         with torch.no_grad():
-            found[figure.name] = figure.look(Subject(f, m, x_hat, risk, generator))
+            found[figure.name] = figure.look(Subject(f, m, x_hat, risk, generator, repeat))
     return {name: kept for name, kept in found.items() if kept is not None}
 
 

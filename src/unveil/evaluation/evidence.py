@@ -143,7 +143,8 @@ class Evidence:
             "components": {name: {"shares": shares} for name, shares in self.shares.items()},
         }
         figures = {key: asdict(one) for key, one in self._figures().items()}
-        known = [*(key for key, value in found.items() if value), *figures]
+        governed = [figure.name for figure in FIGURES if figure.name in figures and figure.governed]
+        known = [*(key for key, value in found.items() if value), *governed]
         wrong = [] if valid else [key for key in known if not key.endswith("_reference")]
         return {"not_valid": wrong, **found, "figures": figures}
 
@@ -213,7 +214,12 @@ class Evidence:
             of = "measured entries of the rest" if incomplete else "the rest"
             how = f"by {of} of the exposure, predicted from a ninth of it, and by the error"
             lines.append(f"{how}, {verdict}{reason}")
-        return [*lines, *(one.said for one in self._figures().values())]
+        return [*lines, *self.figure_lines(True)]
+
+    def figure_lines(self, valid: bool) -> list[str]:
+        """Return what the fields' own figures say that hold. valid: whether the noise model fits."""
+        holds = {figure.name for figure in FIGURES if valid or not figure.governed}
+        return [one.said for name, one in self._figures().items() if name in holds]
 
     def _mean(self) -> dict[str, float | int]:
         """Return the mean PSNR, which is unknown where one image's is."""

@@ -22,7 +22,7 @@ from unveil.dataset import Dataset
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
 
-__all__ = ["check_reference", "pair_by_name", "reference_contradiction"]
+__all__ = ["check_reference", "order_by_name", "pair_by_name", "reference_contradiction"]
 
 OFF = 1 / 3
 NEAR = 1 / 3
@@ -33,23 +33,39 @@ FLAT = 1e-3
 """Deviation of a reference, on the [0, 1] scale, below which there is nothing to compare."""
 
 
-def check_reference(source: ImageSource, reference: ImageSource, image_shape: tuple[int, ...] | None = None) -> None:
-    """Raise UnveilError unless `reference` has an image of the right shape for every measurement of `source`."""
+def check_reference(
+    source: ImageSource, reference: ImageSource, image_shape: tuple[int, ...] | None = None, what: str = "reference"
+) -> None:
+    """Raise UnveilError unless `reference` has an image of the right shape for every measurement of `source`.
+
+    image_shape: that of images which have other shapes than their measurements. what: the images are called.
+    """
     if len(reference) != len(source):
         raise UnveilError(
-            f"the reference has {len(reference)} images and the measurements {len(source)}: they must match in order"
+            f"the {what} has {len(reference)} images and the measurements {len(source)}: they must match in order"
         )
     for i in range(len(source)):
         shape = image_shape or source.shape(i)
         if tuple(shape) != reference.shape(i):
             raise UnveilError(
                 f"{reference.where(i)} has shape {reference.shape(i)}, and its measurement's image {tuple(shape)}: "
-                "give references of the same shape and order"
+                f"give {what}s of the same shape and order"
             )
 
 
 def pair_by_name(source: ImageSource, reference: ImageSource) -> tuple[ImageSource, str | None]:
     """Return the images of `reference` in the order of `source`, and a line where no name told it.
+
+    As `order_by_name` says.
+    """
+    order, line = order_by_name(source, reference)
+    return (reference if order == list(range(len(reference))) else reference.subset(order)), line
+
+
+def order_by_name(source: ImageSource, reference: ImageSource, what: str = "reference") -> tuple[list[int], str | None]:
+    """Return the numbers of the images of `reference` in the order of `source`, and a line where no name told it.
+
+    what: the images are called.
 
     Names are compared as they are, then without what all in a folder begin and end with: noisy_1 is a measurement of
     clean_1. Where no name is common to both they are paired in order.
@@ -59,21 +75,21 @@ def pair_by_name(source: ImageSource, reference: ImageSource) -> tuple[ImageSour
     missing = [name for name in wanted if name not in set(given)]
     if missing and len(missing) < len(wanted):
         raise UnveilError(
-            f"the reference has {len(given)} images, and none of them is called {missing[0]}, while "
+            f"the {what} has {len(given)} images, and none of them is called {missing[0]}, while "
             f"{len(wanted) - len(missing)} have "
             "the names of their measurements: give each under that name"
         )
     if missing and len(wanted) == len(given):
         wanted, given = _distinct(wanted), _distinct(given)
         if sorted(wanted) != sorted(given):
-            return reference, (
-                f"no reference has the name of its measurement: they are paired in order, {source.name(0)} with "
+            return [*range(len(reference))], (
+                f"no {what} has the name of its measurement: they are paired in order, {source.name(0)} with "
                 f"{reference.name(0)} and so on"
             )
     elif missing:
-        return reference, None  # `check_reference` says how many there are
+        return [*range(len(reference))], None  # `check_reference` says how many there are
     at = {name: k for k, name in enumerate(given)}
-    return reference.subset([at[name] for name in wanted]), None
+    return [at[name] for name in wanted], None
 
 
 def _names(source: ImageSource) -> list[str]:

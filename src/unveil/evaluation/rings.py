@@ -19,14 +19,14 @@ Hann's window, which leaves a ring of n entries as many independent ones as n / 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from unveil.measurement import Estimator, Measurement
 
-__all__ = ["HALF", "SEVENTH", "Rings", "halves", "rings_record", "with_truth"]
+__all__ = ["HALF", "SEVENTH", "Rings", "halves", "of_pair", "rings_record", "with_truth"]
 
 SEVENTH, HALF = 1 / 7, 0.5
 MOST = 64
@@ -76,23 +76,26 @@ def halves(
     rings: into how many frequencies up to 1/2 are cut. x_hat, x: f(m) and the reference (B, C, H, W), if there is one.
     """
     one, two = m.recorrupt(torch.full((len(m),), 0.5, device=m.y.device), generator)
-    raw = [_transform(part.y) for part in (one, two)]
-    seen = [_transform(f(part)) for part in (one, two)]
-    number = _numbers(m.y, rings)
-    cross = _sum(number, rings, (raw[0] * raw[1].conj()).real)
-    powers = [_sum(number, rings, part.abs().square()) for part in (*raw, *seen)]
-    both = _sum(number, rings, (seen[0] * seen[1].conj()).real)
-    other = _sum(number, rings, ((seen[0] * raw[1].conj()).real + (seen[1] * raw[0].conj()).real) / 2)
-    reference = None
-    if x is not None and x_hat is not None:
-        reference = with_truth(x_hat, x, rings)
-    return Rings(
-        _sum(number, rings, torch.ones_like(raw[0].real)),
-        torch.stack([cross, powers[0], powers[1]]),
-        torch.stack([both, powers[2], powers[3]]),
-        torch.stack([other, (powers[2] + powers[3]) / 2, cross]),
-        reference,
-    )
+    reference = None if x is None or x_hat is None else with_truth(x_hat, x, rings)
+    return replace(of_pair((one.y, two.y), (f(one), f(two)), rings), reference=reference)
+
+
+def of_pair(raw: tuple[Tensor, Tensor] | None, seen: tuple[Tensor, Tensor], rings: int) -> Rings:
+    """Return the sums of two exposures (B, C, H, W), and of the estimates from each.
+
+    raw: None where the exposures are no images: their sums are 0, and correlations unknown.
+    """
+    number, (a, b) = _numbers(seen[0], rings), (_transform(part) for part in seen)
+    power = [_sum(number, rings, part.abs().square()) for part in (a, b)]
+    halves = torch.stack([_sum(number, rings, (a * b.conj()).real), *power])
+    count = _sum(number, rings, torch.ones_like(a.real))
+    if raw is None:
+        return Rings(count, torch.zeros_like(halves), halves, torch.zeros_like(halves))
+    c, d = (_transform(part) for part in raw)
+    cross = _sum(number, rings, (c * d.conj()).real)
+    measured = torch.stack([cross, *(_sum(number, rings, part.abs().square()) for part in (c, d))])
+    other = _sum(number, rings, ((a * d.conj()).real + (b * c.conj()).real) / 2)
+    return Rings(count, measured, halves, torch.stack([other, (power[0] + power[1]) / 2, cross]))
 
 
 def with_truth(x_hat: Tensor, x: Tensor, rings: int) -> Tensor:

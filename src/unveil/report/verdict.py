@@ -41,7 +41,7 @@ def _fields(evaluation: Record) -> list[Finding]:
     """Return what the fields' own figures say; of those that do not hold, that."""
     evidence, found = evaluation.evidence, []
     for name, one in ({} if evidence is None else evidence.figures).items():
-        if evidence is not None and evaluation.valid and evidence.holds(name):
+        if evidence is not None and evidence.holds(name):
             found.append(Finding(one.state, one.said, one.detail))
         else:
             found.append(Finding("bad", f"{one.title} is {INVALID}."))

@@ -4,8 +4,8 @@
     pictures(kept) -> maps of that image, which lie beside the others
     found(kept of all) -> the figure, in words and numbers
 
-A figure is a file of this room and a line of its registry. Every one is governed by the model check: where the noise
-model does not fit, the figure is written and shown with that warning, and not said.
+A figure is a file of this room and a line of its registry. Each is governed by the model check, unless it says that it
+needs none: where the noise model does not fit, the figure is written and shown with that warning, and not said.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +30,7 @@ class Subject:
     """One measurement and its estimate, of which figures are made.
 
     f: the estimator. m: a batch of one. x_hat: f(m) (1, *image). risk: its error without a reference. generator: of the
-    figure's draws.
+    figure's draws. repeat: a second exposure of the same scene, if there is one.
     """
 
     f: Estimator
@@ -38,6 +38,7 @@ class Subject:
     x_hat: Tensor
     risk: Risk
     generator: torch.Generator
+    repeat: Measurement | None = None
 
     @property
     def whole(self) -> bool:
@@ -92,9 +93,14 @@ class Found:
 
 
 class Figure(ABC, Generic[Kept]):
-    """A field's figure. name: in evaluation.json. maps: the pictures that it may draw."""
+    """A field's figure.
+
+    name: in evaluation.json. maps: the pictures that it may draw. governed: whether it holds only where the noise model
+    does.
+    """
 
     name: ClassVar[str]
+    governed: ClassVar[bool] = True
     maps: ClassVar[tuple[Map, ...]] = ()
 
     @abstractmethod

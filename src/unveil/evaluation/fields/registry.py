@@ -4,7 +4,9 @@ from typing import Any
 
 from unveil.evaluation.fields.figure import Figure
 from unveil.evaluation.fields.gfactor import GFactor
+from unveil.evaluation.fields.photometry import Photometry
+from unveil.evaluation.fields.repeats import Repeats
 
 __all__ = ["FIGURES"]
 
-FIGURES: tuple[Figure[Any], ...] = (GFactor(),)
+FIGURES: tuple[Figure[Any], ...] = (Repeats(), GFactor(), Photometry())

@@ -1,0 +1,111 @@
+"""A second exposure tells the error of the estimate, whatever the noise is; what is none is told."""
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d, pad
+
+from noisy import photographs
+from unveil.evaluation.fields import Subject
+from unveil.evaluation.fields.repeats import Repeats
+from unveil.evaluation.risk import estimate_risk
+from unveil.instruments.mri.operator import mri
+from unveil.measurement import Measurement
+from unveil.noise import Correlated, Gaussian, Poisson
+from unveil.operators import Identity
+from unveil.random import make_generator
+
+SCENES = [x[None, :, 32:96, 32:96] for x in photographs()]
+
+
+def smoothed(m):
+    return 0.4 * m.y + 0.6 * avg_pool2d(pad(m.y, (1, 1, 1, 1), mode="reflect"), 3, 1)
+
+
+def exposed(x, noise, key, stated=None, changed=None, f=smoothed, operator=None):
+    """What is kept of two exposures of x, the second `changed`, and the true error."""
+    generator, operator = make_generator("cpu", key), operator or Identity()
+    one, two = (noise.sample(operator.A(u), generator) for u in (x, x if changed is None else changed))
+    m = Measurement(one, operator, stated or noise)
+    x_hat = f(m)
+    risk = estimate_risk(f, m, generator, x_hat=x_hat)
+    kept = Repeats().look(Subject(f, m, x_hat, risk, generator, m.at(operator.project(two))))
+    return kept, float(m.mean_square(operator.A(x_hat - x)))
+
+
+@pytest.mark.parametrize("noise", [Gaussian(0.1), Poisson(0.05), Correlated(0.1, torch.ones(2, 2))], ids=str)
+def test_the_error_is_unbiased_and_its_scatter_is_stated(noise):
+    pairs = [exposed(SCENES[key % 8], noise, key) for key in range(64)]
+    z = torch.tensor([(kept.error.error - true) / kept.error.se for kept, true in pairs])
+    assert float(z.mean()) == pytest.approx(0, abs=4 / 8)
+    assert 0.75 < float(z.std()) < 1.3
+    assert not [kept.wrong for kept, _ in pairs if kept.wrong]
+    naive = torch.tensor([(kept.error.error - true) / true for kept, true in pairs])
+    assert float(naive.mean().abs()) < 4 * float(naive.std()) / 8, "in its own units too"
+    between = torch.tensor([(k.error.error - k.told.error) / (k.error.se**2 + k.told.se**2) ** 0.5 for k, _ in pairs])
+    assert 0.7 < float(between.std()) < 1.35, "two errors of one image differ by their standard errors"
+
+
+def test_it_holds_where_the_noise_model_does_not():
+    pairs = [exposed(SCENES[key % 8], Gaussian(0.13), key, stated=Gaussian(0.1)) for key in range(32)]
+    z = torch.tensor([(kept.error.error - true) / kept.error.se for kept, true in pairs])
+    assert float(z.mean()) == pytest.approx(0, abs=4 / 32**0.5)
+    assert 0.7 < float(z.std()) < 1.4
+    found = Repeats().found({str(k): kept for k, (kept, _) in enumerate(pairs)})
+    assert found.state == "bad"
+    assert "what is told without it is off by" in found.said
+    assert found.values["noise"] == pytest.approx(1.69, abs=0.03)
+    assert not Repeats.governed
+
+
+def test_what_is_said_of_good_repeats():
+    pairs = [exposed(x, Gaussian(0.1), key) for key, x in enumerate(SCENES)]
+    found = Repeats().found({str(k): kept for k, (kept, _) in enumerate(pairs)})
+    true = sum(-10 * torch.tensor(t).log10() for _, t in pairs) / 8
+    assert found.values["mean"]["low"] < float(true) < found.values["mean"]["high"]
+    assert found.state == "good"
+    assert "agrees" in found.said
+    assert 2 < found.values["resolution"]["pixels"]["to_truth_half"] < 6
+    (chart,) = found.charts
+    assert set(chart.curves) >= {"two exposures, as measured", "half-bit"}
+    assert Repeats().found({}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x.roll((3, -2), (2, 3)), "is shifted by 3 rows and -2 columns"),
+        (lambda x: (x + x.roll(1, 3)) / 2, "is shifted by "),
+        (lambda x: 1.2 * x, "times as bright"),
+        (lambda x: SCENES[5], "does not show the same scene"),
+    ],
+)
+def test_what_is_no_repeat_is_told_with_its_statistic(change, words):
+    kept, _ = exposed(SCENES[0], Gaussian(0.03), 1, changed=change(SCENES[0]))
+    assert words in kept.wrong
+    assert "standard errors" in kept.wrong
+    found = Repeats().found({"a": kept, "b": exposed(SCENES[0], Gaussian(0.03), 2)[0]})
+    assert found.state == "bad"
+    assert found.said.startswith("The repeat of a ")
+    assert "1 of 2 are so" in found.said
+    assert "\n" not in found.said
+
+
+def test_the_measurement_itself_is_no_repeat():
+    m = Measurement(SCENES[0] + 0.1 * torch.randn(SCENES[0].shape, generator=make_generator("cpu", 0)), Identity(),
+                    Gaussian(0.1))  # fmt: skip
+    risk = estimate_risk(smoothed, m, make_generator("cpu", 1))
+    kept = Repeats().look(Subject(smoothed, m, smoothed(m), risk, make_generator("cpu", 2), m))
+    assert "shares its noise" in kept.wrong
+
+
+def test_of_k_space_the_error_of_a_x():
+    operator = mri(torch.arange(64) % 2 == 0, height=64)
+    x = torch.cat([SCENES[2], 0.1 * SCENES[3]], 1)
+    zero_filled = lambda m: 0.9 * m.operator.A_dagger(m.y)  # noqa: E731
+    pairs = [exposed(x, Gaussian(0.05), key, f=zero_filled, operator=operator) for key in range(32)]
+    z = torch.tensor([(kept.error.error - true) / kept.error.se for kept, true in pairs])
+    assert float(z.mean()) == pytest.approx(0, abs=4 / 32**0.5)
+    assert 0.7 < float(z.std()) < 1.4
+    assert not [kept.wrong for kept, _ in pairs if kept.wrong]
+    kept, _ = exposed(x, Gaussian(0.05), 0, f=zero_filled, operator=operator, changed=x.roll(2, 2))
+    assert kept.wrong is not None
