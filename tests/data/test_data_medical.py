@@ -174,6 +174,21 @@ def test_a_derived_image(tmp_path, photometric):
     assert other.SOPInstanceUID != new.SOPInstanceUID
 
 
+def test_each_result_of_an_image_has_identifiers_of_its_own(tmp_path):
+    source = open_images(dicom(tmp_path / "IM7", counts(1)[0]))
+
+    def identifiers(layer, more):
+        (out,) = written(tmp_path / "out", source, lambda x: x + more, made=Made("sample", layer, "abc"))
+        new = pydicom.dcmread(out)
+        return new.SeriesInstanceUID, new.SOPInstanceUID
+
+    series, instance = identifiers("mean", 1.0)
+    for one, other in zip((series, instance), identifiers("deviation", 1.0)):
+        assert one != other, "of the same numbers, which are something else"
+    assert identifiers("mean", 2.0)[0] == series
+    assert identifiers("mean", 2.0)[1] != instance, "two instances of one call that differ in their numbers"
+
+
 def test_values_of_the_input_type_keep_its_steps(tmp_path):
     v = RNG.integers(-2000, 2000, (6, 8)).astype(np.int16)
     source = open_images(dicom(tmp_path / "a.dcm", v, slope=0.5, intercept=3.0))
