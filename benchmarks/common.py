@@ -27,8 +27,15 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def command() -> str:
     """The command as typed, without the folders of this machine."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv]
-    return "python benchmarks/" + " ".join(words)
+    return "python benchmarks/" + " ".join(map(_without_folder, sys.argv))
+
+
+def _without_folder(word: str) -> str:
+    """A path without its folder, of --option=path too; other words as they are, whatever slashes they have."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    path = Path(value)
+    is_path = "/" in value and (path.is_absolute() or path.parent.is_dir())
+    return f"{option}{equals}{path.name if is_path else value}"
 
 
 def write(path: Path, options: argparse.Namespace, result: dict[str, Any]) -> None:

@@ -108,6 +108,16 @@ def test_training_says_what_the_images_contradict(tmp_path):
     assert call("train", config, "--out", tmp_path / "run") == "", "it has been said"
 
 
+def test_training_says_that_the_noise_does_not_fit_before_it_starts(tmp_path):
+    data = folder(tmp_path / "d", **{f"y{i}": noisy(i) for i in range(4)})
+    config = tmp_path / "c.yaml"
+    assert call("init", data, "--out", config, *SETS) == ""
+    words = ("train", config, "--out", tmp_path / "run", "--set", "training.steps=1", "--set")
+    (line,) = call(*words, "noise.sigma=0.15").splitlines()
+    assert line.startswith(f"unveil: warning: {data}: the noise model does not fit: ")
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+
+
 def test_evaluate_exits_with_5_where_the_noise_does_not_fit(run, tmp_path):
     """Everything is written first; and not where the noise is as the run's."""
     data = folder(tmp_path / "d", **{f"y{i}": twelve_bits(noisy(7 + i, 0.14)) for i in range(4)})
