@@ -396,7 +396,8 @@ def test_debug_shows_the_traceback(workspace, tmp_path):
 
 def test_interrupted_training_resumes_to_the_same_bits(workspace, tmp_path):
     """A real process, a real Ctrl-C."""
-    sets = ["--set", "training.steps=40", "--set", "training.checkpoint_every=1000"]
+    told = ("training.steps=40", "training.checkpoint_every=1000", "training.validate_every=20", "sampling.inflation=0")
+    sets = [word for setting in told for word in ("--set", setting)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert call("train", workspace / "unveil.yaml", "--out", whole, *sets)[0] == 0
     process = subprocess.Popen(

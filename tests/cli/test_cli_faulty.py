@@ -58,10 +58,10 @@ def test_faulty_pixels_from_init_to_evaluate(camera, unveil, monkeypatch):
     unveil("denoise", folder / "run", folder / "y", "--out", folder / "x")
     x = tifffile.imread(folder / "x" / "0.tif")
     assert np.isfinite(x).all(), "faulty pixels are filled in"
-    said = unveil("evaluate", folder / "run")
+    said = unveil("evaluate", folder / "run", "--sampled", 0)
     assert "not valid" not in said.out
     assert "errors without a reference are of the others" in said.err.replace("\n", " ")
     why = "its variance is another"
     monkeypatch.setattr("unveil.cli.evaluate.model_fit", lambda *_, **__: Fit("does not fit", why))
-    said = unveil("evaluate", folder / "run", code=5)
+    said = unveil("evaluate", folder / "run", "--sampled", 0, code=5)
     assert f"the noise model does not fit: {why}" in said.err, "and not because pixels are faulty"

@@ -29,7 +29,7 @@ from unveil.random import make_generator
 
 TOLERANCE = 0.25
 SIGMA, Y = 0.2, 0.5
-STEPS = [40, 80, 160, 320]
+STEPS = [40, 80, 160]
 
 
 def feed(monkeypatch, draws):

@@ -41,9 +41,18 @@ def test_it_is_drawn_from_a_few_probes(monkeypatch):
     assert picture(*CASES["complex"]()).shape[0] > 600
 
 
-@pytest.mark.parametrize("name", ["fourier", "pixels", "eigenvalues", "directions"])
-def test_each_part_is_shown(name, monkeypatch):
-    monkeypatch.setattr("unveil.report.identifiability.name_hidden", lambda found: "")  # the title changes as well
+@pytest.fixture(scope="module")
+def plain():
+    """A spectrum, and its picture without a title, which changes as well."""
     found = find_spectrum(inpainting(MASK), None, (1, 8, 8), make_generator("cpu", 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unveil.report.identifiability.name_hidden", lambda found: "")
+        return found, draw_spectrum(found)
+
+
+@pytest.mark.parametrize("name", ["fourier", "pixels", "eigenvalues", "directions"])
+def test_each_part_is_shown(name, plain, monkeypatch):
+    monkeypatch.setattr("unveil.report.identifiability.name_hidden", lambda found: "")
+    found, drawn = plain
     changed = dataclasses.replace(found, **{name: getattr(found, name).flip(-1) * 0.5})
-    assert draw_spectrum(changed) != draw_spectrum(found)
+    assert draw_spectrum(changed) != drawn
