@@ -32,7 +32,7 @@ class DataConfig(Section):
     """The measurements, and how to read them."""
 
     path: FilePath = Field(
-        description="folder of images (PNG, JPEG, TIFF, NPY, MRC), or one .npy, .h5, .zarr, .tif or .mrcs file"
+        description="folder of images (PNG, JPEG, TIFF, NPY, MRC), or one .npy, .h5, .zarr, .tif, .mrcs or .star file"
     )
     dataset: str | None = Field(None, description="name inside an HDF5 file or zarr group that has several")
     axes: str | None = Field(None, description="axes of an array, e.g. NHW, NCHW, NHWC; null guesses from the shape")

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unveil.data import dicom, fits, hdf5, microscopy, mrc, nifti, npy, raster, tiff, uvfits, zarrs
+from unveil.data import dicom, fits, hdf5, microscopy, mrc, nifti, npy, particles, raster, tiff, uvfits, zarrs
 from unveil.data.stored import StoredArray
 
-__all__ = ["EXTENSIONS", "FORMATS", "Format", "format_of"]
+__all__ = ["EXTENSIONS", "FORMATS", "LISTED", "Format", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Format:
     extensions: in lower case, with their dots. scan: (path, axes) -> its arrays; where `datasets`, which have names
     inside, (path, dataset, axes) -> its arrays. folder: whether a folder is of this format; None: it is one of files.
     content: whether a file of a name without a known extension is of this format; None: no such file is.
+    listed: whether such files in a folder are among its images; else they only say what others hold.
     """
 
     extensions: tuple[str, ...]
@@ -29,6 +30,7 @@ class Format:
     datasets: bool = False
     folder: Callable[[Path], bool] | None = None
     content: Callable[[Path], bool] | None = None
+    listed: bool = True
 
 
 FORMATS = (
@@ -38,6 +40,7 @@ FORMATS = (
     Format(hdf5.EXTENSIONS, hdf5.scan, datasets=True),
     Format((".zarr",), zarrs.scan, datasets=True, folder=zarrs.is_zarr),
     Format((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), mrc.scan),
+    Format((".star",), particles.scan, listed=False),
     Format(microscopy.EXTENSIONS, microscopy.scan),
     Format(uvfits.EXTENSIONS, uvfits.scan),
     Format(fits.EXTENSIONS, fits.scan, datasets=True),
@@ -46,6 +49,7 @@ FORMATS = (
     Format(dicom.EXTENSIONS, dicom.scan, content=dicom.is_dicom),
 )
 EXTENSIONS = tuple(extension for form in FORMATS for extension in form.extensions)
+LISTED = tuple(extension for form in FORMATS if form.listed for extension in form.extensions)
 
 
 def format_of(path: Path) -> Format | None:

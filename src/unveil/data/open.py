@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unveil.data.content import what_it_is
 from unveil.data.faults import unreadable as fault
-from unveil.data.formats import EXTENSIONS, format_of
+from unveil.data.formats import EXTENSIONS, LISTED, format_of
 from unveil.data.source import ImageSource
 from unveil.data.stored import StoredArray, StoredImages
 from unveil.data.values import check_value_range
@@ -94,8 +94,8 @@ def _folder(path: Path) -> list[Path]:
     except OSError as error:
         raise UnveilError(f"{path} cannot be listed ({error.strerror}): check its permissions") from error
     if not entries:
-        raise UnveilError(f"{path} is empty: put images there ({' '.join(EXTENSIONS)})")
-    named = [p for p in entries if p.name.lower().endswith(EXTENSIONS) or (_is_file(p) and format_of(p) is not None)]
+        raise UnveilError(f"{path} is empty: put images there ({' '.join(LISTED)})")
+    named = [p for p in entries if p.name.lower().endswith(LISTED) or _is_one(p)]
     dead = sorted((p for p in named if p.is_symlink() and not _is_file(p) and not p.exists()), key=_natural)
     files = [p for p in named if _is_file(p) or _is_folder_of_one(p)]
     if dead:
@@ -106,8 +106,14 @@ def _folder(path: Path) -> list[Path]:
             raise UnveilError(f"{which}: {_FETCH}")
         warn(f"{which}: they are left out; {_FETCH}")
     if not files:
-        raise UnveilError(f"{path} holds no image at its top level: put files there that end in {' '.join(EXTENSIONS)}")
+        raise UnveilError(f"{path} holds no image at its top level: put files there that end in {' '.join(LISTED)}")
     return sorted(files, key=_natural)
+
+
+def _is_one(path: Path) -> bool:
+    """Return whether `path` is a file whose content tells a format that is listed."""
+    form = format_of(path) if _is_file(path) else None
+    return form is not None and form.listed
 
 
 def _is_file(path: Path) -> bool:

@@ -140,10 +140,10 @@ def _check_order(names: Sequence[Any], where: str) -> None:
             return  # not an image of a stack
         parts = re.split("([0-9]+)", Path(stack).name.casefold())  # text and numbers in turn: micrograph 2 before 10
         place: list[str | int] = [int(part) if i % 2 else part for i, part in enumerate(parts)]
-        if int(number) != (k + 1 if place == before else 1) or place < before:
+        if int(number) <= (k if place == before else 0) or place < before:
             raise UnveilError(
                 f"{where}: row {row + 1}, {name}, is out of order; sort the rows by stack, in natural order, and "
-                f"number, with none left out, or remove the column {_IMAGE} if the measurements are in the order of "
+                f"number, or remove the column {_IMAGE} if the measurements are in the order of "
                 "the rows"
             )
         before, k = place, int(number)
