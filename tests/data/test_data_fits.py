@@ -1,5 +1,7 @@
 """FITS against the arrays that were written: scaled and unsigned numbers, cubes, extensions; results keep headers."""
 
+import contextlib
+import io
 import sys
 
 import numpy as np
@@ -7,10 +9,14 @@ import pytest
 from astropy.io import fits
 from test_data_medical import written
 
-from unveil.data import open_images
+from unveil.cli import main
+from unveil.data import Gaps, open_images
 from unveil.data.made import Made
 from unveil.data.pixel_size import pixel_size
+from unveil.dataset import Dataset
 from unveil.errors import UnveilError
+from unveil.noise import Gaussian
+from unveil.operators import Identity
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.integers(0, 60000, (3, 8, 9)).astype(np.uint16)
@@ -22,6 +28,16 @@ def sky(hdu):
     said = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": -5.0, "CRPIX1": 4.0, "CRPIX2": 3.0}
     hdu.header.update({**said, "CD1_1": -1e-4, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1e-4, "BUNIT": "adu"})
     return hdu
+
+
+def call(*words):
+    """(exit code, what was printed to stderr) of `unveil *words`."""
+    text = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(text):
+        patch.setattr(sys, "argv", ["unveil", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+    return caught.value.code or 0, text.getvalue()
 
 
 @pytest.mark.parametrize("name", ["c.fits", "c.fit", "c.fits.gz"])
@@ -89,13 +105,59 @@ def test_what_fpack_compressed(tmp_path):
     np.testing.assert_allclose(fits.getdata(path, "A"), COUNTS[0] / 2)
 
 
-def test_what_is_refused(tmp_path, monkeypatch):
-    hdu = fits.PrimaryHDU(np.array([[1, 2], [-5, 4]], np.int16))
-    hdu.header["BLANK"] = -5
+def test_blank_pixels_are_gaps(tmp_path):
+    stored = np.array([[1, 2], [-5, 4]], np.int16)
+    hdu = fits.PrimaryHDU(stored)
+    hdu.header["BLANK"], hdu.header["BSCALE"] = -5, 0.5
     hdu.writeto(tmp_path / "b.fits")
-    with pytest.raises(UnveilError, match="contains NaN"):
+    fits.PrimaryHDU(np.where(stored == -5, np.nan, stored / 2).astype(np.float32)).writeto(tmp_path / "n.fits")
+    for name in ("b.fits", "n.fits"):
+        source = open_images(tmp_path / name)
+        assert source.gaps
+        np.testing.assert_array_equal(source.read(0)[0], [[0.5, 1], [np.nan, 2]])
+        m = Dataset(source, Identity(), Gaussian(0.1))[0]
+        np.testing.assert_array_equal(m.operator.measured[0, 0], [[1, 1], [0, 1]])
+        also = Gaps(source, 2.0, None).read(0)[0]
+        np.testing.assert_array_equal(also, [[0.5, 1], [np.nan, np.nan]])
+        with pytest.raises(UnveilError, match="contains NaN"):
+            source.whole().read(0)
+    assert not open_images(_unscaled(tmp_path)).gaps
+
+
+def _unscaled(folder):
+    fits.PrimaryHDU(COUNTS).writeto(folder / "c.fits")
+    return folder / "c.fits"
+
+
+def test_a_folder_with_blank_pixels_from_init_to_denoise(tmp_path):
+    """They are neither noise nor data, and are filled in."""
+    (tmp_path / "y").mkdir()
+    for i in range(4):
+        x = np.random.default_rng(i).uniform(300, 700, (4, 4)).repeat(16, 0).repeat(16, 1)
+        y = (x + np.random.default_rng(9 + i).normal(0, 40, x.shape)).astype(np.int16)
+        y[:9, 50:] = -32768
+        hdu = fits.PrimaryHDU(y)
+        hdu.header["BLANK"] = -32768
+        hdu.writeto(tmp_path / "y" / f"{i}.fits")
+    sets = ["training.steps=2", "training.warmup=1", "training.crop=16", "training.batch=2", "estimator.widths=[4]",
+            "sampling.inflation=0"]  # fmt: skip
+    options = [word for setting in sets for word in ("--set", setting)]
+    assert call("init", tmp_path / "y", "--out", tmp_path / "c.yaml", *options) == (0, "")
+    assert "level 0.0" in (tmp_path / "c.yaml").read_text()
+    assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run") == (0, "")
+    assert call("denoise", tmp_path / "run", tmp_path / "y", "--out", tmp_path / "x") == (0, "")
+    x = fits.getdata(tmp_path / "x" / "0.fits")
+    assert np.isfinite(x).all()
+    assert 0 < x[:9, 50:].min() < x[:9, 50:].max() < 1500
+    code, text = call("evaluate", tmp_path / "run", tmp_path / "y", "--reference", tmp_path / "y", "--sampled", 0)
+    assert code == 2
+    assert "contains NaN" in text
+
+
+def test_what_is_refused(tmp_path, monkeypatch):
+    fits.PrimaryHDU(np.array([[1, 2], [np.inf, 4]], np.float32)).writeto(tmp_path / "b.fits")
+    with pytest.raises(UnveilError, match="contains NaN or infinite"):
         open_images(tmp_path / "b.fits").read(0)
-    np.testing.assert_array_equal(open_images(tmp_path / "b.fits").read(0, (0, 0, 1, 2))[0], [[1, 2]])
     fits.PrimaryHDU().writeto(tmp_path / "e.fits")
     with pytest.raises(UnveilError, match="holds no image"):
         open_images(tmp_path / "e.fits")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unveil.checks.look import spread
+from unveil.checks.look import filled, spread
 from unveil.checks.quiet import local_mean
 from unveil.checks.values import alone, piled_up
 from unveil.data import ImageSource
@@ -53,6 +53,6 @@ def dead_pixels(source: ImageSource, noise: Noise) -> Tensor | None:
         return None
     times = torch.zeros(source.shape(0))
     for i in which:
-        times += alone(source.read(i), noise.select(torch.tensor([i])), 0.0)
+        times += alone(filled(source.read(i)), noise.select(torch.tensor([i])), 0.0)
     dead = times >= max(FEWEST, PART * len(which))
     return dead if 0 < float(dead.double().mean()) < MOST else None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from unveil.checks.contradictions import mean_of
-from unveil.checks.look import middle, spread
+from unveil.checks.look import filled, middle, spread
 from unveil.checks.scale import scale_invariance
 from unveil.data import ImageSource
 from unveil.noise import Noise
@@ -24,7 +24,7 @@ def own_scale(source: ImageSource, noise: Noise, scales: Sequence[int], crop: in
     if not any(1 < k <= smallest / crop for k in scales):
         return None
     which = spread(len(source))
-    parts = [source.read(i, middle(source.shape(i))) for i in which]
+    parts = [filled(source.read(i, middle(source.shape(i)))) for i in which]
     # noise that depends on the signal: the energies of noise add up, whatever they are of
     each = [
         noise.select(torch.tensor([i])).window(middle(source.shape(i))).level(part[None], mean_of)

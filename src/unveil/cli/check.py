@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.checks import Fit
+from unveil.checks.look import filled
 from unveil.checks.measurements import contradicted, findings, fit_of_images
 from unveil.cli.outputs import input_identity, open_results, source_files
 from unveil.cli.screen import console, figures, say
@@ -123,4 +124,4 @@ def first_measurements(source: ImageSource) -> Tensor:
     shapes = [source.shape(i) for i in range(min(FIRST_MEASUREMENTS, len(source)))]
     height, width = (min(shape[axis] for shape in shapes) for axis in (1, 2))
     windows = [((shape[1] - height) // 2, (shape[2] - width) // 2, height, width) for shape in shapes]
-    return torch.stack([source.read(i, window) for i, window in enumerate(windows)])
+    return torch.stack([filled(source.read(i, window)) for i, window in enumerate(windows)])

@@ -123,7 +123,7 @@ def frames(path: str, option: str) -> Tensor:
         raise UnveilError(f"{option} {path}: the frames differ in size; give those of one detector")
     if len(source) > FRAMES:
         warn(f"{option} {path}: the first {FRAMES} of {len(source)} frames are used")
-    return torch.stack([source.read(i) for i in range(min(FRAMES, len(source)))])
+    return torch.stack([source.whole().read(i) for i in range(min(FRAMES, len(source)))])
 
 
 def parameter_rows(found: Found, by: str) -> list[Row]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from unveil.checks import look, outliers
+from unveil.checks.look import filled
 from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import ImageSource
@@ -92,7 +93,7 @@ def scale_line(config: Config, source: ImageSource, operator: Operator, scale: S
 def first_measurements(source: ImageSource) -> tuple[Tensor, Tensor]:
     """Return the numbers (B,) and values (B, C, H, W) of some measurements."""
     which = torch.arange(min(4, len(source)))
-    return which, torch.stack([source.read(int(i)) for i in which])
+    return which, torch.stack([filled(source.read(int(i))) for i in which])
 
 
 def unusual_range(config: Config, from_zero: bool) -> tuple[float, float] | None:

@@ -1,8 +1,9 @@
 """FITS images (Pence et al. 2010, https://doi.org/10.1051/0004-6361/201015362), fpacked or gzipped ones too.
 
 Axes are as NumPy has them: the last two are rows and columns, the first row the bottom of the sky as viewers show it;
-others (cubes) count images. A number v stands for BSCALE v + BZERO, and BLANK for none. Files of radio arrays (UVFITS,
-random groups) are another format with the same extension: `unveil.data.uvfits`.
+others (cubes) count images. A number v stands for BSCALE v + BZERO; BLANK, and NaN of floating point, for none: such
+pixels were not measured (sections 4.4.2.4 and 5.3). Files of radio arrays (UVFITS, random groups) are another format
+with the same extension: `unveil.data.uvfits`.
 """
 
 from __future__ import annotations
@@ -98,8 +99,9 @@ def _stored(path: Path, k: int, header: Any, axes: str | None) -> StoredArray:
         scale = None
     axes = axes or "N" * (len(shape) - 2) + "HW"
     stored = StoredArray(
-        path, str(k), shape, dtype, axes, partial(_Section, path, k, shape, dtype, convert), scale=scale
-    )
+        path, str(k), shape, dtype, axes, partial(_Section, path, k, shape, dtype, convert), scale=scale,
+        gaps=blank is not None or bits < 0,
+    )  # fmt: skip
     check_count(str(path), stored.images)
     check_size(f"an image of {path}", math.prod(stored.image_shape) * dtype.itemsize)
     return stored

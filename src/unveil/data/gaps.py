@@ -36,7 +36,8 @@ class Gaps(Subset):
     def _read(self, i: int, window: Window) -> Tensor:
         y = super()._read(i, window)
         faulty = torch.zeros_like(y, dtype=torch.bool) if self._dead is None else self._dead_in(i, window).expand_as(y)
-        if not bool(y[~faulty].isfinite().all()):
+        known = y.isfinite() | y.isnan() if self._parent.gaps else y.isfinite()
+        if not bool(known[~faulty].all()):
             raise UnveilError(f"{self.where(i)} contains NaN or infinite values; mask or replace them")
         if self._saturated is not None:
             origin = self.origin(i)

@@ -153,6 +153,12 @@ class ImageSource(ABC):
         """
         return Subset(self, indices)
 
+    def whole(self) -> ImageSource:
+        """Return the same images, of which one with gaps is refused when it is read: references, maps, frames."""
+        part = Subset(self, range(len(self)))
+        part.gaps = False
+        return part
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change with the names, shapes and file sizes; it reads no pixels."""
         digest = hashlib.sha256()

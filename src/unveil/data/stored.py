@@ -43,6 +43,7 @@ class StoredArray:
     scale: (slope, intercept) where the file says that v stands for slope v + intercept, which then is what is read.
     place: to sort by, among the others that have one, where files are named in no order; None: as files are named.
     magnitude: whether the file says that these are magnitudes of complex numbers.
+    gaps: whether NaN, as `load()` gives it, marks pixels that were not measured.
     Raises UnveilError if axes, shape and dtype are not those of images.
     """
 
@@ -56,6 +57,7 @@ class StoredArray:
     scale: tuple[float, float] | None = None
     place: tuple[Any, ...] | None = None
     magnitude: bool = False
+    gaps: bool = False
 
     def __post_init__(self) -> None:
         check_count(self.where, self.images)
@@ -116,6 +118,7 @@ class StoredImages(ImageSource):
     ) -> None:
         self._arrays = list(arrays)
         self._range = value_range
+        self.gaps = any(a.gaps for a in self._arrays)
         self._cache = cache or Cache()
         first = self._arrays[0]
         for a in self._arrays:

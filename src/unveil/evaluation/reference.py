@@ -119,7 +119,7 @@ def reference_contradiction(data: Dataset, reference: ImageSource) -> str | None
     found = []
     chosen = spread(len(data))
     for i in chosen:
-        line = _contradiction(data[i], reference.read(i)[None])
+        line = _contradiction(data[i], reference.whole().read(i)[None])
         if line is not None:
             found.append(f"{reference.where(i)} {line}")
     if not found:

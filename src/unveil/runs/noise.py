@@ -102,7 +102,7 @@ def stated_noise(config: Config, source: ImageSource) -> Noise | None:
 def _level(config: Config, source: ImageSource) -> float:
     """Return the level of white Gaussian noise in the images."""
     chosen = range(0, len(source), max(1, len(source) // IMAGES_FOR_SIGMA))
-    found = estimate_common_sigma((source.read(i) for i in chosen), [source.where(i) for i in chosen])
+    found = estimate_common_sigma((filled(source.read(i)) for i in chosen), [source.where(i) for i in chosen])
     if not found > 0:
         raise UnveilError(
             f"{config.data.path}: no noise found in the images, as where a camera or compression has removed it, and "

@@ -76,7 +76,7 @@ def read_map(path: str, name: str, size: tuple[int, int], channels: int) -> Tens
             raise UnveilError(f"it has {_pixels(source.shape(0)[1:])} pixels")
         if source.channels not in (1, channels):
             raise UnveilError(f"it has {source.channels} channels, and the images {channels}")
-        values = source.read(0)
+        values = source.whole().read(0)
     except UnveilError as error:
         raise UnveilError(f"{key}: {error}; {give}") from None
     wrong = values[~(values > 0)]
