@@ -48,13 +48,13 @@ def alarms(found):
     return sum(one.state == "bad" for one in found)
 
 
-@pytest.mark.parametrize("noise", [Gaussian(0.015), Poisson(0.003)], ids=str)
-def test_a_fifth_of_the_flux_of_faint_stars_is_missed_and_none_that_is_there(noise):
-    exact = states(lambda x: lambda m: x, noise, 40)
-    assert alarms(exact) <= 2, "5%"
+@pytest.mark.parametrize(("noise", "count"), [(Gaussian(0.015), 40), (Poisson(0.003), 20)], ids=str)
+def test_a_fifth_of_the_flux_of_faint_stars_is_missed_and_none_that_is_there(noise, count):
+    exact = states(lambda x: lambda m: x, noise, count)
+    assert alarms(exact) <= count / 20, "5%"
     z = torch.tensor([(one.values["faint_kept"] - 1) / one.values["faint_se"] for one in exact])
     assert 0.75 < float(z.square().mean()) ** 0.5 < 1.3
-    assert 0.8 < sum(one.values["chi_square"] for one in exact) / 40 < 1.3
+    assert 0.8 < sum(one.values["chi_square"] for one in exact) / count < 1.3
     lost = states(lambda x: lambda m: BACKGROUND + losing(x, 0.2) * (x - BACKGROUND), noise, 10)
     assert alarms(lost) >= 9
     assert sum(one.values["faint_kept"] for one in lost) / 10 == pytest.approx(0.8, abs=0.03)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
+from unveil.data.depth import places
 from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_by_camera, samples_under_prior
 from unveil.estimators import Preconditioned, Tiled, knows_camera
@@ -164,11 +165,12 @@ def evaluate(
     if repeat is not None:
         check_reference(data.source, repeat.source, what="repeat")
     full_precision()  # the error without a reference is made of small differences
-    f, rings = Tiled(f.to(device).eval()), ring_number(data.source.smallest()[0])
+    f, rings, place = Tiled(f.to(device).eval()), ring_number(data.source.smallest()[0]), places(data.source)
     for i in range(len(data)):
         generator = make_generator(device, seed, i)
         m = data[i].to(device)
         x = None if reference is None else reference.read(i)[None].to(device)
+        again = None if repeat is None else repeat[i].to(device)
         with torch.no_grad():
             x_hat = f(m)
         risk = estimate_risk(f, m, generator, x_hat=x_hat)
@@ -194,7 +196,7 @@ def evaluate(
             None
             if samples is None or symmetry is None or not m.operator.unseen
             else turned_power(m, x_hat, samples, symmetry, make_generator(device, seed, i, _TURNS), mean=mean),
-            _figures(f, m, x_hat, risk, None if repeat is None else repeat[i].to(device), seed, i),
+            _figures(Subject(f, m, x_hat, risk, generator, again, place.get(i)), seed, i),
         )
         if progress is not None:
             progress(i + 1, len(data))
@@ -221,15 +223,13 @@ def _predicted(
     return predicted, None if x is None else against_reference(samples[:, 0], x[0], generator)
 
 
-def _figures(
-    f: nn.Module, m: Measurement, x_hat: Tensor, risk: Risk, repeat: Measurement | None, seed: int, i: int
-) -> dict[str, Any]:
+def _figures(subject: Subject, seed: int, i: int) -> dict[str, Any]:
     """Return what each field's figure keeps of a measurement, by its name; those that have a meaning for it."""
     found = {}
     for figure in FIGURES:
-        generator = make_generator(m.y.device, seed, i, zlib.crc32(figure.name.encode()))
+        generator = make_generator(subject.m.y.device, seed, i, zlib.crc32(figure.name.encode()))
         with torch.no_grad():
-            found[figure.name] = figure.look(Subject(f, m, x_hat, risk, generator, repeat))
+            found[figure.name] = figure.look(replace(subject, generator=generator))
     return {name: kept for name, kept in found.items() if kept is not None}
 
 

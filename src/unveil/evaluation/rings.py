@@ -19,7 +19,9 @@ Hann's window, which leaves a ring of n entries as many independent ones as n / 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +35,8 @@ MOST = 64
 """Rings."""
 LEAST = 32
 """Pixels, the sides of an image that has rings."""
+TAPER = 1.5
+"""How many times fewer independent entries Hann's window leaves along an axis."""
 NEIGHBOURS = 1
 """Rings on either side that are looked at together for where a curve falls below its threshold."""
 
@@ -80,18 +84,24 @@ def halves(
     return replace(of_pair((one.y, two.y), (f(one), f(two)), rings), reference=reference)
 
 
-def of_pair(raw: tuple[Tensor, Tensor] | None, seen: tuple[Tensor, Tensor], rings: int) -> Rings:
+def of_pair(
+    raw: tuple[Tensor, Tensor] | None,
+    seen: tuple[Tensor, Tensor],
+    rings: int,
+    sides: Sequence[float] = (1.0, 1.0),
+) -> Rings:
     """Return the sums of two exposures (B, C, H, W), and of the estimates from each.
 
-    raw: None where the exposures are no images: their sums are 0, and correlations unknown.
+    raw: None where the exposures are no images: their sums are 0, and correlations unknown. sides: of a pixel along the
+    last axes, over its side along a row; three of volumes (B, C, D, H, W), whose rings are shells.
     """
-    number, (a, b) = _numbers(seen[0], rings), (_transform(part) for part in seen)
+    number, (a, b) = _numbers(seen[0], rings, sides), (_transform(part, len(sides)) for part in seen)
     power = [_sum(number, rings, part.abs().square()) for part in (a, b)]
     halves = torch.stack([_sum(number, rings, (a * b.conj()).real), *power])
     count = _sum(number, rings, torch.ones_like(a.real))
     if raw is None:
         return Rings(count, torch.zeros_like(halves), halves, torch.zeros_like(halves))
-    c, d = (_transform(part) for part in raw)
+    c, d = (_transform(part, len(sides)) for part in raw)
     cross = _sum(number, rings, (c * d.conj()).real)
     measured = torch.stack([cross, *(_sum(number, rings, part.abs().square()) for part in (c, d))])
     other = _sum(number, rings, ((a * d.conj()).real + (b * c.conj()).real) / 2)
@@ -105,18 +115,28 @@ def with_truth(x_hat: Tensor, x: Tensor, rings: int) -> Tensor:
     return torch.stack([_sum(_numbers(x, rings), rings, part) for part in parts])
 
 
-def _transform(y: Tensor) -> Tensor:
-    y = y.double()
-    down, across = (torch.hann_window(side, False, dtype=y.dtype, device=y.device) for side in y.shape[-2:])
-    window = down[:, None] * across
-    mean = (y * window).sum((-2, -1), keepdim=True) / window.sum()
-    return torch.fft.fft2((y - mean) * window)
+def _transform(y: Tensor, axes: int = 2) -> Tensor:
+    y, dim = y.double(), tuple(range(-axes, 0))
+    window = _outer([torch.hann_window(side, False, dtype=y.dtype, device=y.device) for side in y.shape[-axes:]])
+    mean = (y * window).sum(dim, keepdim=True) / window.sum()
+    return torch.fft.fftn((y - mean) * window, dim=dim)
 
 
-def _numbers(y: Tensor, rings: int) -> Tensor:
-    """Return the number (H, W) of the ring that each frequency is in; `rings` of those beyond 1/2, and of 0."""
-    down, across = (torch.fft.fftfreq(side, dtype=torch.double, device=y.device) for side in y.shape[-2:])
-    k = (down[:, None].square() + across.square()).sqrt()
+def _outer(parts: Sequence[Tensor]) -> Tensor:
+    found = parts[0]
+    for part in parts[1:]:
+        found = found[..., None] * part
+    return found
+
+
+def _numbers(y: Tensor, rings: int, sides: Sequence[float] = (1.0, 1.0)) -> Tensor:
+    """Return the number (H, W) of the ring that each frequency is in; `rings` of those beyond 1/2, and of 0.
+
+    sides: as in `of_pair`; of a volume (D, H, W).
+    """
+    shape = y.shape[-len(sides) :]
+    parts = [torch.fft.fftfreq(n, side, dtype=torch.double, device=y.device) for n, side in zip(shape, sides)]
+    k = torch.stack(torch.meshgrid(*parts, indexing="ij")).square().sum(0).sqrt()
     number = (k * 2 * rings - 1e-9).floor().long()
     return torch.where((k > 0) & (number < rings), number, rings)
 
@@ -127,11 +147,14 @@ def _sum(number: Tensor, rings: int, values: Tensor) -> Tensor:
     return total[:rings].cpu()
 
 
-def rings_record(sums: Rings) -> dict[str, object]:
-    """Return the curves and where they fall below their thresholds, in pixels a period, for JSON; nan: never."""
+def rings_record(sums: Rings, axes: int = 2) -> dict[str, Any]:
+    """Return the curves and where they fall below their thresholds, in pixels a period, for JSON; nan: never.
+
+    axes: 3 of the shells of volumes, which are tapered along three.
+    """
     n = len(sums.count)
     frequency = (torch.arange(n, dtype=torch.double) + 0.5) / (2 * n)
-    root = (sums.count / 2 / 2.25).clamp_min(1).sqrt()
+    root = (sums.count / 2 / TAPER**axes).clamp_min(1).sqrt()
     bit = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
     seventh, half = torch.full_like(bit, SEVENTH), torch.full_like(bit, HALF)
     pairs = {"raw": sums.raw, "halves": sums.halves, "to_truth": sums.to_truth, "reference": sums.reference}
@@ -158,7 +181,7 @@ def _falls(sums: Tensor, threshold: Tensor, frequency: Tensor) -> float:
     """Return the period, in pixels, at which the curve falls below the threshold; 2 where it never does."""
     near = torch.stack([_neighbours(part) for part in sums])
     curve = torch.where(near[2] > 0, _curve(near), 0.0).nan_to_num(0.0) - threshold
-    below = (curve < 0).nonzero()
+    below = ((curve < 0) & (threshold < 1 - 1e-9)).nonzero()  # 1: of one entry nothing is told
     if not len(below):
         return 2.0
     k = int(below[0])

@@ -167,7 +167,7 @@ class Figure(_Part):
     """A field's own figure, in words, and what it draws."""
 
     title: str
-    state: Literal["good", "bad", "unsure"]
+    state: Literal["good", "bad", "unsure", "told"]
     said: str
     detail: str = ""
     charts: list[FigureChart] = []

@@ -20,15 +20,15 @@ TOO_SURE = 0.8
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the verdict. state: as it is marked."""
+    """One line of the verdict. state: as it is marked; told: neither good nor bad."""
 
-    state: Literal["good", "bad", "unsure"]
+    state: Literal["good", "bad", "unsure", "told"]
     what: str
     detail: str = ""
 
     @property
     def mark(self) -> str:
-        return {"good": "✓", "bad": "✗", "unsure": "?"}[self.state]
+        return {"good": "✓", "bad": "✗", "unsure": "?", "told": "•"}[self.state]
 
 
 def findings(evaluation: Record, incomplete: bool) -> list[Finding]:

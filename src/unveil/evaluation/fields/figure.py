@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from unveil.data.depth import Place
 from unveil.evaluation.risk import Risk
 from unveil.measurement import Estimator, Measurement
 
 __all__ = ["Chart", "Figure", "Found", "Map", "State", "Subject"]
 
-State = Literal["good", "bad", "unsure"]
+State = Literal["good", "bad", "unsure", "told"]
 Kept = TypeVar("Kept")
 
 
@@ -30,7 +31,7 @@ class Subject:
     """One measurement and its estimate, of which figures are made.
 
     f: the estimator. m: a batch of one. x_hat: f(m) (1, *image). risk: its error without a reference. generator: of the
-    figure's draws. repeat: a second exposure of the same scene, if there is one.
+    figure's draws. repeat: a second exposure of the same scene, or None. place: where it lies in a volume, or None.
     """
 
     f: Estimator
@@ -39,6 +40,7 @@ class Subject:
     risk: Risk
     generator: torch.Generator
     repeat: Measurement | None = None
+    place: Place | None = None
 
     @property
     def whole(self) -> bool:
@@ -81,7 +83,7 @@ class Chart:
 class Found:
     """What a figure says of all images: said, a sentence with its standard error; detail, what it means and rests on.
 
-    state: how the verdict marks it. values: for JSON.
+    state: how the verdict marks it; told: a figure that is neither good nor bad. values: for JSON.
     """
 
     title: str

@@ -103,7 +103,7 @@ class GFactor(Figure[Scan]):
         worst, typical = _quantile(values, 0.95), _quantile(snr, 0.5)
         return Found(
             "Noise of the accelerated scan",
-            "unsure",
+            "told",
             f"At R = {rate:.2f} the g-factor is {g:.3f} ± {se:.3f} in the object, root mean square, and in 95% of its "
             f"pixels below {worst:.2f}; the median signal to noise is {typical:.1f}.",
             f"By pseudo-replicas; a pixel of the maps is known to {pixel:.0%}. 1 is what a scan of a share 1 / R costs "

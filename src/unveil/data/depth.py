@@ -1,0 +1,158 @@
+"""Which images of a file are the slices of one volume, as its axes say: Z of TIFF, OME-Zarr, CZI, ND2 and LIF.
+
+k of NIfTI, and the sections of an MRC file that calls itself a volume, are Z as well. Pages, time and N are none: what
+is no depth by the file's own word is not taken for one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unveil.data import microscopy, nifti
+from unveil.data.like_mrc import EXTENSIONS as MRC
+from unveil.data.pixel_size import pixel_size
+from unveil.data.source import ImageSource
+
+__all__ = ["Place", "places"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slice lies: the name of its volume, its number from 0, and how many there are.
+
+    step: the distance of slices over the side of a pixel; None: the file does not state it. pixel, unit: that side.
+    """
+
+    volume: str
+    number: int
+    count: int
+    step: float | None = None
+    pixel: float | None = None
+    unit: str = ""
+
+
+def places(source: ImageSource) -> dict[int, Place]:
+    """Return the places of the images of `source` that are slices of volumes, all of which it holds, in their order."""
+    files: dict[Path, list[int]] = {}
+    for i in range(len(source)):
+        if (path := source.file(i)) is not None:
+            files.setdefault(path, []).append(i)
+    found: dict[int, Place] = {}
+    for path, images in files.items():
+        try:
+            told = _depth(path)
+        except Exception:  # headers of other programs hold anything, and their readers raise anything
+            continue
+        if told is not None and math.prod(n for _, n in told[0]) == len(images) > 1:
+            found |= dict(zip(images, _placed(path, *told)))
+    return found
+
+
+def _placed(path: Path, stack: list[tuple[str, int]], step: float | None) -> list[Place]:
+    """Return the places of all images of a file, whose axes (letter, length) are those of `stack`, the last fastest."""
+    size = pixel_size(path) or (None, "")
+    step = step if step is not None and math.isfinite(step) and step > 0 else None
+    total, result = math.prod(n for _, n in stack), []
+    for k in range(total):
+        rest, index = k, {}
+        for letter, n in reversed(stack):
+            rest, index[letter] = divmod(rest, n)
+        others = " ".join(f"{letter}{index[letter]}" for letter, _ in stack if letter != "Z")
+        result.append(Place(f"{path.name} {others}".strip(), index["Z"], dict(stack)["Z"], step, *size))
+    return result
+
+
+Told = tuple[list[tuple[str, int]], float | None]
+
+
+def _depth(path: Path) -> Told | None:
+    """Return the axes that count images, with Z once among them, and Z's step over X's; None where there is no Z."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        told = _zarr(path)
+    elif suffix in (".tif", ".tiff"):
+        told = _tiff(path)
+    elif suffix in MRC:
+        told = _mrc(path)
+    elif suffix in microscopy.EXTENSIONS:
+        told = _microscope(path)
+    else:
+        told = _nifti(path) if path.name.lower().endswith(nifti.EXTENSIONS) else None
+    if told is None:
+        return None
+    stack = [(letter, n) for letter, n in told[0] if letter not in "YXCS"]
+    letters = [letter for letter, _ in stack]
+    return (stack, told[1]) if letters.count("Z") == 1 and len(set(letters)) == len(letters) else None
+
+
+def _tiff(path: Path) -> Told | None:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        if len(file.series) != 1:
+            return None
+        axes = list(zip(file.series[0].axes, file.series[0].shape))
+        if file.is_ome:
+            images = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
+            said = (images[0] if isinstance(images, list) else images)["Pixels"]
+            same = said.get("PhysicalSizeZUnit", "µm") == said.get("PhysicalSizeXUnit", "µm")
+            return axes, _ratio(said.get("PhysicalSizeZ"), said.get("PhysicalSizeX")) if same else None
+        if file.is_imagej:
+            count, length = file.pages.first.tags["XResolution"].value
+            return axes, _ratio((file.imagej_metadata or {}).get("spacing"), length / count)
+        return axes, None
+
+
+def _zarr(path: Path) -> Told | None:
+    new, old = path / "zarr.json", path / ".zattrs"
+    said = json.loads((new if new.is_file() else old).read_text(encoding="utf-8"))
+    said = said["attributes"] if new.is_file() else said
+    (scales,) = said.get("ome", said)["multiscales"]
+    names = [axis["name"].upper() for axis in scales["axes"]]
+    level = scales["datasets"][0]
+    array = path / level["path"]
+    meta = json.loads((array / ("zarr.json" if new.is_file() else ".zarray")).read_text(encoding="utf-8"))
+    sides = [1.0] * len(names)
+    for one in [*level["coordinateTransformations"], *scales.get("coordinateTransformations", [])]:
+        if one["type"] == "scale":
+            sides = [a * b for a, b in zip(sides, one["scale"])]
+    units = {axis["name"].upper(): axis.get("unit") for axis in scales["axes"]}
+    if "Z" not in names or units["Z"] != units["X"]:
+        return list(zip(names, meta["shape"])), None
+    return list(zip(names, meta["shape"])), _ratio(sides[names.index("Z")], sides[names.index("X")])
+
+
+def _mrc(path: Path) -> Told | None:
+    import mrcfile
+
+    with warnings.catch_warnings():  # of an old header, which was read all the same
+        warnings.simplefilter("ignore")
+        with mrcfile.open(path, permissive=True, header_only=True) as file:
+            if int(file.header.ispg) != 1:  # 0: a stack of images
+                return None
+            return [("Z", int(file.header.nz))], _ratio(file.voxel_size.z, file.voxel_size.x)
+
+
+def _microscope(path: Path) -> Told | None:
+    scenes = microscopy.scenes(path)
+    if len(scenes) != 1:
+        return None
+    pixel: Mapping[str, float] = scenes[0].pixel
+    return list(zip(scenes[0].axes, scenes[0].shape)), _ratio(pixel.get("Z"), pixel.get("X"))
+
+
+def _nifti(path: Path) -> Told | None:
+    header = nifti.open_image(path).header
+    shape, sides = header.get_data_shape(), header.get_zooms()
+    letters = "XYZTUVW"[: len(shape)]
+    return list(zip(letters, shape)), _ratio(sides[2], sides[0]) if len(shape) > 2 else None
+
+
+def _ratio(z: Any, x: Any) -> float | None:
+    return None if z is None or x is None or not float(x) > 0 else float(z) / float(x)

@@ -1,0 +1,115 @@
+"""Fourier shells of volumes: the correlation is S / (S + N), shell by shell, with slices farther apart than pixels."""
+
+import math
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from torch import nn
+
+from unveil.config import SamplingConfig
+from unveil.data import open_images
+from unveil.data.depth import Place, places
+from unveil.dataset import Dataset
+from unveil.evaluation import evaluate
+from unveil.evaluation.evidence import Evidence
+from unveil.evaluation.fields import Subject
+from unveil.evaluation.fields.shells import Shells
+from unveil.evaluation.rings import _numbers, _sum, _transform
+from unveil.instruments.instrument import ImageUnits
+from unveil.measurement import Measurement
+from unveil.noise import Gaussian
+from unveil.operators import Identity
+from unveil.random import make_generator
+
+SHAPE, STEP, SIGMA, CUT = (24, 48, 48), 2.0, 0.05, 0.2
+"""Slices, rows, columns; slices are two pixels apart. CUT: as `field` says."""
+
+
+def field():
+    """A Gaussian field, of power exp(-k / CUT)^8 over that of white noise of deviation 1, k in cycles per pixel."""
+    parts = [torch.fft.fftfreq(n, d, dtype=torch.double) for n, d in zip(SHAPE, (STEP, 1.0, 1.0))]
+    k = torch.stack(torch.meshgrid(*parts, indexing="ij")).square().sum(0).sqrt()
+    white = torch.randn(SHAPE, generator=make_generator("cpu", 1), dtype=torch.double)
+    return torch.fft.ifftn(torch.fft.fftn(white) * torch.exp(-4 * k / CUT)).real.float() + 0.5
+
+
+def kept(f, step=STEP, order=range(SHAPE[0])):
+    x, found = field(), {}
+    for k in order:
+        generator = make_generator("cpu", 2, k)
+        m = Measurement(Gaussian(SIGMA).sample(x[k][None, None], generator), Identity(), Gaussian(SIGMA))
+        place = Place("a.tif", k, SHAPE[0], step, 0.1, "µm")
+        found[str(k)] = Shells().look(Subject(f, m, f(m), None, generator, place=place))
+    return found
+
+
+def test_the_correlation_is_that_of_the_signal_and_the_noise():
+    found = Shells().found(kept(lambda m: m.y))
+    values, raw = found.values, torch.tensor(found.values["raw"], dtype=torch.double)
+    n, sides = len(raw), (STEP, 1.0, 1.0)
+    x = field()[None, None]
+    number, ones = _numbers(x, n, sides), torch.ones(SHAPE, dtype=torch.double)
+    power, count = (_sum(number, n, part) for part in (_transform(x, 3).abs().square(), ones))
+    window = math.prod(float(torch.hann_window(side, False).square().sum()) for side in SHAPE)
+    expected = power / (power + 2 * SIGMA**2 * window * count)
+    se = (1 - expected.square()) / (count / 1.5**3).sqrt()
+    z = (raw - expected) / se
+    assert 0.5 < float(z[1:].square().mean()) ** 0.5 < 1.6
+    cubes = torch.tensor(Shells().found(kept(lambda m: m.y, None)).values["raw"], dtype=torch.double)
+    assert float((cubes[: n // 2] - expected[: n // 2]).abs().max()) > 5 * float(se[: n // 2].max()), "the step is seen"
+    # S / (2 SIGMA^2) = exp(-8 k / CUT) / (2 SIGMA^2) is 1/6 where the correlation is 1/7
+    at = 1 / (CUT / 8 * math.log(6 / (2 * SIGMA**2)))
+    assert values["pixels"]["raw_seventh"] == pytest.approx(at, rel=0.06)
+    assert f"as measured, half-bit: {0.1 * values['pixels']['raw_half_bit']:.3g} µm" in found.said
+    assert values["step"] == STEP
+
+
+def test_only_whole_volumes_in_any_order():
+    every = kept(lambda m: m.y)
+    backwards = dict(reversed(every.items()))
+    assert Shells().found(backwards).values["raw"] == Shells().found(every).values["raw"]
+    every.pop("7")
+    assert Shells().found(every) is None
+    assert Shells().found({}) is None
+    m = Measurement(torch.rand(1, 1, 48, 48), Identity(), Gaussian(SIGMA))
+    assert Shells().look(Subject(lambda m: m.y, m, m.y, None, make_generator("cpu", 0))) is None
+
+
+def write(path, axes, shape, **metadata):
+    values = np.random.default_rng(0).normal(0.5, 0.1, shape).astype("float32")
+    resolution = {"resolution": (4, 4)} if metadata else {}
+    tifffile.imwrite(path, values, imagej=bool(metadata), metadata={"axes": axes, **metadata}, **resolution)
+    return open_images(path)
+
+
+def test_what_a_file_calls_a_depth_is_one(tmp_path):
+    source = write(tmp_path / "z.tif", "ZYX", (9, 40, 40), spacing=0.5, unit="um")
+    assert places(source)[3] == Place("z.tif", 3, 9, 2.0, 0.25, "µm")
+    both = places(write(tmp_path / "tz.tif", "TZYX", (2, 9, 40, 40), spacing=1, unit="um"))
+    assert [both[k].volume for k in (8, 9)] == ["tz.tif T0", "tz.tif T1"]
+    assert (both[9].number, both[9].step) == (0, 4.0)
+    assert places(write(tmp_path / "t.tif", "TYX", (9, 40, 40), unit="um")) == {}
+    assert places(write(tmp_path / "q.tif", "QYX", (9, 40, 40))) == {}
+    assert places(source.subset(range(5))) == {}
+    ome = tmp_path / "s.ome.tif"
+    said = {"axes": "ZYX", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeZ": 0.3,
+            "PhysicalSizeZUnit": "µm"}  # fmt: skip
+    tifffile.imwrite(ome, np.zeros((9, 40, 40), "uint16"), ome=True, metadata=said)
+    assert places(open_images(ome))[8] == Place("s.ome.tif", 8, 9, pytest.approx(3.0), 0.1, "µm")
+
+
+class Same(nn.Module):
+    def forward(self, m):
+        return 0.9 * m.y
+
+
+def test_evaluate_tells_it_of_a_stack(tmp_path):
+    source = write(tmp_path / "z.tif", "ZYX", (8, 32, 32), spacing=0.5, unit="um")
+    data = Dataset(source, Identity(), Gaussian(0.1))
+    evidence = Evidence([0.0] * 8, True, lambda name: ImageUnits())
+    assert len([*evidence(evaluate(Same(), data, SamplingConfig(), sampled=0))]) == 8
+    assert evidence.record(False)["not_valid"].count("shells") == 1
+    assert evidence.record(True)["figures"]["shells"]["values"]["slices"] == 8
+    assert evidence.lines(False)[-1].startswith("Fourier shells of 1 volume: resolved periods")
