@@ -1,9 +1,11 @@
 """The error of the next image is below its bound as often as is said, though no truth was seen."""
 
+import math
+
 import pytest
 import torch
 
-from unveil.evaluation.conformal import bounds, conformal_bound
+from unveil.evaluation.conformal import bounds, conformal_bound, level_error
 from unveil.evaluation.interval import Error
 from unveil.random import make_generator
 
@@ -27,6 +29,23 @@ def test_the_next_error_is_below_its_bound_as_often_as_is_said(level):
 def test_scatter_that_is_not_taken_off_makes_the_bound_too_wide():
     assert covered(0.9, 0.6, 60, claimed=0.0) > 0.93
     assert covered(0.9, 0.6, 60) < 0.925
+
+
+@pytest.mark.parametrize(("count", "noise", "level"), [(24, 0.0, 0.5), (24, 1.0, 0.5), (60, 1.0, 0.9)])
+def test_what_the_probability_is_known_to(count, noise, level):
+    """noise: of the estimates, over the deviation of the errors."""
+    generator, spread = make_generator("cpu", 3), 0.3
+    size = math.sqrt(math.exp(spread**2) * math.expm1(spread**2))
+    found = []
+    for _ in range(150):
+        true = torch.exp(spread * torch.randn(count, generator=generator))
+        seen = true + noise * size * torch.randn(count, generator=generator)
+        errors = [Error(float(e), noise * size) for e in seen]
+        covered = 0.5 * (1 + math.erf(math.log(conformal_bound(errors, level)) / spread / math.sqrt(2)))
+        found.append((covered - level) / level_error(errors, level))
+    z = torch.tensor(found)
+    assert 0.65 < float(z.square().mean()) ** 0.5 < 1.25
+    assert float((z.abs() < 1.96).float().mean()) > 0.9
 
 
 def test_few_images_give_low_levels_alone():

@@ -9,6 +9,15 @@ of counts https://arxiv.org/abs/2502.19194).
 An estimate scatters about its s_i, so that their quantiles lie too far out. The scatter is known here, and they are
 drawn together about their mean until their variance is what that of the s_i must be (ours). What is the same in all, as
 the error of common noise parameters, is added to each.
+
+A probability learned from n images is that over all sets of n. Of the one at hand it is off by
+
+    (p (1 - p) / (n + 2))^1/2 / q,      q^2: the share of the estimates' variance that is the errors'
+
+(the first is the Beta law's deviation, Vovk 2012, https://arxiv.org/abs/1209.2673; q ours), which is told. Simulated,
+24, 48 and 100 lognormal errors, estimates that scatter by 0 to 4 times as much, 250 sets each: p +- 1.96 of these held
+the probability 92 to 100 times of 100, and its deviation over sets was .5 to 1.1 of it. The images must be independent:
+neighbouring slices of one head are fewer than they are counted.
 """
 
 import math
@@ -17,7 +26,7 @@ from collections.abc import Sequence
 from unveil.evaluation.distortion import psnr
 from unveil.evaluation.interval import Error
 
-__all__ = ["LEVELS", "bounds", "conformal_bound"]
+__all__ = ["LEVELS", "bounds", "conformal_bound", "level_error"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 LEAST = 0.1
@@ -34,10 +43,7 @@ def conformal_bound(errors: Sequence[Error], level: float) -> float | None:
     rank = level * (n + 1)
     if not n or rank > n:
         return None
-    mean = sum(one.error for one in errors) / n
-    total = sum((one.error - mean) ** 2 for one in errors) / max(n - 1, 1)
-    estimated = sum(one.se**2 for one in errors) / n
-    shrink = math.sqrt(max(1 - estimated / total, LEAST)) if total > 0 else 1.0
+    mean, shrink = sum(one.error for one in errors) / n, _shrink(errors)
     scores = [mean + shrink * (one.error - mean) for one in sorted(errors)]
     below = max(math.floor(rank), 1)
     share = max(rank - below, 0.0)
@@ -45,10 +51,29 @@ def conformal_bound(errors: Sequence[Error], level: float) -> float | None:
     return max(bound, 0.0) + max(one.shared for one in errors)
 
 
+def level_error(errors: Sequence[Error], level: float) -> float:
+    """Return by how much the probability of a bound learned from these is off `level`, a standard error."""
+    return math.sqrt(level * (1 - level) / (len(errors) + 2)) / _shrink(errors)
+
+
+def _shrink(errors: Sequence[Error]) -> float:
+    """Return the deviation of the errors over that of their estimates."""
+    n = len(errors)
+    mean = sum(one.error for one in errors) / n
+    total = sum((one.error - mean) ** 2 for one in errors) / max(n - 1, 1)
+    estimated = sum(one.se**2 for one in errors) / n
+    return math.sqrt(max(1 - estimated / total, LEAST)) if total > 0 else 1.0
+
+
 def bounds(errors: Sequence[Error]) -> dict[str, object] | None:
-    """Return the bounds at LEVELS, as far as there are images enough; None where there are too few for any."""
+    """Return the bounds at LEVELS, as far as there are images enough; None where there are too few for any.
+
+    level_se: see `level_error`.
+    """
     found = [(level, conformal_bound(errors, level)) for level in LEVELS]
     rows = [
-        {"level": level, "rmse": math.sqrt(bound), "psnr": psnr(bound)} for level, bound in found if bound is not None
+        {"level": level, "level_se": level_error(errors, level), "rmse": math.sqrt(bound), "psnr": psnr(bound)}
+        for level, bound in found
+        if bound is not None
     ]
     return {"images": len(errors), "bounds": rows} if rows else None

@@ -41,9 +41,13 @@ class Errors(_Part):
 
 
 class Bound(_Part):
-    """With probability `level` the root mean square error of the next image is below rmse, on the [0, 1] scale."""
+    """With probability `level` the root mean square error of the next image is below rmse, on the [0, 1] scale.
+
+    level_se: what that probability is known to.
+    """
 
     level: float
+    level_se: float | None = None
     rmse: float | None = None
     psnr: float | None = None
 

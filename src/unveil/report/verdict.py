@@ -116,7 +116,8 @@ def _interval(evaluation: Record, incomplete: bool) -> str:
     known = [bound for bound in bounds if bound.psnr is not None]
     if known:
         best = min(known, key=lambda bound: abs(bound.level - 0.9))
-        said.append(f"The next image is better than {best.psnr:.1f} dB with probability {best.level:.0%}.")
+        off = "" if best.level_se is None else f", known to ± {best.level_se:.0%} by the number of images"
+        said.append(f"The next image is better than {best.psnr:.1f} dB with probability {best.level:.0%}{off}.")
     if evidence.pixels is not None and evidence.holds("pixels"):
         said.append(_pixels(evidence.pixels))
     return ("Of A x: " if incomplete and said else "") + " ".join(said)
