@@ -3,7 +3,7 @@
     D_0 <- the best Gaussian prior of the images, by EM
     lap k:   x_k ~ p(x | y) under D_k-1, by moment matching;     D_k <- the denoiser of x_k, from the weights of D_k-1
 
-(Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712.) Here in a few laps where they take 16 to 32;
+(Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712.) Here in a few laps where they take 16 (MRI);
 the Gaussian is stationary where theirs has a low rank; and images are turned by the symmetries in each M step, without
 which one mask for all says nothing of what it leaves out (they have a mask for each image, and flip and shift).
 """
