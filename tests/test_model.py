@@ -51,6 +51,8 @@ def test_a_model_is_evaluated_without_a_reference_and_with_one(model, noisy):
     assert [e.reference for e in alone] == [None, None]
     assert alone[0].metrics.spread_over_error is not None
     assert model.evaluate(noisy[:1], images()[:1])[0].metrics.psnr_mmse is not None
+    (again,) = model.evaluate(noisy[:1], repeat=noisy[:1], sampled=0)
+    assert "shares its noise" in again.figures["repeat"].wrong
 
 
 def test_a_model_says_whether_its_noise_fits(model):

@@ -126,22 +126,30 @@ class Model:
         return draw_samples(self.f, m, sampling, make_generator(m.y.device, seed))
 
     def evaluate(
-        self, y: Measurements, reference: Measurements | None = None, *, sampled: int = 3, seed: int = 0
+        self,
+        y: Measurements,
+        reference: Measurements | None = None,
+        *,
+        repeat: Measurements | None = None,
+        sampled: int = 3,
+        seed: int = 0,
     ) -> list[Evaluation]:
         """Return the error without a reference, against one, and the calibration of samples, of each measurement.
 
         Against a reference where there is one.
 
-        reference: clean images (N, *image), in the order of y. sampled: how many are sampled.
+        reference: clean images (N, *image), in the order of y. repeat: second exposures like y, in its order: their
+        error is in `figures["repeat"]` of each result. sampled: how many are sampled.
         """
         data = self._dataset(y)
         clean = None if reference is None else self._source(reference)
+        again = None if repeat is None else self._dataset(repeat)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
         symmetry, mean = energy_kept(self.config.loss.symmetry), signal_mean(self.config)
         results = evaluate(
-            self.f, data, sampling, reference=clean, sampled=sampled, seed=seed, device=device, symmetry=symmetry,
-            mean=mean,
+            self.f, data, sampling, reference=clean, repeat=again, sampled=sampled, seed=seed, device=device,
+            symmetry=symmetry, mean=mean,
         )  # fmt: skip
         return [*results]
 

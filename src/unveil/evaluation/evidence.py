@@ -71,6 +71,7 @@ class Evidence:
         self.turned: list[Turned] = []
         self.averages: dict[str, Averages] = {}
         self.figures: dict[str, dict[str, Any]] = {figure.name: {} for figure in FIGURES}
+        self.told: dict[str, Found] | None = None
         self.untold = ""
 
     def __call__(self, results: Iterable[Evaluation]) -> Iterator[Evaluation]:
@@ -101,7 +102,7 @@ class Evidence:
             if result.samples is not None:
                 self.averages[name] = averages_of(result.samples, result.x_hat, result.reference)
         for key, kept in result.figures.items():
-            self.figures[key][name] = kept
+            self.figures[key][name], self.told = kept, None
         if result.samples is not None and len(result.samples) > 1:
             self.shares[name] = principal_components(result.samples)[1].tolist()
 
@@ -150,8 +151,10 @@ class Evidence:
 
     def _figures(self) -> dict[str, Found]:
         """Return what the fields' own figures say, by their names."""
-        said = {figure.name: figure.found(self.figures[figure.name]) for figure in FIGURES}
-        return {name: one for name, one in said.items() if one is not None}
+        if self.told is None:
+            said = {figure.name: figure.found(self.figures[figure.name]) for figure in FIGURES}
+            self.told = {name: one for name, one in said.items() if one is not None}
+        return self.told
 
     def _calibration(self) -> dict[str, Any] | None:
         return calibration_record([*self.predicted.values()], [*self.predicted], EXPOSURE, self.shown)

@@ -12,6 +12,7 @@ that their noise is uncorrelated with d: the best whole shift, the part of d alo
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -102,7 +103,7 @@ class Along(NamedTuple):
         return math.hypot(self.down, self.across) > CLEAR * self.se
 
 
-def _both(one: Measurement, two: Measurement):  # type: ignore[no-untyped-def]
+def _both(one: Measurement, two: Measurement) -> Callable[[Tensor], Tensor]:
     """Return what takes the mean (B,) over the entries that both measured."""
     mask = two.operator.measured
     return (one.operator if mask is None else one.operator.hide(mask)).mean
