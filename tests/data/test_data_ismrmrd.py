@@ -185,6 +185,28 @@ def test_lists_whose_type_is_damaged(tmp_path):
         open_images(path)
 
 
+@pytest.mark.parametrize(
+    "where", ["length", "address", "index", "size of the heap", "end of the heap", "size of an object", "chunk"]
+)
+def test_lists_that_are_not_in_the_file(where, tmp_path):
+    """HDF5 would search and allocate for minutes, or end the process."""
+    path = write(tmp_path / "scan.h5", image_readouts(spaces()[0]))
+    with h5py.File(path) as file:
+        data = file["dataset/data"].id
+        first, at = data.get_chunk_info(0).byte_offset, data.get_type().get_member_offset(2)
+    content = bytearray(path.read_bytes())
+    heap, entry = content.index(b"GCOL"), first + at
+    place = {"length": entry + 3, "address": entry + 9, "index": entry + 13, "size of the heap": heap + 14,
+             "end of the heap": heap + 8, "size of an object": heap + 16 + 14, "chunk": None}[where]  # fmt: skip
+    if place is None:  # its address in the tree of chunks
+        place = content.rindex(first.to_bytes(8, "little")) + 6
+    content[place] = 134
+    path.write_bytes(content)
+    with pytest.raises(UnveilError, match="it is damaged; restore it") as caught:
+        open_images(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_files_of_fastmri(tmp_path):
     """Knees and brains of several coils: k-space beside a reconstruction, a header and, of test sets, the mask."""
     kspace = (RNG.normal(size=(3, 4, 20, 12)) + 1j * RNG.normal(size=(3, 4, 20, 12))).astype(np.complex64)

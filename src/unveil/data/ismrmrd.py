@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from unveil.data.hdf5_tree import Tree
+from unveil.data.ismrmrd_entries import read_heads
 from unveil.data.ismrmrd_header import Scan, parse_header
 from unveil.data.limits import check_count, check_size
 from unveil.data.stored import StoredArray
@@ -158,7 +159,7 @@ def open_raw(path: Path) -> Raw:
         assert data is not None
         assert header is not None
         _check_lists(path, tree[data])
-        heads = tree[data].fields("head")[...]
+        heads = read_heads(path, tree[data])
         text = np.asarray(tree[header][()]).reshape(-1)[0]
     flags = heads["flags"].astype(np.uint64)
 
