@@ -117,7 +117,8 @@ def test_what_contradicts_counts_is_said(factor, offset, words, tmp_path):
 
 
 def test_a_network_for_noise_of_one_level_is_refused(workspace, tmp_path):
-    line = refused("train", workspace / "unveil.yaml", "--set", "estimator.form=equivariant", "--out", tmp_path / "run")
+    sets = [word for key in ("form=equivariant", "mean=null", "std=0.25") for word in ("--set", f"estimator.{key}")]
+    line = refused("train", workspace / "unveil.yaml", *sets, "--out", tmp_path / "run")
     assert (
         "estimator.form = equivariant is for complete images in noise that their brightness or place does not" in line
     )
