@@ -59,7 +59,7 @@ def main() -> None:
     options.add_argument("--slices", required=True, metavar="DIR", help="its folders train and test")
     options.add_argument("--cases", default=CHOSEN)
     options.add_argument("--draws", type=int, default=100, help="measurements, tiles in turn; 0: pixels alone")
-    options.add_argument("--sampled", type=int, default=16, help="tiles")
+    options.add_argument("--sampled", type=int, default=16, help="tiles; 0: no pixels")
     options.add_argument("--samples", type=int, default=6)
     options.add_argument("--evaluations", type=int, default=10)
     options.add_argument("--side", type=int, default=64, help="of the tiles, pixels")
@@ -111,7 +111,7 @@ def figures(f: Estimator, x: Tensor, noise: Noise, options) -> dict[str, Any]:
         truths += (x_hat - x[which]).square().flatten(1).mean(1).tolist()
         errors += [Error(float(error), float(se)) for error, se in zip(risk.error, risk.se)]
     found: dict[str, Any] = {"conformal": conformal(errors, truths), **intervals(errors, truths)} if errors else {}
-    return found | {"pixels": pixels(f, x, noise, generator, options)}
+    return found | ({"pixels": pixels(f, x, noise, generator, options)} if options.sampled else {})
 
 
 def pixels(f: Estimator, x: Tensor, noise: Noise, generator: torch.Generator, options) -> dict[str, Any]:

@@ -31,6 +31,16 @@ def test_scatter_that_is_not_taken_off_makes_the_bound_too_wide():
     assert covered(0.9, 0.6, 60) < 0.925
 
 
+def test_an_estimate_does_not_follow_what_the_noise_moves():
+    """T = image + w, and an estimate is of the image alone: of its scatter, w included, too much would be taken off."""
+    generator, held = make_generator("cpu", 2), 0
+    for _ in range(600):
+        image, w, noise = (s * torch.randn(61, generator=generator) for s in (0.07, 0.04, 0.11))
+        errors = [Error(float(e), math.hypot(0.11, 0.04)) for e in 1 + image[:-1] + noise[:-1]]
+        held += float(1 + image[-1] + w[-1]) <= conformal_bound(errors, 0.9)
+    assert 0.88 < held / 600 < 0.97
+
+
 @pytest.mark.parametrize(("count", "noise", "level"), [(24, 0.0, 0.5), (24, 1.0, 0.5), (60, 1.0, 0.9)])
 def test_what_the_probability_is_known_to(count, noise, level):
     """noise: of the estimates, over the deviation of the errors."""
