@@ -9,11 +9,11 @@ import skimage.data
 import torch
 from torch.nn.functional import avg_pool2d
 
-from unveil.checks import constant_images, contradictions, mixed_types, outliers
+from unveil.checks import constant_images, contradictions, mixed_types, noise_fit, outliers
 from unveil.checks.brightness import noise_growth
 from unveil.checks.look import look
 from unveil.data import open_images
-from unveil.noise import Gamma, Gaussian, Poisson
+from unveil.noise import Correlated, Gamma, Gaussian, Poisson, choose_noise
 from unveil.noise.estimate.blocks import HIGH, MID, coefficients, median_variance
 from unveil.noise.estimate.channels import dependent_channels
 from unveil.random import make_generator, normal
@@ -125,6 +125,46 @@ def test_colours_that_share_their_noise_are_no_copies():
     assert not pair.copies
     assert dependent_channels(noisy(0.05, colour=True).values()) is None
     assert dependent_channels(noisy(0.05).values()) is None  # one channel
+
+
+CROSSTALK = {
+    "thirds": torch.tensor([[1.0, 0.3, 0.15], [0.3, 1.0, 0.3], [0.15, 0.3, 1.0]]),
+    "uneven": torch.tensor([[1.0, -0.3, 0.0], [-0.3, 1.5, 0.3], [0.0, 0.3, 0.5]]),
+}
+
+
+def crosstalk(covariance, sigma, images):
+    noise = Correlated(sigma, covariance=CROSSTALK[covariance])
+    return {name: noise.sample(x[None], make_generator("cpu", 8, i))[0] for i, (name, x) in enumerate(images.items())}
+
+
+@pytest.mark.parametrize(("covariance", "sigma"), [("thirds", 0.03), ("uneven", 0.1)])
+def test_channels_that_share_a_third_of_their_noise(covariance, sigma):
+    """Their covariance is found; what is stated is contradicted where it is another one, and not where it is this."""
+    images = crosstalk(covariance, sigma, photographs(True))
+    assert any("noise of channels" in line for line in contradictions(images, Gaussian(sigma)))
+    found = choose_noise(list(images.values()))
+    assert (found.kind, found.doubt) == ("correlated", None)
+    assert found.parameters["sigma"] == pytest.approx(sigma, rel=0.05)
+    assert abs(found.parameters["sigma"] - sigma) < 2.5 * found.errors["sigma"] < 0.2 * sigma
+    true = Correlated(sigma, covariance=CROSSTALK[covariance])
+    assert (found.shape["covariance"] - true.covariance).abs().max() < 0.12
+    assert contradictions(images, found.noise) == contradictions(images, true) == []
+    assert noise_fit(list(images.values()), found.noise).verdict == "fits"
+    other = Correlated(sigma, covariance=true.covariance.diag().diag())
+    (line,) = contradictions(images, other)
+    assert "correlates by" in line
+
+
+def test_counts_that_channels_share_fit_no_family():
+    e = normal(torch.empty(4, 200, 200), make_generator("cpu", 9))
+    u = torch.linspace(0.1, 1, 200).expand(3, 200, 200)
+    y = u + (u / 20).sqrt() * (0.7**0.5 * e[:3] + 0.3**0.5 * e[3])
+    found = choose_noise([y])
+    assert "channels" in found.doubt
+    assert float(found.doubt.split()[-1]) == pytest.approx(0.3, abs=0.05)
+    # of one brightness and structure in all of them the noise is told apart
+    assert dependent_channels([u + (u / 20).sqrt() * e[:3]]) is None
 
 
 def test_noise_that_was_blurred():

@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
@@ -69,6 +70,28 @@ def test_a_level_on_the_scale_that_init_will_have(tmp_path, capsys):
     config = yaml.safe_load((tmp_path / "c.yaml").read_text())
     low, high = config["data"]["value_range"]
     assert config["noise"]["sigma"] * (high - low) == pytest.approx(8, rel=0.05)
+
+
+def test_channels_that_share_noise_are_stated_by_the_line_it_gives(tmp_path, capsys):
+    """In the numbers of the files: a covariance of 64 and 24; init takes it, and check tells where it is not stated."""
+    r = np.random.default_rng(0)
+    scene = 100 + 100 * r.random((2, 8, 8, 3)).repeat(16, 1).repeat(16, 2)
+    own, shared = r.standard_normal(scene.shape), r.standard_normal((*scene.shape[:3], 1))
+    y = scene + 8 * (0.625**0.5 * own + 0.375**0.5 * shared)
+    for i, image in enumerate(y):
+        imageio.imwrite(tmp_path / f"y{i}.png", image.clip(0, 255).round().astype(np.uint8))
+    assert call("estimate", tmp_path)[0] == 0
+    options = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    covariance = np.array(yaml.safe_load(options[-1].split("=", 1)[1]))
+    np.testing.assert_allclose(covariance, 64 * (0.625 * np.eye(3) + 0.375), atol=6)
+    assert call("init", tmp_path, "--out", tmp_path / "c.yaml", *options) == (0, "")
+    config = load_config(tmp_path / "c.yaml")
+    found = find_noise(config, *open_measurements(config))
+    assert float(found.sigma) == pytest.approx(8 / 255, rel=0.05)
+    np.testing.assert_allclose(found.covariance, covariance / covariance.trace() * 3, atol=0.01)
+    (tmp_path / "o.yaml").write_text(yaml.safe_dump({"data": {"path": str(tmp_path)}, "noise": {"sigma": 8 / 255}}))
+    assert call("check", tmp_path / "o.yaml")[0] == 4
+    assert "correlates by 0.3" in capsys.readouterr().out
 
 
 def test_frames_that_will_not_do(measured, tmp_path):

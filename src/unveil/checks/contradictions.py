@@ -21,7 +21,7 @@ from unveil.data import ImageSource
 from unveil.errors import UnveilError
 from unveil.noise import Noise, estimate_common_sigma
 from unveil.noise.estimate.blocks import SIDE
-from unveil.noise.estimate.channels import dependent_channels
+from unveil.noise.estimate.channels import SAME, dependent_channels
 from unveil.noise.estimate.transfer import blocks_of
 from unveil.noise.estimate.whiteness import noise_tilt
 from unveil.random import make_generator
@@ -48,7 +48,8 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
     noise = None if noise is None else noise.select(torch.tensor(uneven).nonzero()[:, 0])
     several = list(images.values())
     if noise is not None and not noise.white:
-        return [line for line in (own_outlier_line(several, noise),) if line is not None]
+        apart = [noise.unmixed(image[None])[0] for image in several]
+        return [line for line in (copied_channels(apart), own_outlier_line(several, noise)) if line is not None]
     if noise is not None and noise.mapped:  # levels and hot pixels are in the maps
         return [line for line in (copied_channels(several), tilt_line(several)) if line is not None]
     if noise is not None and not noise.additive:
@@ -87,7 +88,7 @@ def mixed_types(source: ImageSource) -> str | None:
 
 
 def copied_channels(images: list[Tensor]) -> str | None:
-    """Return a line on two channels whose noise is the same, else None."""
+    """Return a line on two channels whose noise is the same, or correlates, else None."""
     pair = dependent_channels(images)
     if pair is None:
         return None
@@ -97,10 +98,16 @@ def copied_channels(images: list[Tensor]) -> str | None:
             f"channels {a} and {b} are copies of one another, as in a grey image saved as RGB: their noise is not "
             "independent; convert the images to grey"
         )
+    if abs(pair.correlation) > SAME:
+        return (
+            f"the noise of channels {a} and {b} is nearly the same (correlation {pair.correlation:.2f}), as after "
+            "demosaicing, colour correction or JPEG: its level is not found, and estimated errors are too small; use "
+            "raw images if there are any"
+        )
     return (
-        f"the noise of channels {a} and {b} is nearly the same (correlation {pair.correlation:.2f}), as after "
-        "demosaicing, colour correction or JPEG: its level is not found, and estimated errors are too small; use raw "
-        "images if there are any"
+        f"the noise of channels {a} and {b} correlates by {pair.correlation:.2f} (+- {pair.error:.2f}), which the "
+        "noise model does not have: estimated errors do not hold; noise.kind=auto finds the covariance of the "
+        "channels of Gaussian noise, and noise.covariance states it, or a noise scan"
     )
 
 

@@ -254,6 +254,10 @@ def options(found: Found, stated: dict[str, Any], source: ImageSource, files: Ma
     """Return the line of options that states what was found, to init and train; files: of the maps."""
     if found.each is not None:
         return "--set noise.kind=auto"
+    if "covariance" in found.shape:
+        covariance = (found.parameters["sigma"] ** 2 * found.shape["covariance"]).tolist()
+        rows = ",".join("[" + ",".join(f"{value:.4g}" for value in row) + "]" for row in covariance)
+        return f"--set noise.kind=correlated --set noise.covariance=[{rows}]"
     if found.kind == "correlated":
         return "--set noise.kind=correlated --set noise.kernel=estimate"
     if found.kind != "gaussian":

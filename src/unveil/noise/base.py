@@ -140,6 +140,10 @@ class Noise(ABC):
         """Return the correlation (N, N) of the N = height width pixels of a window, in float64; None of white noise."""
         return None
 
+    def unmixed(self, y: Tensor) -> Tensor:
+        """Return y (B, C, H, W) mixed to as many channels whose noise shares nothing, if it is as this says."""
+        return y
+
     def estimated_variance(self, y: Tensor) -> Tensor:
         """Return an unbiased estimate (B, ...) of var(y | u) from y: variance(y) itself, where that is affine in u."""
         return self.variance(y)

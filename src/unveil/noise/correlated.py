@@ -159,6 +159,11 @@ class Correlated(Noise):
         down, across = ((torch.arange(side)[:, None] - torch.arange(side)) + side - 1 for side in (height, width))
         return plane[down[:, None, :, None], across[None, :, None]].reshape(height * width, height * width)
 
+    def unmixed(self, y: Tensor) -> Tensor:
+        if self.covariance is None:
+            return y
+        return torch.einsum("cd,bdhw->bchw", torch.linalg.pinv(self._mix(y), rtol=1e-3, hermitian=True), y)
+
     def draw(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Draw L w with the shape, dtype and device of `like` (B, C, H, W).
 

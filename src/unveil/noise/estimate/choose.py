@@ -9,8 +9,9 @@ The variance of the noise is measured against brightness (`unveil.noise.estimate
 - it grows: Poisson-Gaussian, offset and read noise divided as `unveil.noise.estimate.background` says.
 
 Where it is not white, or rows or columns share some of it (`unveil.noise.estimate.spectrum`), it is correlated if its
-variance does not grow, as looked at once more in coefficients made white (`unveil.noise.estimate.growth`). None of them
-fits what does both, or noise that channels share: the nearest one is returned, with what is in doubt. Whether it fits
+variance does not grow, as looked at once more in coefficients made white (`unveil.noise.estimate.growth`); and where
+channels share it, white as that of each is (`unveil.noise.estimate.channels`). None of them fits what does more than
+one of these, or is that of copies: the nearest one is returned, with what is in doubt. Whether it fits
 in all else, `unveil.checks.fit` tells. Where the images' gains differ, as of images that were stretched one by one,
 they are found image by image: `unveil.noise.estimate.each`.
 
@@ -33,6 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
@@ -40,7 +42,7 @@ from unveil.noise.base import Noise
 from unveil.noise.correlated import Correlated
 from unveil.noise.estimate.background import divide
 from unveil.noise.estimate.blocks import SIDE
-from unveil.noise.estimate.channels import dependent_channels
+from unveil.noise.estimate.channels import ChannelPair, channel_correlation, dependent_channels
 from unveil.noise.estimate.each import Gains, OwnNoise, own_noise
 from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.laws import LAWS
@@ -155,10 +157,15 @@ def choose_noise(images: Sequence[Tensor], zero: float = 0.0, level: Callable[[]
     striped = spectrum is not None and max(spectrum.rows, spectrum.columns) > STRIPED
     if pair is None and found.kind == "gaussian" and spectrum is not None and (striped or not white):
         return _correlated(spectrum, images)
+    if pair is not None and not pair.copies and found.kind == "gaussian" and white and not striped:
+        return _of_channels(found, pair, images)
     if not white:
         return replace(found, doubt="it is not white: neighbouring pixels have part of it in common")
     if pair is not None:
-        return replace(found, doubt=f"channels {pair.channels[0]} and {pair.channels[1]} have part of it in common")
+        a, b = pair.channels
+        return replace(
+            found, doubt=f"channels {a} and {b} have part of it in common, a correlation of {pair.correlation:.2f}"
+        )
     if striped:
         return replace(found, doubt="pixels of a row or column have part of it in common")
     return _each(found, images)
@@ -174,6 +181,23 @@ def _correlated(spectrum: NoiseFound, images: Sequence[Tensor]) -> Found:
     doubt = "it is not white, and grows with brightness" if grows else None
     parameters, errors = {"sigma": spectrum.sigma}, {"sigma": error}
     return Found("correlated", parameters, errors, why, curve, line, doubt=doubt, shape=shape)
+
+
+def _of_channels(found: Found, pair: ChannelPair, images: Sequence[Tensor]) -> Found:
+    """Return white noise that channels share, its level found by channel."""
+    channels = [[image[c, None] for image in images] for c in range(len(images[0]))]
+    levels = torch.tensor([estimate_common_sigma(channel) for channel in channels], dtype=torch.float64)
+    errors = [_sigma_error(s, curve_of(blocks_of(channel))) for s, channel in zip(levels.tolist(), channels)]
+    error = math.sqrt(sum(e**2 for e in errors) / len(errors))
+    levels = levels.clamp_min(1e-3 * float(levels.max()))
+    sigma = float(levels.square().mean().sqrt())
+    covariance = channel_correlation(images) * levels * levels[:, None] / sigma**2
+    a, b = pair.channels
+    why = f"{EVEN}; that of channels {a} and {b} correlates by {measured(pair.correlation, pair.error)}"
+    return replace(
+        found, kind="correlated", parameters={"sigma": sigma}, errors={"sigma": error}, why=why,
+        shape={"covariance": covariance.float()},
+    )  # fmt: skip
 
 
 def _nearest(images: Sequence[Tensor], blocks: Blocks, zero: float, level: Callable[[], float] | None) -> Found:
