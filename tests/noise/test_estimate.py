@@ -5,10 +5,10 @@ import functools
 import pytest
 import skimage.data
 import torch
-from scipy.stats import chi2
 
 from unveil.errors import UnveilError
 from unveil.noise.estimate import estimate_common_sigma, estimate_sigma
+from unveil.noise.estimate.likely import likeliest_variance
 from unveil.random import make_generator, normal
 
 GREY = ("brick", "camera", "cell", "clock", "coins", "grass", "gravel", "moon")
@@ -50,15 +50,15 @@ def test_common_level_of_eight_bit_photographs(clip):
     assert estimate_common_sigma(images) == pytest.approx(255 * 0.05, rel=0.05)
 
 
-# Relative error per image, bounds set from measurement: down by chance alone, up by texture.
+# Relative error per image, bounds set from measurement: more by texture than by chance.
 @pytest.mark.parametrize(
-    ("sigma", "flat", "hard"), [(0.02, 0.12, 0.9), (0.05, 0.1, 0.3), (0.1, 0.05, 0.2), (0.2, 0.03, 0.08)]
+    ("sigma", "flat", "hard"), [(0.02, 0.09, 0.6), (0.05, 0.04, 0.15), (0.1, 0.03, 0.08), (0.2, 0.03, 0.04)]
 )
 @pytest.mark.parametrize("grey", [True, False])
 def test_level_of_each_photograph(grey, sigma, flat, hard, device, dtype):
     for i, (name, x) in enumerate(folder(grey, True).items()):
         error = float(estimate_sigma(noisy(x, sigma, i)[None].to(device, dtype))) / sigma - 1
-        assert -0.05 < error < (hard if name in HARD else flat), name
+        assert -flat < error < (hard if name in HARD else flat), name
 
 
 def test_batch_of_different_levels_with_b_equal_to_w(device, dtype):
@@ -86,16 +86,26 @@ def test_equivariance_to_amplitude_and_offset(a, mu, clip):
 def test_pure_noise_is_within_its_standard_error(channels, device, dtype):
     like = torch.empty(40, channels, 96, 96, dtype=dtype, device=device)
     ratio = estimate_sigma(5 + 0.3 * normal(like, make_generator(device, 3, channels))).cpu().double() / 0.3
-    # The best possible estimate has standard deviation (2 d)^(-1/2), d the numbers measured. Ours uses 21 of
-    # 64 coefficients, a median (efficiency about 2/3) and sometimes fewer than all blocks.
+    # The best possible estimate has standard deviation (2 d)^(-1/2), d the numbers measured. Ours uses 43 of
+    # 64 coefficients of a quarter of the blocks, or fewer.
     ideal = (2 * channels * 96 * 96) ** -0.5
     assert ratio.std() < 4 * ideal
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / 40**0.5 + 0.002  # the choice of q may bias by 0.2%
 
 
-def test_median_of_chi2():
-    wilson_hilferty = 21 * (1 - 2 / (9 * 21)) ** 3
-    assert wilson_hilferty == pytest.approx(chi2.median(21), rel=3e-4)
+def test_blocks_that_all_have_structure_tell_the_level():
+    """Drawn as is said of them: each of a strength of its own, none without any. Medians would be 40% too large."""
+    down, across = (torch.arange(8) + 0 * torch.arange(8)[:, None] for _ in range(2))
+    down, across = down.T.flatten(), across.flatten()
+    fine = down + across >= 6
+    generator = make_generator("cpu", 9)
+    strength = (3 * torch.rand(3000, 1, generator=generator)).exp() - 0.5
+    g = ((down**2 + across**2).double().sqrt() / 5)[fine] ** -4
+    z = torch.randn(3000, len(g), generator=generator) * 0.1 * (1 + strength * g / g.median()).sqrt()
+    found = likeliest_variance(z.square(), down[fine], across[fine])
+    assert found == pytest.approx(0.01, rel=0.08)
+    assert float(z.square().median()) / 0.455 > 1.4 * 0.01
+    assert likeliest_variance(0 * z, down[fine], across[fine]) == 0
 
 
 def test_pooling_beats_the_mean_of_the_levels():

@@ -7,35 +7,37 @@ first: for colour that is lightness and two opponent colours, and the latter are
 transform leaves the noise white, so the coefficients of a block are independent given x. Split them by
 frequency (u, v):
 
-    L = sum of z_uv^2 over 0 < u + v < 9     "is there structure here?"  (42 coefficients)
-    H = sum of z_uv^2 over u + v >= 9        "how strong is the noise?"  (K = 21 coefficients)
+    L = sum of z_uv^2 over 0 < u + v < 6     "is there structure here?"  (20 coefficients)
+    z_uv with u + v >= 6                     "how strong is the noise?"  (K = 43 coefficients)
 
-In a block where x has no high frequencies H / sigma^2 ~ chi^2_K, *whatever was decided by looking at L*: the
-blocks of least L are the flat regions and not the regions of low noise, so there is none of the downward bias
-of choosing blocks by their variance. Over the fraction q of blocks with least L,
+The latter are as they are *whatever was decided by looking at L*: the blocks of least L are the flat regions and not
+the regions of low noise, so there is none of the downward bias of choosing blocks by their variance. The quietest of
+them, by L, are looked at: a quarter, and of many no more than are needed. Few photographs have that many flat blocks;
+what structure is left falls with the frequency, and sigma is the one of which they are most likely if each block has
+structure of a strength of its own (`unveil.noise.estimate.likely`).
 
-    sigma^2(q) = median(H) / median(chi^2_K),      median(chi^2_K) = K (1 - 2 / (9 K))^3 up to 3e-4.
+One level common to many images is the same over the pooled blocks of them all: least L among all blocks takes most
+from the images that have flat regions, and nobody has to say which images those are.
 
-A small q leaves texture out, a large q averages more blocks. q grows until sigma^2(q) exceeds sigma^2(q')
-of a smaller q' by more than one standard error sqrt(2 / (K n')) of the latter, n' the number of
-non-overlapping blocks that q' is worth (Lepski's rule): a flat image uses all of its blocks, a textured one
-few.
-
-One level common to many images is the same statistic over the pooled blocks of them all: least L among all
-blocks takes most from the images that have flat regions, and nobody has to say which images those are.
+Chosen on 52 photographs of BSD400 (12 of them as a validation split). Of 12 others, single, in noise of level .01, .03
+and .1 the error was 4.4, 1.8 and 1.1% in the median and 22, 8 and 2% at the 90% quantile; what was here until version
+0.3, the median of the energies at u + v >= 9 over a share of the blocks that grew until it rose (Lepski's rule), had
+6.2, 2.1 and 1.6%, and 51, 19 and 5%. In MRI slices and cells both are within 2% from .03 on. Tried and left: the
+smallest eigenvalues of the covariance of patches (G. Chen, F. Zhu, P. Heng, ICCV 2015, https://openaccess.thecvf.com/
+content_iccv_2015/html/Chen_An_Efficient_Statistical_ICCV_2015_paper.html), which count texture as noise everywhere: 35%
+too large at .03, and 5% at .1.
 
 Sources. Blocks chosen by low and measured by high frequencies: N. Ponomarenko, V. Lukin, M. Zriakhov, A.
 Kaarna, J. Astola, "An automatic approach to lossy compression of AVIRIS images", IGARSS 2007,
 https://doi.org/10.1109/IGARSS.2007.4422833; analysed by M. Colom, A. Buades, IPOL 2013,
 https://doi.org/10.5201/ipol.2013.45. Choice of q: O. Lepskii, "On a problem of adaptive estimation in
-Gaussian white noise", 1991, https://doi.org/10.1137/1135065. Median of chi^2: E. Wilson, M. Hilferty, 1931,
-https://doi.org/10.1073/pnas.17.12.684. The pooling, the channel transform and the margins below are ours.
+Gaussian white noise", 1991, https://doi.org/10.1137/1135065. The pooling, the channel transform and the margins below
+are ours.
 
 What is left out. Clipping shortens the noise. If the least or the greatest value of a channel recurs in
 more than 0.05% of its pixels, blocks are dropped in which some 4 x 4 mean is within 2 sigma of that value:
-means are all but independent of H, so this does not choose low noise either ("no pixel touches the end"
-would). Blocks that meet a constant 3 x 3 patch are dropped: padding, dead areas, fields of saturated
-pixels.
+means are all but independent of the high frequencies, so this does not choose low noise either ("no pixel touches the
+end" would). Blocks that meet a constant 3 x 3 patch are dropped: padding, dead areas, fields of saturated pixels.
 
 Limits. The estimate is of everything that looks white at the pixel scale: an image without any flat region
 (grass, gravel) at low noise is overestimated, and a photograph that is itself noisy counts its own noise.
@@ -57,25 +59,30 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
 
 from unveil.errors import UnveilError
+from unveil.noise.estimate.likely import likeliest_variance
 
 __all__ = ["estimate_common_sigma", "estimate_sigma"]
 
 _N = 8  # side of a block
-_SPLIT = 9  # u + v >= _SPLIT is high frequency
-_FRACTIONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # q
-_FEWEST = 20  # blocks under a median,
+_SPLIT = 6  # u + v >= _SPLIT is high frequency
+_QUIET = 0.25  # of the blocks of least L, those that are looked at;
+_ENOUGH, _ALWAYS = 120, 0.02  # of many as many as are worth so many non-overlapping ones, or this share,
+_LOOKED = 1000  # and of these every k-th, so that they are no more
+_FEWEST = 20  # blocks,
 _FEWEST_WORTH = 2  # and what they must be worth in non-overlapping ones
-_MOST = 60_000  # blocks taken from one image, about
-_POOL = 4_000_000  # blocks held at once
+_MOST = 15_000  # blocks taken from one image, about
+_POOL = 500_000  # blocks held at once
 _PILED = 0.0005  # share of pixels at one end of the range above which it is clipped
 _MARGIN = 2.0  # distance from a clipped end, in sigma
+_DOWN, _ACROSS = torch.arange(_N).repeat_interleave(_N), torch.arange(_N).repeat(_N)
+_FINE = _DOWN + _ACROSS >= _SPLIT
 
 
 class _Blocks(NamedTuple):
     """N blocks of one image, or of several."""
 
     low: Tensor  # L (N,)
-    high: Tensor  # H (N,)
+    high: Tensor  # z^2 of high frequencies (N, K)
     margin: Tensor  # (N,) distance from clipped ends, inf where no end is clipped
     worth: Tensor  # (N,) non-overlapping blocks that each is worth
 
@@ -173,15 +180,15 @@ def _blocks(image: Tensor, name: str) -> _Blocks | None:
 
     matrix = dct(_N)
     kernels = torch.einsum("ui,vj->uvij", matrix, matrix).reshape(_N * _N, 1, _N, _N).to(image)
-    order = (torch.arange(_N)[:, None] + torch.arange(_N)).flatten()  # u + v
-    bands = torch.stack([(order > 0) & (order < _SPLIT), order >= _SPLIT]).to(image)  # (2, 64)
-    energies = []
+    fine, low = _FINE.to(image.device), ((_DOWN + _ACROSS > 0) & ~_FINE).to(image.device)
+    energies, squares = [], []
     for channel in torch.einsum("kc,cihw->kihw", dct(c).to(image), image):  # one by one, for memory
-        z2 = conv2d(channel[None], kernels, stride=stride)[0].flatten(1).square_()
-        energies.append((bands @ z2)[:, keep].cpu() * span**2)
-    low, high = torch.cat(energies, 1)
-    worth = torch.full_like(low, min(1.0, stride**2 / _N**2))
-    return _Blocks(low, high, (margin[keep].cpu() * span).repeat(c), worth)
+        z2 = conv2d(channel[None], kernels, stride=stride)[0].flatten(1)[:, keep].square_()
+        energies.append(z2[low].sum(0).cpu() * span**2)
+        squares.append(z2[fine].T.cpu() * span**2)
+    energy = torch.cat(energies)
+    worth = torch.full_like(energy, min(1.0, stride**2 / _N**2))
+    return _Blocks(energy, torch.cat(squares), (margin[keep].cpu() * span).repeat(c), worth)
 
 
 def _level(images: Sequence[_Blocks | None], name: str) -> float:
@@ -197,12 +204,12 @@ def _level(images: Sequence[_Blocks | None], name: str) -> float:
             f"{_FEWEST} are needed: pass images with fewer saturated or empty pixels, before rounding"
         )
     if not bool(pool.margin.isfinite().any()):
-        return _lepski(pool)
+        return _likely(pool)
     # Which blocks are far enough from clipped ends depends on sigma: begin with the farthest, then alternate.
     farthest = float(pool.margin.sort(descending=True).values[max(_FEWEST, n // 100) - 1])
     reach = farthest
     for _ in range(6):
-        sigma = _lepski(pool.where(pool.margin >= reach))
+        sigma = _likely(pool.where(pool.margin >= reach))
         last, reach = reach, min(_MARGIN * sigma, farthest)
         if reach == last:
             break
@@ -214,18 +221,10 @@ def _level(images: Sequence[_Blocks | None], name: str) -> float:
     return sigma
 
 
-def _lepski(blocks: _Blocks) -> float:
-    """Return sigma from the largest fraction q of the blocks, by L, on which sigma^2(q) has not yet grown."""
-    k = sum(1 for u in range(_N) for v in range(_N) if u + v >= _SPLIT)
-    high = blocks.high[blocks.low.argsort(stable=True)]
-    per_block = float(blocks.worth.mean())
-    fewest = max(_FEWEST, math.ceil(_FEWEST_WORTH / per_block))
-    best, ceiling = 0.0, math.inf
-    for q in _FRACTIONS:
-        n = min(len(high), max(fewest, int(q * len(high))))
-        variance = float(high[:n].median()) / (k * (1 - 2 / (9 * k)) ** 3)
-        if variance > ceiling:
-            break
-        best = variance
-        ceiling = min(ceiling, variance * (1 + math.sqrt(2 / (k * max(1.0, n * per_block)))))
-    return math.sqrt(best)
+def _likely(blocks: _Blocks) -> float:
+    """Return sigma of the quietest of the blocks."""
+    per_block, n = float(blocks.worth.mean()), len(blocks.low)
+    quiet = min(_QUIET * n, max(_ENOUGH / per_block, _ALWAYS * n))
+    order = blocks.low.argsort(stable=True)[: math.ceil(max(quiet, _FEWEST, _FEWEST_WORTH / per_block))]
+    looked = blocks.high[order[:: -(-len(order) // _LOOKED)]]
+    return math.sqrt(likeliest_variance(looked, _DOWN[_FINE], _ACROSS[_FINE]))
