@@ -20,7 +20,7 @@ One level common to many images is the same over the pooled blocks of them all: 
 from the images that have flat regions, and nobody has to say which images those are.
 
 Chosen on 52 photographs of BSD400 (12 of them as a validation split). Of 12 others, single, in noise of level .01, .03
-and .1 the error was 4.4, 1.8 and 1.1% in the median and 22, 8 and 2% at the 90% quantile; what was here until version
+and .1 the error was 4.2, 1.8 and 1.1% in the median and 23, 8 and 2% at the 90% quantile; what was here until version
 0.3, the median of the energies at u + v >= 9 over a share of the blocks that grew until it rose (Lepski's rule), had
 6.2, 2.1 and 1.6%, and 51, 19 and 5%. In MRI slices and cells both are within 2% from .03 on. Tried and left: the
 smallest eigenvalues of the covariance of patches (G. Chen, F. Zhu, P. Heng, ICCV 2015, https://openaccess.thecvf.com/
@@ -43,7 +43,7 @@ Limits. The estimate is of everything that looks white at the pixel scale: an im
 (grass, gravel) at low noise is overestimated, and a photograph that is itself noisy counts its own noise.
 Noise correlated between pixels or channels violates the model: demosaiced, resampled, smoothed or
 JPEG-compressed data are *underestimated several times over*, since such processing removes the high
-frequencies (sigma = 0.1 on a colour photograph: 0.013 after bilinear demosaicing, 0.017 after enlarging by
+frequencies (sigma = 0.1 on a colour photograph: 0.008 after bilinear demosaicing, 0.004 after enlarging by
 1.5, 0.002 after JPEG at quality 75). Where the level varies (Poisson) the quietest regions give the answer.
 Estimate on raw data, after variance stabilisation if needed. Quantisation adds step^2 / 12 to the variance:
 negligible for 8 bits (0.3% of sigma^2 at sigma = 0.02 in [0, 1]); with sigma below half a step there is no
@@ -97,9 +97,9 @@ def estimate_sigma(y: Tensor) -> Tensor:
     dtype if that is floating. sigma(a y + mu) = |a| sigma(y). Constant channels say nothing and are passed over; an
     image with no other has sigma 0.
 
-    On photographs of 180 x 180 or more with values in [0, 1] the error is typically 0.5-2% for sigma 0.05 to 0.2 and
-    1-4% at 0.02; on 64 x 64, 2-5%. Without flat regions it is upwards and larger (grass at 0.02, reduced twofold:
-    +76%). `estimate_common_sigma` is the better of the two wherever one level is shared.
+    On photographs of 180 x 180 or more with values in [0, 1] the error is typically 0.5-1.5% for sigma 0.05 to 0.2 and
+    2% at 0.02; on 64 x 64, 1-2%, and 7% at most. Without flat regions it is upwards and larger (grass at 0.02, reduced
+    twofold: +48%). `estimate_common_sigma` is the better of the two wherever one level is shared.
 
     Raises UnveilError for another shape, an image too small, complex, NaN or infinite values, and where clipped or
     constant regions leave too little to measure.
@@ -119,7 +119,7 @@ def estimate_common_sigma(images: Iterable[Tensor], names: Sequence[str] = ()) -
     """Return the one sigma of the white Gaussian noise in a collection of images, which may differ in size.
 
     images: tensors (C, H, W) in the same units, each as `estimate_sigma` takes it, read once and one at a
-    time. Within 3% on a dozen photographs with sigma from 0.02 to 0.2 in [0, 1]. If the levels differ after
+    time. Within 1.5% on a dozen photographs with sigma from 0.02 to 0.2 in [0, 1]. If the levels differ after
     all, the answer leans to the lowest: compare `estimate_sigma` of each. Constant images are passed over;
     0 if all are. names: what to call each in a message.
 

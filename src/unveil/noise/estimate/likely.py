@@ -24,18 +24,23 @@ STEPS, CLOSE = 40, 1e-4
 """How many, at most, and the share that the last one changes sigma^2 by."""
 HIGHEST = 0.7
 """The share of the largest frequency from which on coefficients tell where to begin."""
+LEAST = 0.1
+MEDIAN = 0.4549364
+"""Of the square of a normal variable."""
 STEP = 0.3
 """The least that one step leaves of the variance."""
 
 
 def likeliest_variance(squares: Tensor, down: Tensor, across: Tensor) -> float:
-    """Return sigma^2, > 0, of squares z^2 (N, K) of coefficients; 0 where the highest frequencies hold nothing.
+    """Return sigma^2 of squares z^2 (N, K) of coefficients; 0 where the highest frequencies hold nothing.
+
+    At least LEAST of what these hold in the median block: noise that was blurred falls as structure does.
 
     down, across: (K,), their frequencies, not both 0.
     """
     z = squares.double().T
     order = down + across
-    start = float(z[order >= HIGHEST * order.max()].mean(0).median())
+    start = float(z[order >= HIGHEST * order.max()].median(1).values.median()) / MEDIAN
     if not start > 0:
         return 0.0
     g = _shapes(tuple(down.tolist()), tuple(across.tolist()))
@@ -52,7 +57,7 @@ def likeliest_variance(squares: Tensor, down: Tensor, across: Tensor) -> float:
         last, variance = variance, max(float((w * (energy - g * n)).sum() / (w * n).sum()), STEP * variance)
         if abs(variance - last) < CLOSE * last:
             break
-    return variance * start
+    return max(variance, LEAST) * start
 
 
 @cache
