@@ -19,7 +19,8 @@ from torch import Tensor
 __all__ = ["likeliest_variance"]
 
 FALLS = (2.0, 4.0)
-STRENGTHS, COUNT = (0.1, 300.0), 10
+STRENGTHS, COUNT = (-1.0, 2.5), 10
+"""As powers of ten, and their number."""
 STEPS, CLOSE = 40, 1e-4
 """How many, at most, and the share that the last one changes sigma^2 by."""
 HIGHEST = 0.7
@@ -64,7 +65,7 @@ def likeliest_variance(squares: Tensor, down: Tensor, across: Tensor) -> float:
 def _shapes(down: tuple[float, ...], across: tuple[float, ...]) -> Tensor:
     """Return the variances (K, J) of structure: none, then of each shape all strengths."""
     radius = (torch.tensor(down, dtype=torch.float64) ** 2 + torch.tensor(across, dtype=torch.float64) ** 2).sqrt()
-    strengths = torch.logspace(*(torch.tensor(STRENGTHS).log10().tolist()), COUNT, dtype=torch.float64)
+    strengths = torch.logspace(*STRENGTHS, COUNT, dtype=torch.float64)
     shapes = [(radius / 5) ** -fall for fall in FALLS]
     parts = [torch.outer(shape / shape.median(), strengths) for shape in shapes]
     return torch.cat([torch.zeros(len(radius), 1, dtype=torch.float64), *parts], 1)
