@@ -21,9 +21,9 @@ from common import in_processes, parser
 from unveil.data import open_images
 from unveil.noise.estimate.channels import channel_correlation, dependent_channels
 
-LEVELS = (0.01, 0.02, 0.03, 0.05, 0.1)
-PEAKS = (10, 100)
-CORRELATIONS = (0.0, 0.2, 0.3, 0.6)
+LEVELS = (0.01, 0.02, 0.05, 0.1)
+PEAKS = (100,)
+CORRELATIONS = (0.0, 0.2, 0.3)
 SIDE = 384
 DRAWS = 2
 

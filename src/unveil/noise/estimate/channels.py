@@ -27,7 +27,7 @@ from unveil.noise.estimate.transfer import robust_mean
 
 __all__ = ["SAME", "ChannelPair", "channel_correlation", "dependent_channels"]
 
-Z, LEAST, SAME = 3.0, 0.12, 0.8
+Z, LEAST, SAME = 3.0, 0.12, 0.6
 ALIKE = 0.1
 QUIET, SHARES = 0.5, (0.02, 0.05, 0.1, 0.25, 0.5)
 """The share of an image's blocks that is kept, and those of all, with least structure, that are looked at."""
