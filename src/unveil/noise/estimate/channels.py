@@ -11,7 +11,8 @@ that one is looked at whose error is least. Noise is told to correlate where |r|
 beyond SAME whatever they are: noise that resampling or compression has blurred is stronger in MID too.
 
 The thresholds were chosen on 25 colour photographs of 260 to 510 pixels a side in noise of level .01 to .3 and of 100
-photons at white; benchmarks/channels_check.py measures on others.
+photons at white; of others (benchmarks/channels_check.py) independent noise is told to correlate in 3 of 140 sets, all
+at .01, noise that correlates by .3 is told in 136 of 140, and by .2 in 131.
 """
 
 from collections.abc import Iterable
