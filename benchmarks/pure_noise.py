@@ -3,8 +3,9 @@
     python benchmarks/pure_noise.py --steps 300 --work DIR --json benchmarks/results/pure_noise.json
 
 There is one brightness and nothing to see. Per family a network is trained on such images by the default recipe, with
-the noise found in them (noise.kind auto), and applied to others:
+the noise found in them (noise.kind auto) or the true one, and applied to others:
 
+check         whether the noise model fits, told before training: one brightness tells no family
 estimates     deviation of f(y) over that of the noise; the bound of a right answer is 3%; off: with its mean's error
 samples       the deviation of samples of the posterior in 25 evaluations
 neighbours    correlation of neighbouring pixels in the samples, less that in the estimates; structure would show here
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from common import parser, write
 from noise import CASES, MEAN, configuration, trained, training_options
+from unveil.checks.fit import noise_fit
 from unveil.data import MemorySource
 from unveil.diffusion import posterior_samples
 from unveil.measurement import Measurement
@@ -30,17 +32,21 @@ IMAGES, TESTED, SIDE = 48, 6, 128
 def main() -> None:
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--cases", default="gaussian:0.1,poisson:2,poisson-gaussian:2,gamma:4")
+    options.add_argument("--told", default="estimated", help="of the noise: estimated, or known, or both")
     training_options(options, 300)
     options = options.parse_args()
     options.near = None
     torch.set_num_threads(options.threads)
-    print("| noise | found | estimates | samples | neighbours |")
-    print("|---" * 5 + "|")
-    table = {case: row(case, options) for case in options.cases.split(",")}
+    print("| noise | told | check | estimates | samples | neighbours |")
+    print("|---" * 6 + "|")
+    table = {}
+    for case in options.cases.split(","):
+        for told in options.told.split(","):
+            table[case if told == "estimated" else f"{case}, {told}"] = row(case, told, options)
     write(options.json, options, {"steps": configuration(options).training.steps, "cases": table})
 
 
-def row(case: str, options) -> dict:
+def row(case: str, told: str, options) -> dict:
     noise = CASES[case]
     flat = torch.full((1, 1, SIDE, SIDE), MEAN + float(getattr(noise, "offset", 0.0)))
 
@@ -49,9 +55,11 @@ def row(case: str, options) -> dict:
 
     noisy = MemorySource({str(i): y for i, y in enumerate(images(IMAGES, 1))})
     found = choose_noise(list(noisy.read(i) for i in range(IMAGES)))
-    f, _ = trained(f"{case}/pure", "estimated", found.noise, noise, noisy, noisy, options)
+    model = noise if told == "known" else found.noise
+    fit = noise_fit([noisy.read(i) for i in range(IMAGES)], model)
+    f, _ = trained(f"{case}/pure {told}", told, model, noise, noisy, noisy, options)
     device = options.device
-    m = Measurement(torch.stack(images(TESTED, 2)), Identity(), found.noise).to(device)
+    m = Measurement(torch.stack(images(TESTED, 2)), Identity(), model).to(device)
     with torch.no_grad():
         x_hat = f(m)
     samples = posterior_samples(f, m, make_generator(device, options.seed, 3), samples=2, batch=2 * TESTED).cpu()
@@ -59,16 +67,15 @@ def row(case: str, options) -> dict:
     level = float(noise.variance(flat).mean().sqrt())
     result = {
         "noise": str(noise),
-        "found": str(found),
+        "told": str(noise) if told == "known" else str(found),
+        "check": fit.verdict,
         "estimates": float(x_hat.std()) / level,
         "estimates_off": float((x_hat - flat).square().mean().sqrt()) / level,
         "samples": float(samples.std()) / level,
         "neighbours": neighbours(samples.flatten(0, 1)) - neighbours(x_hat),
     }
-    print(
-        f"| {case} | {found} | {result['estimates']:.3f} | {result['samples']:.3f} | {result['neighbours']:.3f} |",
-        flush=True,
-    )
+    numbers = " | ".join(f"{result[key]:.3f}" for key in ("estimates", "samples", "neighbours"))
+    print(f"| {case} | {result['told']} | {fit.verdict} | {numbers} |", flush=True)
     return result
 
 
