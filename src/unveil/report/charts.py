@@ -1,6 +1,7 @@
 """Charts as inline SVG: drawn by matplotlib, text kept as text, colours those of the page, light or dark."""
 
 import io
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ INVALID = "not valid: the noise model does not fit"
 INK, SERIES = "#010203", ("#010301", "#010302", "#010304", "#010305")
 """Stand for the text's colour, and those of curves: the page's style sheet knows which."""
 PAPER = {INK: "currentColor", **{colour: f"var(--c{k + 1})" for k, colour in enumerate(SERIES)}}
+
+HEIGHT, LINE = 3.2, 0.17
+"""Of a chart with one line below it, and of each further line, inches."""
+SHORT = 22
+"""Letters of a label that has another one beside it: a browser's font may be wider than the one measured here."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,14 @@ def chart(found: list[Chart], title: str, words: str, valid: bool = True) -> Ite
         **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     }  # fmt: skip
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(4.6, 3.2), layout="constrained", facecolor="none")
+        figure = Figure(figsize=(4.6, HEIGHT), layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
         yield axes
-        if axes.get_legend_handles_labels()[1]:
-            figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+        if labels := axes.get_legend_handles_labels()[1]:
+            columns = 2 if max(map(len, labels)) <= SHORT else 1
+            figure.set_figheight(HEIGHT + LINE * (math.ceil(len(labels) / columns) - 1))
+            figure.legend(loc="outside lower left", ncols=columns, fontsize=9)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     found.append(Chart(title, words, _inline(buffer.getvalue(), f"c{zlib.crc32(title.encode()):x}-"), valid))

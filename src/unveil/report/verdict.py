@@ -191,7 +191,8 @@ def _calibration(found: Calibration, how: str) -> Finding:
             detail += f", of the samples shown, given all of it, {shown:.2f} ± {se:.2f}"
         detail += "; 1 for exact samples."
     if found.reason:
-        detail = f"{found.reason[:1].upper()}{found.reason[1:].rstrip('.')}. {detail}"
+        reason = found.reason.rstrip(".").replace("+-", "±")  # which a terminal might not have
+        detail = f"{reason[:1].upper()}{reason[1:]}. {detail}"
     words = {
         "calibrated": ("good", "The samples are calibrated"),
         "too sure": ("bad", "The samples are too sure of themselves"),
