@@ -135,7 +135,7 @@ def test_two_processes_resume_to_the_bit_and_the_first_alone_writes(ended):
 def test_another_number_of_processes_goes_on_with_a_warning(ended):
     folder, _, _ = ended
     assert json.loads((folder / "failed/checkpoints/step-00000002/state.json").read_text())["processes"] == 2
-    with pytest.warns(UnveilWarning, match=r"of 2 process\(es\), and 1 go on"):
+    with pytest.warns(UnveilWarning, match=r"of 2 processes, and 1 go on"):
         train(pair.network(), pair.loss, pair.batch_of, pair.settings(), folder / "failed", seed=5, device="cpu")
 
 
