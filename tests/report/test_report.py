@@ -75,7 +75,7 @@ def test_the_learning_curve_has_its_interval_its_forecast_and_what_more_data_cou
         for k, error in enumerate(errors):
             lines[-1] |= {f"held_out/{k}": error, f"fitted/{k}": error * 10 ** (-t / 5000)}
     loss, psnr, apart = training_charts(lines)
-    said = re.search(r"Twice the steps, 2000, would bring ([-+.0-9]+) dB", psnr.words)
+    said = re.search(r"Twice the steps, 2000, would bring .* dB or more \(95%\); ([-+.0-9]+) dB", psnr.words)
     assert float(said[1]) == pytest.approx(0.813, abs=0.02), "(1 + 4 / 10^.7) / (1 + 4 / 20^.7)"
     assert "forecast" in psnr.svg
     assert "Since step 250 those learned from gained +1.50 ± 0.00 dB more" in apart.words

@@ -71,8 +71,8 @@ def trained(folder: Path) -> dict[str, Any]:
     found = outlook(validations)
     twice = None
     if found is not None:
-        told = [None] * 3 if found.reason else found.decibels
-        twice = dict(zip(("steps", "gain", "low", "high", "reason"), (found.steps, *told, found.reason)))
+        gain, low, _ = (None, None, None) if found.reason else found.decibels
+        twice = {"steps": found.steps, "gain": gain, "low": low, "reason": found.reason}
     return {"run": str(folder), "validation": validations[-1] if validations else None, "twice_the_steps": twice}
 
 

@@ -63,12 +63,11 @@ def _held_out(found: list[Chart], lines: Sequence[Mapping[str, float]], valid: b
             reach = np.array([NORMAL * DECIBELS * line["error_se"] / line["error"] for line in known])
             axes.fill_between([line["step"] for line in known], middle - reach, middle + reach, alpha=0.2, linewidth=0)
         if expected is not None and not expected.reason:
-            gain, low, high = expected.decibels
+            gain, low, _ = expected.decibels
             level = known[-1]["psnr_estimate"]
             axes.errorbar(
-                expected.steps, level + gain, yerr=[[gain - low], [high - gain]], fmt="o", capsize=3,
-                label="forecast",
-            )  # fmt: skip
+                expected.steps, level + gain, yerr=[[gain - low], [0]], fmt="^", capsize=3, label="forecast, or more"
+            )
         axes.set(xlabel="step", ylabel="PSNR, dB")
 
 
@@ -82,8 +81,11 @@ def expected_words(found: Forecast) -> str:
     """Return the forecast in words."""
     if found.reason:
         return f"What twice the steps would bring cannot be told: {found.reason}."
-    gain, low, high = found.decibels
-    return f"Twice the steps, {found.steps}, would bring {gain:+.2f} dB ({low:+.2f} to {high:+.2f} in 95%)."
+    gain, low, _ = found.decibels
+    return (
+        f"Twice the steps, {found.steps}, would bring {low:+.2f} dB or more (95%); {gain:+.2f} dB by the curve, which "
+        f"lags at the end, where the rate falls."
+    )
 
 
 def _apart(found: list[Chart], curve: Curve, valid: bool) -> None:
