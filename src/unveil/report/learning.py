@@ -66,7 +66,7 @@ def _held_out(found: list[Chart], lines: Sequence[Mapping[str, float]], valid: b
             gain, low, _ = expected.decibels
             level = known[-1]["psnr_estimate"]
             axes.errorbar(
-                expected.steps, level + gain, yerr=[[gain - low], [0]], fmt="^", capsize=3, label="forecast, or more"
+                expected.steps, level + gain, yerr=[[gain - low], [0.0]], fmt="^", capsize=3, label="forecast, or more"
             )
         axes.set(xlabel="step", ylabel="PSNR, dB")
 
