@@ -20,44 +20,35 @@ from torch import Tensor, nn
 from unveil.checks.fit import Fit
 from unveil.checks.measurements import image_lines
 from unveil.checks.own_scale import own_scale
-from unveil.config import Config, parse_config
-from unveil.data import ImageSource, MemorySource, open_images
+from unveil.config import Config
+from unveil.data import ImageSource
 from unveil.data.corrected import Corrected
-from unveil.data.ranges import stored_range
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Tiled, knows_camera
 from unveil.evaluation import Evaluation, draw_samples, evaluate, model_fit
 from unveil.evaluation.turned import energy_kept
 from unveil.evaluation.validation import make_validation
+from unveil.given import FILES, Measurements, configuration_of, is_one, operator_of, source_of, tensor_of
 from unveil.measurement import Measurement
-from unveil.noise import NOISES, Noise, OwnNoise
+from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
-from unveil.operators.physics import Physics
 from unveil.precision import full_precision
 from unveil.random import make_generator
 from unveil.runs.create import save_run
 from unveil.runs.learned import check_learnable, choose_told, told
-from unveil.runs.noise import find_noise, found_in, noise_of, recorded
+from unveil.runs.noise import find_noise, found_in, noise_of
 from unveil.runs.run import open_run as open_folder
 from unveil.runs.signal import with_signal_law
 from unveil.training import build_estimator
 from unveil.training import learn as train
-from unveil.training.defaults import settings_of
 from unveil.training.inflation import fit_to_images
 from unveil.training.learn import recipe_loss
 from unveil.training.recipes import RECIPES
 from unveil.training.setup import indices, possible_scales, signal_mean, split, with_gaps
 
 __all__ = ["Measurements", "Model", "learn", "open_run"]
-
-Measurements = Tensor | np.ndarray | str | os.PathLike[str]
-"""(N, *measurement), real, or complex with its channels doubled: real parts, then imaginary ones; or a path to
-images."""
-
-FILES = ("dataset", "axes", "value_range")
-"""Keys of the section data that say how files are read."""
 
 
 class Model:
@@ -166,7 +157,7 @@ class Model:
         device = next(self.f.parameters()).device
         if isinstance(y, Measurement):
             return y.to(device)
-        values = _tensor(y)
+        values = tensor_of(y)
         own = noise or self.noise
         if isinstance(own, Noise) and own.pattern is not None:
             values = own.pattern.off(values)
@@ -178,7 +169,7 @@ class Model:
 
     def _source(self, y: Measurements) -> ImageSource:
         """Return y, or the images at the path y, their values on the scale of those of the training."""
-        return _source(y, {"value_range": self.config.data.value_range})
+        return source_of(y, {"value_range": self.config.data.value_range})
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network to `device`, and return the model."""
@@ -190,7 +181,7 @@ class Model:
 
         Raises UnveilError if it exists, and for noise that was given for each image.
         """
-        if isinstance(self.noise, Noise) and not _is_one(self.noise):
+        if isinstance(self.noise, Noise) and not is_one(self.noise):
             raise UnveilError(
                 f"{folder}: the noise was given for each image of the training, and a run folder holds one for "
                 "all: keep the model in memory, or learn with noise='estimate'"
@@ -229,9 +220,9 @@ def learn(
     how = dict((settings or {}).get("data", {}))
     if not isinstance(y, str | os.PathLike) and (idle := sorted(set(FILES) & how.keys())):
         raise UnveilError(f"settings: data.{idle[0]} says how files are read, and y is none: it is taken as it is")
-    source = _source(y, how)
-    operator = _operator(operator, image_shape)
-    config = _configuration(source, operator, settings, noise, steps, seed)
+    source = source_of(y, how)
+    operator = operator_of(operator, image_shape)
+    config = configuration_of(source, operator, settings, noise, steps, seed)
     known = find_noise(config, source, operator) if isinstance(noise, str) else noise
     check_learnable(config, known)
     found = found_in(config, known) if isinstance(noise, str) and not operator.unseen else None
@@ -289,72 +280,6 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
 def _without_pattern(source: ImageSource, noise: Noise | OwnNoise) -> ImageSource:
     pattern = noise.pattern if isinstance(noise, Noise) else None
     return source if pattern is None else Corrected(source, pattern.factor[0], pattern.shift[0])
-
-
-def _source(y: Measurements, how: Mapping[str, Any]) -> ImageSource:
-    """Return y as a source. how: a path is read, keys of the section data of a configuration."""
-    if isinstance(y, str | os.PathLike):
-        return open_images(y, **{key: how.get(key) for key in FILES})
-    values = _tensor(y)
-    return MemorySource({f"{i:05d}": image for i, image in enumerate(values)})
-
-
-def _tensor(y: Tensor | np.ndarray) -> Tensor:
-    values = torch.as_tensor(y)
-    if values.ndim != 4:
-        raise UnveilError(
-            f"y has shape {tuple(values.shape)}: pass (N, C, H, W); one image is y[None], grey ones y[:, None]"
-        )
-    if values.is_complex():
-        values = torch.cat([values.real, values.imag], 1)
-    if not values.is_floating_point():
-        raise UnveilError(f"y holds {values.dtype}: pass floating point, e.g. y.float() / 255 of bytes")
-    return values.float()
-
-
-def _operator(given: Any, image_shape: tuple[int, ...] | None) -> Operator:
-    if given is None:
-        return Identity()
-    if isinstance(given, Operator):
-        return given
-    if image_shape is None:
-        raise UnveilError("a deepinv physics does not tell the shape of its images: pass image_shape=(C, H, W)")
-    return Physics(given, image_shape)
-
-
-def _configuration(
-    source: ImageSource, operator: Operator, settings: Mapping[str, Any] | None, noise: Noise | str, steps: int,
-    seed: int,
-) -> Config:  # fmt: skip
-    """Return the configuration, as `unveil init` and `unveil train` would have it."""
-    values = settings_of(operator)
-    for name, section in (settings or {}).items():
-        values[name] = {**values.get(name, {}), **section}
-    values.setdefault("data", {}).setdefault("path", "given in Python")
-    training = values.setdefault("training", {})
-    training.setdefault("steps", steps)
-    training.setdefault("warmup", min(100, training["steps"] // 10))
-    smallest, _ = source.smallest()
-    if smallest < 32:
-        training.setdefault("crop", max(4, smallest // 4 * 4))
-    if isinstance(noise, Noise):
-        named = _is_one(noise) and isinstance(noise, tuple(NOISES.values()))
-        values["noise"] = recorded(noise) if named else {"kind": "auto"}  # it is not found from there
-        if noise.mapped and _is_one(noise):  # in the numbers of the files, as configurations have it
-            low, high = values["data"]["value_range"] = stored_range(source)
-            values["noise"] = _stated(noise.scaled(high - low).shifted(low))
-    return parse_config({"seed": seed, **values}, "settings")
-
-
-def _is_one(noise: Noise) -> bool:
-    """Return whether all images have the same parameters."""
-    values = [value for value in vars(noise).values() if isinstance(value, Tensor)]
-    return all(value.ndim not in (1, 4) or len(value) == 1 for value in values)
-
-
-def _stated(noise: Noise) -> dict[str, Any]:
-    """Return the section of a configuration; it names maps as a run folder does."""
-    return {name: f"{name}.tif" if isinstance(value, dict) else value for name, value in recorded(noise).items()}
 
 
 def _split(source: ImageSource, config: Config) -> tuple[list[int], list[int]]:
