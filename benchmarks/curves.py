@@ -85,8 +85,8 @@ def row(log: list[dict[str, float]], twice: list[dict[str, float]] | None) -> di
     }
     expected, apart = forecast(curve), gap(curve)
     if expected is not None:
-        gain, low, high = (None, None, None) if expected.reason else expected.decibels
-        found["forecast"] = {"gain": gain, "low": low, "high": high, "reason": expected.reason}
+        gain, low = (None, None) if expected.reason else expected.decibels
+        found["forecast"] = {"gain": gain, "low": low, "reason": expected.reason}
         if twice is not None:
             end = torch.tensor(errors_of(twice[-1], "true/"), dtype=torch.float64).mean()
             found["forecast"]["came"] = float(decibels(end) - decibels(right[-1]))

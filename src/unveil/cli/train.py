@@ -71,7 +71,7 @@ def trained(folder: Path) -> dict[str, Any]:
     found = outlook(validations)
     twice = None
     if found is not None:
-        gain, low, _ = (None, None, None) if found.reason else found.decibels
+        gain, low = (None, None) if found.reason else found.decibels
         twice = {"steps": found.steps, "gain": gain, "low": low, "reason": found.reason}
     return {"run": str(folder), "validation": validations[-1] if validations else None, "twice_the_steps": twice}
 

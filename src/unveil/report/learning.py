@@ -63,7 +63,7 @@ def _held_out(found: list[Chart], lines: Sequence[Mapping[str, float]], valid: b
             reach = np.array([NORMAL * DECIBELS * line["error_se"] / line["error"] for line in known])
             axes.fill_between([line["step"] for line in known], middle - reach, middle + reach, alpha=0.2, linewidth=0)
         if expected is not None and not expected.reason:
-            gain, low, _ = expected.decibels
+            gain, low = expected.decibels
             level = known[-1]["psnr_estimate"]
             axes.errorbar(
                 expected.steps, level + gain, yerr=[[gain - low], [0.0]], fmt="^", capsize=3, label="forecast, or more"
@@ -81,7 +81,7 @@ def expected_words(found: Forecast) -> str:
     """Return the forecast in words."""
     if found.reason:
         return f"What twice the steps would bring cannot be told: {found.reason}."
-    gain, low, _ = found.decibels
+    gain, low = found.decibels
     return (
         f"Twice the steps, {found.steps}, would bring {low:+.2f} dB or more (95%); {gain:+.2f} dB by the curve, which "
         f"lags at the end, where the rate falls."

@@ -48,10 +48,9 @@ class Forecast:
     reason: str = ""
 
     @property
-    def decibels(self) -> tuple[float, float, float]:
-        """Return the gain in dB and the ends of its interval; nan where it is not told."""
-        low, high = (self._decibels(self.gain + side * self.reach) for side in (-1, 1))
-        return self._decibels(self.gain), low, high
+    def decibels(self) -> tuple[float, float]:
+        """Return the gain in dB and the lower end of its interval; nan where it is not told."""
+        return self._decibels(self.gain), self._decibels(self.gain - self.reach)
 
     def _decibels(self, gain: float) -> float:
         left = 1 - gain / self.now if self.now > 0 else math.nan
