@@ -37,7 +37,7 @@ FRAMES = 64
 """Of calibration, at most."""
 HOW = {
     "background": "the darkest flat blocks, taken for a background without light",
-    "zero": "taken for 0, which the line allows",
+    "zero": "taken for 0, which fits",
     "electron": "assumed: read noise of one photon",
     "darks": "dark frames",
 }
@@ -143,7 +143,8 @@ def parameter_rows(found: Found, by: str) -> list[Row]:
         rows.append(("read noise, photons", found.each.electrons, None, "the darkest flat blocks"))
     if found.bounds is not None:
         low, high = found.bounds
-        rows.append(("offset, bounds", f"{low:.4g} to {high:.4g}", None, "zero of the line; darkest flat blocks"))
+        told_by = "zero of the line; darkest flat blocks" if found.line is not None else "how the noise is skewed"
+        rows.append(("offset, bounds", f"{low:.4g} to {high:.4g}", None, told_by))
     return rows
 
 

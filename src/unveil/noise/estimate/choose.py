@@ -44,6 +44,7 @@ from unveil.noise.estimate.background import divide
 from unveil.noise.estimate.blocks import SIDE
 from unveil.noise.estimate.channels import ChannelPair, channel_correlation, dependent_channels
 from unveil.noise.estimate.each import Gains, OwnNoise, own_noise
+from unveil.noise.estimate.even import even_noise, shows_one_brightness
 from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.laws import LAWS
 from unveil.noise.estimate.level import estimate_common_sigma
@@ -204,6 +205,10 @@ def _nearest(images: Sequence[Tensor], blocks: Blocks, zero: float, level: Calla
     """Return the family that the variance of the noise suits, white and independent as it may be or not."""
     curve = curve_of(blocks)
     line = fit_line(curve)
+    even = even_noise(images, zero) if shows_one_brightness(blocks, line) else None
+    if even is not None:
+        why = f"{ONE}, and it is {even.words}"
+        return Found(even.kind, even.parameters, even.errors, why, curve, None, even.bounds, even.assumed)
     if line is None or not line.grows:
         sigma = level() if level is not None else estimate_common_sigma(images)
         return Found("gaussian", {"sigma": sigma}, {"sigma": _sigma_error(sigma, curve)}, EVEN, curve, line)
@@ -236,6 +241,7 @@ def _each(found: Found, images: Sequence[Tensor]) -> Found:
     return Found(each.kind, {}, {}, OWN, found.curve, each=each, gains=gains)
 
 
+ONE = "of one brightness, noise alone"
 EVEN, GROWS = "variance does not grow with the mean", "variance grows with the mean"
 SQUARE = "variance grows as the square of the mean"
 OWN = "variance grows with the mean, in each image at a rate of its own"
