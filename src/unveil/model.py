@@ -41,6 +41,7 @@ from unveil.runs.learned import check_learnable, choose_told, told
 from unveil.runs.noise import find_noise, found_in, noise_of
 from unveil.runs.run import open_run as open_folder
 from unveil.runs.signal import with_signal_law
+from unveil.runs.taught import warn_of_never_seen
 from unveil.training import build_estimator
 from unveil.training import learn as train
 from unveil.training.inflation import fit_to_images
@@ -233,6 +234,7 @@ def learn(
     if not operator.unseen:
         for line in image_lines(with_gaps(config, source), noise):
             warn(line)
+    warn_of_never_seen(config, operator, operator.image_shape or source.shape(0))
     crop = config.training.crop
     scales = possible_scales(config, source, operator) if RECIPES[config.loss.recipe].scales else (1,)
     stated = "scales" in (settings or {}).get("loss", {})

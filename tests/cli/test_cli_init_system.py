@@ -36,6 +36,8 @@ def quick(monkeypatch):
     """The spectrum is tested elsewhere."""
     monkeypatch.setattr("unveil.training.spectrum.ROUNDS", 2)
     monkeypatch.setattr("unveil.training.spectrum.MOST", 8)
+    monkeypatch.setattr("unveil.identifiability.spectrum.STEPS", 4)
+    monkeypatch.setattr("unveil.identifiability.average.BUDGET", 2**16)
 
 
 def call(*words):
@@ -109,11 +111,16 @@ def test_an_example_trains_and_is_evaluated(kind, examples, tmp_path, monkeypatc
             1,
             "--device",
             "cpu",
-            *sets("sampling.samples=1", "sampling.steps=2"),
+            *sets("sampling.samples=2", "sampling.steps=2"),
         )
         == 0
     )
-    images = json.loads((run / "evaluation.json").read_text())["images"]
+    found = json.loads((run / "evaluation.json").read_text())
+    images = found["images"]
+    never_seen = json.loads((run / "run.json").read_text())["never_seen"]
+    if kind in ("inpainting", "interferometry"):  # of others so few steps tell nothing
+        assert (never_seen is None) == (kind == "inpainting")
+    assert ("guessed" in found["evidence"]["figures"]) == (never_seen is not None)
     assert len(images) == some
     assert np.isfinite([image["psnr_mmse"] for image in images]).all()
     if kind == "cryoem":  # nothing is normalized, so nothing teaches the levels that samples go through

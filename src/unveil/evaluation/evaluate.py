@@ -151,13 +151,15 @@ def evaluate(
     prior: Preconditioned | None = None,
     symmetry: Symmetry | None = None,
     mean: float = 0.0,
+    blind: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Evaluation]:
     """Evaluate f on each measurement of `data`; posterior samples of the first `sampled` ones.
 
     prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. repeat: second
     exposures of the same scenes, likewise. symmetry, mean: of the images, as in `turned_power`; where samples of
-    incomplete measurements are to be judged by turned instruments. progress: (images done, all). Raises UnveilError
-    when the reference or the repeat does not match.
+    incomplete measurements are to be judged by turned instruments. blind: images -> the part of them that no
+    measurement sees (`unveil.identifiability.Blind`), where there is such. progress: (images done, all). Raises
+    UnveilError when the reference or the repeat does not match.
     """
     if reference is not None:
         check_reference(data.source, reference, data.operator.image_shape)
@@ -196,7 +198,7 @@ def evaluate(
             None
             if samples is None or symmetry is None or not m.operator.unseen
             else turned_power(m, x_hat, samples, symmetry, make_generator(device, seed, i, _TURNS), mean=mean),
-            _figures(Subject(f, m, x_hat, risk, generator, again, place.get(i)), seed, i),
+            _figures(Subject(f, m, x_hat, risk, generator, again, place.get(i), samples, blind), seed, i),
         )
         if progress is not None:
             progress(i + 1, len(data))

@@ -94,15 +94,10 @@ def find_spectrum(
 
 
 def _by_matrix(average: Average) -> Spectrum:
-    n, shape = average.n, average.shape
-    eye = torch.eye(n, dtype=average.like.dtype, device=average.like.device)
-    projector = average.project(eye.reshape(n, *shape)).reshape(n, n)
-    m = projector @ average.matrix() @ projector
-    # What is not judged is put above all else.
-    values, vectors = torch.linalg.eigh(m + 2 * m.norm() * (eye - projector))
-    values, vectors = values[: average.judged], vectors[:, : average.judged]
+    shape = average.shape
+    m, values, null = eigenvectors_never_seen(average)
     largest = values[-1]
-    null = vectors[:, values < TOLERANCE * largest].mT.reshape(-1, *shape)
+    null = null.reshape(-1, *shape)
     squares = _fourier(torch.cat([null, torch.zeros_like(average.like)])).abs().square().sum(0)  # of none, too
     return Spectrum(
         values / largest,
@@ -117,6 +112,25 @@ def _by_matrix(average: Average) -> Spectrum:
     )
 
 
+def eigenvectors_never_seen(average: Average) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the judged M (n, n), its eigenvalues (judged,) ascending, and the eigenvectors (d, n) never seen."""
+    n = average.n
+    eye = torch.eye(n, dtype=average.like.dtype, device=average.like.device)
+    projector = average.project(eye.reshape(n, *average.shape)).reshape(n, n)
+    m = projector @ average.matrix() @ projector
+    # What is not judged is put above all else.
+    values, vectors = torch.linalg.eigh(m + 2 * m.norm() * (eye - projector))
+    values, vectors = values[: average.judged], vectors[:, : average.judged]
+    return m, values, vectors[:, values < TOLERANCE * values[-1]].mT
+
+
+def part_never_seen(z: Tensor, run: tuple[Tensor, Tensor, Tensor], largest: float) -> Tensor:
+    """Return P z (C, H, W), of a judged z, from which the Lanczos process has run; largest: eigenvalue of M."""
+    basis, ritz, vectors = run
+    weights = (vectors * (ritz < TOLERANCE * largest)) @ vectors[0]
+    return z.norm() * torch.einsum("k,kchw->chw", weights, basis)
+
+
 def _by_lanczos(average: Average, generator: torch.Generator) -> Spectrum:
     probes, runs = [], []
     for _ in range(PROBES):
@@ -126,10 +140,7 @@ def _by_lanczos(average: Average, generator: torch.Generator) -> Spectrum:
         if ritz[0] >= TOLERANCE * ritz[-1]:
             break  # a random image has a part in every null direction
     largest = max(float(ritz[-1]) for _, ritz, _ in runs)
-    hidden = []
-    for z, (basis, ritz, vectors) in zip(probes, runs):
-        weights = (vectors * (ritz < TOLERANCE * largest)) @ vectors[0]
-        hidden.append(z.norm() * torch.einsum("k,kchw->chw", weights, basis))
+    hidden = [part_never_seen(z, run, largest) for z, run in zip(probes, runs)]
     images, parts = torch.stack(probes), torch.stack(hidden)  # z and P z
     f, energy = _fourier(images), images.square()
     tiny = torch.finfo(energy.dtype).tiny

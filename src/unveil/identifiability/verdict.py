@@ -28,7 +28,7 @@ from unveil.identifiability.suggest import factors_of, may_be_left_out, name_of,
 from unveil.operators.base import Operator
 from unveil.symmetry import Product, Symmetry
 
-__all__ = ["Verdict", "check_operator"]
+__all__ = ["Verdict", "check_operator", "never_seen"]
 
 WRONG_LEVEL = 1.25
 """The ratio of the noise level found to the one declared, or its inverse, above which it is said."""
@@ -130,6 +130,23 @@ def check_operator(
     return verdict
 
 
+def never_seen(
+    operator: Operator, symmetry: Symmetry | None, image_shape: tuple[int, ...], generator: torch.Generator
+) -> str | None:
+    """Name what no measurement sees of images (C, H, W), whichever way `symmetry` moves them.
+
+    None where all is seen, or all but their mean.
+    """
+    if not operator.unseen:
+        return None
+    found = find_spectrum(operator, symmetry, image_shape, generator)
+    return None if found.full or _only_the_mean(found, image_shape) else name_hidden(found)
+
+
+def _only_the_mean(seen: Spectrum, shape: tuple[int, ...]) -> bool:
+    return seen.constant < TOLERANCE and seen.hidden - shape[0] < 0.5 and float(seen.fourier[0, 0]) > HIDDEN
+
+
 def _adjoint_is_right(verdict: Verdict, operator: Operator, shape: tuple[int, ...], generator: torch.Generator) -> bool:
     like = torch.zeros(1, *(operator.measurement_shape or shape), device=generator.device)
     try:
@@ -189,7 +206,7 @@ def _judge_spectrum(
     seen = verdict.moved or verdict.alone
     if seen is None or seen.full:
         return
-    if seen.constant < TOLERANCE and seen.hidden - shape[0] < 0.5 and float(seen.fourier[0, 0]) > HIDDEN:
+    if _only_the_mean(seen, shape):
         verdict.reasons.append("only the mean of an image is never seen")
         verdict.what_to_change.append("take the mean for what it is known to be, or for zero: it is not learned")
         return

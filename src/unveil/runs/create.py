@@ -39,6 +39,7 @@ from unveil.runs.room import check_room
 from unveil.runs.run import Run, check_name, open_run
 from unveil.runs.start import FILE as START
 from unveil.runs.start import Start, keep_start, load_start, open_start
+from unveil.runs.taught import warn_of_never_seen
 from unveil.training.checkpoint import save_weights
 from unveil.training.detector import read_maps
 from unveil.training.inflation import write_inflation
@@ -82,11 +83,13 @@ def _create_run(folder: Path, config: Config, start: Path | None, stages: Stages
     contents = read_contents(source, config, reading(stages))
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")
+    unseen = warn_of_never_seen(config, operator, operator.image_shape or source.shape(0))
     record = {
         **_record(config, noise, source.channels, scales, stored_range(source) if noise.mapped else (0.0, 1.0)),
         "images": len(source),
         "data": contents.fingerprint,
         "seen": see(source, look(source))._asdict(),
+        "never_seen": unseen,
     }
     if began is not None:
         record["start"] = began.model_dump()

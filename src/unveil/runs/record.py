@@ -122,7 +122,7 @@ class RunRecord(BaseModel):
     images. scales: block sizes that they are large enough for. given: whether the operator was given in Python, and is
     not in the configuration. config: the configuration's values. data: fingerprint of the contents in data.json. seen:
     their types and range. estimated: of the operator, the SHA-256 of each file in the run folder. start:
-    the run that its weights began with.
+    the run that its weights began with. never_seen: by no measurement, in words; None: nothing.
     """
 
     noise: RecordedNoise
@@ -135,6 +135,7 @@ class RunRecord(BaseModel):
     seen: Seen | None = None
     estimated: dict[str, str] = {}
     start: Start | None = None
+    never_seen: str | None = None
 
     def told(self, folder: Path, stated: AnyNoise) -> Noise | OwnNoise:
         """Return the noise that the trained network is told: that which the run began with, or what was learned of it.

@@ -9,7 +9,7 @@ needs none: where the noise model does not fit, the figure is written and shown 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -32,6 +32,7 @@ class Subject:
 
     f: the estimator. m: a batch of one. x_hat: f(m) (1, *image). risk: its error without a reference. generator: of the
     figure's draws. repeat: a second exposure of the same scene, or None. place: where it lies in a volume, or None.
+    samples: (S, 1, *image), or None. blind: images -> the part of them that no measurement sees; None: all is seen.
     """
 
     f: Estimator
@@ -41,6 +42,8 @@ class Subject:
     generator: torch.Generator
     repeat: Measurement | None = None
     place: Place | None = None
+    samples: Tensor | None = None
+    blind: Callable[[Tensor], Tensor] | None = None
 
     @property
     def whole(self) -> bool:

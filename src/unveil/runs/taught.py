@@ -1,0 +1,30 @@
+"""What measurements can teach: looked into before an hour is spent, and again beside what was learned."""
+
+import torch
+
+from unveil.config import Config
+from unveil.errors import warn
+from unveil.identifiability import Blind, never_seen
+from unveil.operators.base import Operator
+from unveil.random import make_generator
+from unveil.symmetry import make_symmetry
+
+__all__ = ["blind_to", "warn_of_never_seen"]
+
+
+def warn_of_never_seen(config: Config, operator: Operator, image_shape: tuple[int, ...]) -> str | None:
+    """Return what no measurement sees of images (C, H, W), in words, after a warning; None where there is nothing."""
+    symmetry = make_symmetry(config.loss.symmetry) if config.loss.symmetry else None
+    words = never_seen(operator, symmetry, image_shape, make_generator("cpu", config.seed))
+    if words is not None:
+        warn(
+            f"{config.data.path}: no measurement sees {words}, whichever way images are moved: there the network can "
+            "only guess; unveil check says what would show it"
+        )
+    return words
+
+
+def blind_to(config: Config, operator: Operator, image_shape: tuple[int, ...], device: torch.device) -> Blind:
+    """Return the map from images to the part of them that no measurement sees."""
+    symmetry = make_symmetry(config.loss.symmetry) if config.loss.symmetry else None
+    return Blind(operator, symmetry, image_shape, make_generator(device, config.seed))
