@@ -10,10 +10,12 @@ covers        how often the 95% interval of one tile's PSNR covers the true one,
 conformal     how often the error of a tile is below its bound, learned from half of them, and tried on the others
 pixels        the share of pixels inside their calibrated intervals of 50, 80, 90 and 95%, learned from the samples and
               the measurements of half of --sampled tiles, and tried on the others, and the other way round; and inside
-              the samples' own intervals, and how the fit came out: c, b, and the samples' variance over the squared
-              error, at all of the exposure, as it is estimated, its standard error, and by the truth
+              the samples' own intervals; coverage_se: by how tiles differ; level_se: as it is told without the truth;
+              how the fits came out (`unveil.evaluation.pixelwise`), and the samples' variance over the squared error,
+              at all of the exposure, as it is estimated, its standard error, and by the truth
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def main() -> None:
     options.add_argument("--slices", required=True, metavar="DIR", help="its folders train and test")
     options.add_argument("--cases", default=CHOSEN)
     options.add_argument("--draws", type=int, default=100, help="measurements, tiles in turn; 0: pixels alone")
-    options.add_argument("--sampled", type=int, default=16, help="tiles; 0: no pixels")
+    options.add_argument("--sampled", type=int, default=32, help="tiles; 0: no pixels")
     options.add_argument("--samples", type=int, default=6)
     options.add_argument("--evaluations", type=int, default=10)
     options.add_argument("--side", type=int, default=64, help="of the tiles, pixels")
@@ -125,26 +127,25 @@ def pixels(f: Estimator, x: Tensor, noise: Noise, generator: torch.Generator, op
         shown.append(shown_samples(m, x_hat, samples, estimate_risk(f, m, generator, x_hat=x_hat)))
         own = torch.stack([(one[0] >= low) & (one[0] <= high) for low, high in own_intervals(samples[:, 0])])
         seen.append((spreads(samples[:, 0], shown[-1]), (one - x_hat)[0].abs(), own))
-    inside = torch.zeros(len(LEVELS), dtype=torch.double)
-    fits = []
+    inside, fits = [], []
     for learned, tried in ((seen[::2], seen[1::2]), (seen[1::2], seen[::2])):
         fit = fit_intervals([one for one, _, _ in learned])
         fits.append(fit)
         if fit is None:
             return {"told": False}
-        for k, level in enumerate(LEVELS):
-            inside[k] += sum(float((off <= fit.reach(one.own, level)).double().mean()) for one, off, _ in tried)
-    record = shown_record(shown)
+        for one, off, _ in tried:
+            inside.append([float((off <= fit.reach(one.own, level)).double().mean()) for level in LEVELS])
+    shares, record = torch.tensor(inside, dtype=torch.double), shown_record(shown)
     spread = sum(float(one.spread.double().sum()) for one in shown)
     return {
         "told": True,
-        "coverage": dict(zip(map(str, LEVELS), (inside / len(seen)).tolist())),
+        "coverage": dict(zip(map(str, LEVELS), shares.mean(0).tolist())),
+        "coverage_se": dict(zip(map(str, LEVELS), (shares.std(0) / len(shares) ** 0.5).tolist())),
+        "level_se": dict(zip(map(str, LEVELS), fits[0].level_se)),
         "own": dict(
             zip(map(str, LEVELS), torch.stack([own.double().mean((1, 2, 3)) for _, _, own in seen]).mean(0).tolist())
         ),
-        "scale": [fit.scale for fit in fits],
-        "power": [fit.power for fit in fits],
-        "factors": list(fits[0].factors),
+        "fits": [asdict(fit) for fit in fits],
         "spread_over_error": record["spread_over_error"],
         "spread_over_error_se": record["spread_over_error_se"],
         "spread_over_error_true": spread / sum(float(off.double().square().sum()) for _, off, _ in seen),

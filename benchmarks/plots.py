@@ -85,20 +85,21 @@ def plot_perception(result: dict, path: Path) -> None:
         for k, x, y in zip(ks, xs, ys):
             left.annotate(str(k), (x, y), (3, 4), textcoords="offset points", fontsize=8, color=colour)
         base = row["estimate"]["psnr"]
-        right.plot(
-            ks, [base - p["psnr"] for p in row["means"].values()], "o", color=colour, label="measured, with the truth"
-        )
+        costs = [base - p["psnr"] for p in row["means"].values()]
+        right.plot(ks, costs, "o", color=colour, label=f"{row['label']}: measured, with the truth")
         without = [row["estimate"]["by_stein"] - p["by_spread"] for p in row["means"].values()]
-        right.plot(ks, without, "x", color=colour, label="measured, without it")
+        right.plot(ks, without, "x", color=colour, label=f"{row['label']}: without it")
     right.plot(ks, [10 * np.log10(1 + 1 / k) for k in ks], color="0.4", label="exact samples: (1 + 1/k) of the least")
     right.set_xscale("log", base=2)
     right.set_xticks(ks, [str(k) for k in ks])
     right.set_xlabel("k samples in the mean")
     right.set_ylabel("what it costs against the estimate, dB")
-    left.set_xlabel("mean square error, dB: less is to the left")
+    left.set_xlabel("mean square error, dB of 1: less is to the left")
     left.set_ylabel("root of the Fréchet distance to clean images")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+    left.plot([], [], "*", color="0.4", markersize=10, label="the estimate; numbers: means of so many samples")
+    left.legend(frameon=False, fontsize=8, loc="lower left")
+    right.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unveil.evaluation.fields import Subject
+from unveil.evaluation.fields import Subject, photometry
 from unveil.evaluation.fields.photometry import FEWEST, Photometry
 from unveil.evaluation.fields.sources import aperture_sums, find_sources
 from unveil.measurement import Measurement
@@ -87,6 +87,54 @@ def test_sources_are_found_and_their_flux_is_the_aperture_s():
         y = extended + 0.01 * torch.randn(1, 1, 100, 100, generator=make_generator("cpu", 2))
         sky = Measurement(y, Identity(), Gaussian(0.01))
         assert len(find_sources(sky)) < FEWEST / 2
+
+
+def test_sources_are_found_in_one_part_of_the_exposure_and_looked_at_in_the_rest(monkeypatch):
+    """Else those would be found whose noise is bright."""
+    x, _ = stars(1)
+    noise, generator, seen = Gaussian(0.01), make_generator("cpu", 1), []
+    m = Measurement(noise.sample(x, generator), Identity(), noise)
+    monkeypatch.setattr(photometry, "find_sources", lambda view: seen.append(view) or find_sources(view))
+
+    def f(m):
+        seen.append(m)
+        return m.y
+
+    kept = Photometry().look(Subject(f, m, m.y, None, generator))
+    view, rest = (one.y for one in seen[:2])
+    assert float(((view - x) * (rest - x)).mean()) == pytest.approx(0, abs=4 * 1.5**0.5 * 3**0.5 * 1e-4 / 114)
+    assert float((view - x).std()) == pytest.approx(0.01 * 3**0.5, rel=0.03), "a third of it"
+    where = find_sources(seen[0])
+    assert kept.found.tolist() == pytest.approx(aperture_sums(view, where).tolist())
+    assert kept.rest.tolist() == pytest.approx(aperture_sums(rest, where).tolist())
+
+
+def test_the_figures_are_those_of_their_sums():
+    found = torch.tensor([1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0], dtype=torch.double)
+    rest = torch.tensor([2.0, 1.0, 4.0, 3.0, 12.0, 18.0, 33.0, 37.0], dtype=torch.double)
+    lost = torch.tensor([-0.5, 0.1, -0.3, 0.2, -1.0, 2.0, 0.5, -3.0], dtype=torch.double)
+    variance = torch.tensor([0.1, 0.2, 0.3, 0.4, 1.0, 2.0, 3.0, 4.0], dtype=torch.double)
+    order = torch.tensor([3, 7, 0, 5, 1, 6, 2, 4])
+    one = Photometry().found({"sky": photometry.Sources(*(v[order] for v in (found, rest, lost, variance)))})
+    got = one.values
+    assert (got["faint_flux"], got["bright_flux"]) == pytest.approx((2.5, 25))
+    assert (got["faint_kept"], got["bright_kept"]) == pytest.approx((1 - 0.5 / 10, 1 - 1.5 / 100))
+    assert (got["faint_se"], got["bright_se"]) == pytest.approx((0.1, 10**0.5 / 100))
+    weighted = float((found * rest).sum())
+    assert got["slope"] == pytest.approx(1 + float((found * lost).sum()) / weighted)
+    assert got["slope_se"] == pytest.approx(float((found.square() * variance).sum()) ** 0.5 / weighted)
+    assert got["exposure"] == pytest.approx(2 / 3)
+
+
+def test_channels_are_summed():
+    x, where = stars(1)
+    noise = Gaussian(0.01)
+    y = noise.sample(torch.cat([torch.full_like(x, BACKGROUND), x], 1), make_generator("cpu", 1))
+    found = find_sources(Measurement(y, Identity(), noise))
+    assert len(found) == 12
+    assert torch.cdist(found.double(), where).min(1).values.max() < 1
+    alone = sum(aperture_sums(y[:, k : k + 1], found) for k in (0, 1))
+    assert aperture_sums(y, found).tolist() == pytest.approx(alone.tolist())
 
 
 def test_of_other_images_nothing_is_said():
