@@ -65,6 +65,28 @@ def test_raw_halves_tell_where_the_noise_begins():
     assert float((raw - power / (power + noise / 2))[1:20].abs().mean()) > 0.03, "it is seen"
 
 
+@pytest.mark.parametrize("f", [None, smoothed], ids=["held", "smoothed"])
+def test_the_standard_error_of_the_correlation_with_the_truth(f):
+    """Of an estimate that does not follow the noise; of one that does it is too large. What is not known is nan."""
+    x, curves, errors = photographs()[0][None], [], []
+    held = smoothed(Measurement(x, Identity(), Gaussian(0.1))) + 0.03 * normal(x, make_generator("cpu", 3))
+    for key in range(30):
+        generator = make_generator("cpu", key)
+        m = Measurement(Gaussian(0.1).sample(x, generator), Identity(), Gaussian(0.1))
+        record = rings_record(halves(f or (lambda m: held), m, generator, 64))
+        curves.append(record["to_truth"])
+        errors.append(record["to_truth_se"])
+    curve, se = (torch.tensor(part, dtype=torch.double) for part in (curves, errors))
+    known = ~se.isnan()
+    assert torch.equal(known, ~curve.isnan())
+    sure = known.all(0)
+    assert 8 < int(sure.sum()) < 40
+    assert float(known[:, 50:].double().mean()) < 0.03
+    ratio = (se.square().mean(0).sqrt() / curve.std(0))[sure][4:]
+    assert 0.85 < float(ratio.mean()) < (1.4 if f is None else 1.9)
+    assert float(curve[known].max()) < 1.5, "none of the powers that are 0 by chance"
+
+
 def test_where_a_curve_falls():
     clean = rings_record(sums(lambda m: m.y, Gaussian(1e-3)))["pixels"]
     assert clean["raw_seventh"] < 2.2

@@ -2,10 +2,12 @@
 
 import math
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from torch import nn
 
 from unveil.config import SamplingConfig
@@ -98,6 +100,63 @@ def test_what_a_file_calls_a_depth_is_one(tmp_path):
             "PhysicalSizeZUnit": "µm"}  # fmt: skip
     tifffile.imwrite(ome, np.zeros((9, 40, 40), "uint16"), ome=True, metadata=said)
     assert places(open_images(ome))[8] == Place("s.ome.tif", 8, 9, pytest.approx(3.0), 0.1, "µm")
+
+
+VOLUME = np.random.default_rng(0).normal(0.5, 0.1, (9, 40, 40)).astype("float32")
+
+
+def mrc(path, values, kind):
+    with mrcfile.new(path) as file:
+        file.set_data(values)
+        if kind == "images":
+            file.set_image_stack()
+        file.voxel_size = (2.0, 2.0, 5.0)
+    return open_images(path)
+
+
+def test_volumes_of_mrc(tmp_path):
+    found = places(mrc(tmp_path / "v.mrc", VOLUME, "volume"))
+    assert found[8] == Place("v.mrc", 8, 9, 2.5, 2.0, "Å")
+    assert places(mrc(tmp_path / "i.mrc", VOLUME, "images")) == {}
+    assert places(mrc(tmp_path / "v.mrcs", VOLUME, "volume")) == {}, "particles, as RELION writes them"
+    several = places(mrc(tmp_path / "s.mrc", np.stack([VOLUME, VOLUME]), "volumes"))
+    assert [several[k] for k in (8, 9)] == [
+        Place("s.mrc N0", 8, 9, 2.5, 2.0, "Å"),
+        Place("s.mrc N1", 0, 9, 2.5, 2.0, "Å"),
+    ]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_volumes_of_ome_zarr(tmp_path, version):
+    def stored(name, axes, values):
+        group = zarr.open_group(tmp_path / name, mode="w", zarr_format=version)
+        group.create_array("0", shape=values.shape, dtype=values.dtype, chunks=values.shape)[...] = values
+        kinds = {"t": "time", "c": "channel"}
+        named = [{"name": a, "type": kinds.get(a, "space")} | ({"unit": "micrometer"} if a in "zyx" else {})
+                 for a in axes]  # fmt: skip
+        sides = {"z": 0.5, "y": 0.25, "x": 0.25}
+        level = {
+            "path": "0",
+            "coordinateTransformations": [{"type": "scale", "scale": [sides.get(a, 1) for a in axes]}],
+        }
+        images = [{"version": "0.4", "axes": named, "datasets": [level]}]
+        group.attrs.update({"ome": {"version": "0.5", "multiscales": images}} if version == 3 else
+                           {"multiscales": images})  # fmt: skip
+        return places(open_images(tmp_path / name))
+
+    assert stored("z.zarr", "zyx", VOLUME)[8] == Place("z.zarr", 8, 9, 2.0, 0.25, "µm")
+    both = stored("tcz.zarr", "tczyx", np.stack([VOLUME, VOLUME])[:, None])
+    assert [(both[k].volume, both[k].number) for k in (8, 9)] == [("tcz.zarr T0", 8), ("tcz.zarr T1", 0)]
+    assert stored("t.zarr", "tyx", VOLUME) == {}
+
+
+def test_shells_of_a_volume_of_mrc(tmp_path):
+    source = mrc(tmp_path / "v.mrc", VOLUME, "volume")
+    evidence = Evidence([0.0] * 9, True, lambda name: ImageUnits())
+    list(evidence(evaluate(Same(), Dataset(source, Identity(), Gaussian(0.1)), SamplingConfig(), sampled=0)))
+    found = evidence.record(True)["figures"]["shells"]
+    assert (found["values"]["slices"], found["values"]["step"], found["values"]["unit"]) == (9, 2.5, "Å")
+    assert "slices are 2.5 pixels apart" in found["detail"]
 
 
 class Same(nn.Module):

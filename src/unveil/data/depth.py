@@ -22,6 +22,10 @@ from unveil.data.source import ImageSource
 __all__ = ["Place", "places"]
 
 
+VOLUMES = 401
+"""The space group of MRC from which on a file is a stack of volumes, of mz sections each (Cheng et al. 2015)."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a slice lies: the name of its volume, its number from 0, and how many there are.
@@ -134,9 +138,12 @@ def _mrc(path: Path) -> Told | None:
     with warnings.catch_warnings():  # of an old header, which was read all the same
         warnings.simplefilter("ignore")
         with mrcfile.open(path, permissive=True, header_only=True) as file:
-            if int(file.header.ispg) != 1:  # 0: a stack of images
-                return None
-            return [("Z", int(file.header.nz))], _ratio(file.voxel_size.z, file.voxel_size.x)
+            space, n, each = (int(file.header[key]) for key in ("ispg", "nz", "mz"))
+            step = _ratio(file.voxel_size.z, file.voxel_size.x)
+        if path.suffix.lower() == ".mrcs" or space == 0:  # a stack of images, by its name or its header
+            return None
+        several = space >= VOLUMES and each > 0 and n % each == 0
+        return ([("N", n // each), ("Z", each)] if several else [("Z", n)]), step
 
 
 def _microscope(path: Path) -> Told | None:

@@ -202,8 +202,9 @@ class Evidence:
         elif self.untold:
             lines.append(f"whether samples spread enough where the instrument does not see: {self.untold}")
         if (pixels := self._pixels()) is not None:
-            width = pixels["half_width"][pixels["levels"].index(SHOWN)]
-            lines.append(f"{SHOWN:.0%} of the pixels are within their own intervals, of +-{width:.3g} in the mean")
+            at = pixels["levels"].index(SHOWN)
+            share = f"{SHOWN:.0%} +- {pixels['level_se'][at]:.1%}"
+            lines.append(f"{share} of the pixels are within their own intervals, of +-{pixels['half_width'][at]:.3g}")
         if (averages := self._averages()) is not None:
             lines.append(
                 f"one sample costs {averages['cost'][0]:.2f} +- {averages['cost_se'][0]:.2f} dB against the estimate; "

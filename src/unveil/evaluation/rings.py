@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unveil.evaluation.ring_errors import truth_error
 from unveil.measurement import Estimator, Measurement
 
 __all__ = ["HALF", "SEVENTH", "Rings", "halves", "of_pair", "rings_record", "with_truth"]
@@ -150,15 +151,19 @@ def _sum(number: Tensor, rings: int, values: Tensor) -> Tensor:
 def rings_record(sums: Rings, axes: int = 2) -> dict[str, Any]:
     """Return the curves and where they fall below their thresholds, in pixels a period, for JSON; nan: never.
 
+    Of a curve with the truth nan is where it is not known, and to_truth_se its standard error (`ring_errors`).
     axes: 3 of the shells of volumes, which are tapered along three.
     """
     n = len(sums.count)
     frequency = (torch.arange(n, dtype=torch.double) + 0.5) / (2 * n)
-    root = (sums.count / 2 / TAPER**axes).clamp_min(1).sqrt()
+    entries = (sums.count / 2 / TAPER**axes).clamp_min(1)
+    root = entries.sqrt()
     bit = (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
     seventh, half = torch.full_like(bit, SEVENTH), torch.full_like(bit, HALF)
     pairs = {"raw": sums.raw, "halves": sums.halves, "to_truth": sums.to_truth, "reference": sums.reference}
     curves = {name: None if part is None else _curve(part) for name, part in pairs.items()}
+    se = truth_error(entries, sums.raw, sums.to_truth, _curve(sums.to_truth))
+    curves["to_truth"] = torch.where(se.isnan(), torch.nan, _curve(sums.to_truth))
     pixels = {}
     for name, threshold, key in (
         ("raw", seventh, "raw_seventh"), ("raw", bit, "raw_half_bit"), ("halves", seventh, "halves_seventh"),
@@ -167,7 +172,8 @@ def rings_record(sums: Rings, axes: int = 2) -> dict[str, Any]:
         part = pairs[name]
         pixels[key] = math.nan if part is None else _falls(part, threshold, frequency)
     lists = {name: None if curve is None else curve.tolist() for name, curve in curves.items()}
-    return {"frequency": frequency.tolist(), **lists, "half_bit": bit.clamp_max(1).tolist(), "pixels": pixels}
+    told = {"to_truth_se": se.tolist(), "half_bit": bit.clamp_max(1).tolist(), "pixels": pixels}
+    return {"frequency": frequency.tolist(), **lists, **told}
 
 
 def _curve(sums: Tensor) -> Tensor:

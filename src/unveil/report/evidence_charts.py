@@ -105,6 +105,7 @@ def resolution_charts(resolution: Resolution | None, valid: bool) -> list[Chart]
     with chart(found, "Fourier ring correlation", words, valid) as axes:
         for key, label in CURVES:
             _curve(axes, resolution.frequency, getattr(resolution, key), label=label)
+        _band(axes, resolution.frequency, resolution.to_truth, resolution.to_truth_se)
         _curve(axes, resolution.frequency, resolution.half_bit, linestyle=":", color=SERIES[3], label="half-bit")
         axes.axhline(1 / 7, color=SERIES[3], linestyle="--", linewidth=0.8, label="1/7")
         axes.set(xlabel="frequency, cycles per pixel", ylabel="correlation", ylim=(-0.1, 1.1))
@@ -131,6 +132,14 @@ def flux_charts(flux: Flux | None, valid: bool) -> list[Chart]:
 def _curve(axes: "Axes", x: Sequence[float], y: Curve | None, **style: str) -> None:
     if y is not None and len(y) == len(x):
         axes.plot(x, [np.nan if v is None else v for v in y], linewidth=1.2, **style)  # type: ignore[arg-type]
+
+
+def _band(axes: "Axes", x: Sequence[float], y: Curve | None, error: Curve | None) -> None:
+    """Shade two standard errors to each side, where they are known."""
+    if y is not None and error is not None and len(y) == len(error) == len(x):
+        heights, errors = (np.array([np.nan if v is None else v for v in part]) for part in (y, error))
+        low, high = heights - 2 * errors, heights + 2 * errors
+        axes.fill_between(x, low, high, alpha=0.2, color=SERIES[2], label="its two standard errors")
 
 
 def _known(x: Sequence[float], y: Curve, error: Curve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -60,9 +60,13 @@ class Conformal(_Part):
 
 
 class Pixels(_Part):
-    """Intervals of pixels: half their width, in the mean, on the [0, 1] scale, and what of a reference is inside."""
+    """Intervals of pixels: half their width, in the mean, on the [0, 1] scale, and what of a reference is inside.
+
+    level_se: by how much the share of pixels inside is off each level.
+    """
 
     levels: list[float]
+    level_se: list[float] | None = None
     half_width: list[float]
     coverage_reference: list[float] | None = None
 
@@ -111,6 +115,7 @@ class Resolution(_Part):
     raw: Curve | None = None
     halves: Curve | None = None
     to_truth: Curve | None = None
+    to_truth_se: Curve | None = None
     reference: Curve | None = None
     half_bit: Curve | None = None
     pixels: dict[str, float | None] = {}

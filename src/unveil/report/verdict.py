@@ -126,9 +126,8 @@ def _interval(evaluation: Record, incomplete: bool) -> str:
 def _pixels(found: Pixels) -> str:
     """Return how wide the intervals of pixels are that are drawn, and how often they hold the reference's."""
     at = min(range(len(found.levels)), key=lambda k: abs(found.levels[k] - 0.9))
-    text = (
-        f"{found.levels[at]:.0%} of the pixels are within ± {found.half_width[at]:.3g} of the [0, 1] scale, in the mean"
-    )
+    share = f"{found.levels[at]:.0%}" + ("" if found.level_se is None else f" ± {found.level_se[at]:.1%}")
+    text = f"{share} of the pixels are within ± {found.half_width[at]:.3g} of the [0, 1] scale, in the mean"
     if found.coverage_reference is not None:
         text += f" ({found.coverage_reference[at]:.1%} of the reference's)"
     return f"{text}."

@@ -154,5 +154,6 @@ def _chart(rings: Mapping[str, Any]) -> Chart:
         rings["frequency"],
         {label: rings[key] for key, label in labels.items() if rings[key] is not None}
         | {"half-bit": rings["half_bit"]},
+        {labels["to_truth"]: rings["to_truth_se"]},
         level={"1/7": 1 / 7},
     )

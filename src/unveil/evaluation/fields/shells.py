@@ -93,7 +93,8 @@ class Shells(Figure[Slice]):
             {"volumes": len(alike), "slices": place.count, "step": place.step, "pixel": place.pixel,
              "unit": place.unit or None, **record},
             [Chart("Fourier shell correlation", said, "frequency, cycles per pixel of a slice", "correlation",
-                   record["frequency"], curves, level={"1/7": 1 / 7})],
+                   record["frequency"], curves, {"estimate and truth, without a reference": record["to_truth_se"]},
+                   level={"1/7": 1 / 7})],
         )  # fmt: skip
 
 
