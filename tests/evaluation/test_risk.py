@@ -132,6 +132,24 @@ def test_the_mean_of_these_images_and_of_others():
     assert student(0.95, 4) == pytest.approx(2.776, abs=1e-3)
 
 
+def test_slices_of_volumes_are_no_independent_images():
+    """Of 2,000 sets of 5 volumes of 8 slices, the volumes 2 dB apart and their slices 1: intervals of further ones."""
+    generator, names = make_generator("cpu", 9), [f"v{k}" for k in range(5) for _ in range(8)]
+    hold = naive = 0
+    for _ in range(2000):
+        psnrs = 30 + 2 * torch.randn(5, 1, generator=generator) + torch.randn(5, 8, generator=generator)
+        seen = [Error(10 ** (-v / 10), 1e-6) for v in psnrs.flatten().tolist()]
+        found, alone = mean_psnr(seen, names), mean_psnr(seen)
+        hold += found["next_low"] < 30 < found["next_high"]
+        naive += alone["next_low"] < 30 < alone["next_high"]
+    assert hold / 2000 == pytest.approx(0.95, abs=0.02)
+    assert naive / 2000 < 0.65
+    assert (found["images"], found["groups"], alone["groups"]) == (40, 5, 40)
+    each = mean_psnr(seen, [str(k) for k in range(40)])
+    assert each["next_low"] == pytest.approx(alone["next_low"])
+    assert math.isnan(mean_psnr(seen, ["a"] * 20 + ["b"] * 20)["next_low"])
+
+
 @pytest.mark.parametrize("noise", [Gamma(4.0), Poisson(0.2), PoissonGaussian(0.04, 0.06), Gaussian(0.1)], ids=str)
 def test_probes_hardly_add_to_the_noise_that_an_estimator_sees(noise):
     """Of speckle .005 of it, where losses add .02, and are too large by what their estimators are worse then."""

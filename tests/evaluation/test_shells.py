@@ -12,7 +12,7 @@ from torch import nn
 
 from unveil.config import SamplingConfig
 from unveil.data import open_images
-from unveil.data.depth import Place, places
+from unveil.data.depth import Place, groups, places
 from unveil.dataset import Dataset
 from unveil.evaluation import evaluate
 from unveil.evaluation.evidence import Evidence
@@ -157,6 +157,24 @@ def test_shells_of_a_volume_of_mrc(tmp_path):
     found = evidence.record(True)["figures"]["shells"]
     assert (found["values"]["slices"], found["values"]["step"], found["values"]["unit"]) == (9, 2.5, "Å")
     assert "slices are 2.5 pixels apart" in found["detail"]
+
+
+def test_slices_of_one_volume_and_images_of_one_file_belong_together(tmp_path):
+    two = [mrc(tmp_path / f"{name}.mrc", VOLUME, "volume") for name in "ab"]
+    assert set(groups(two[0], places(two[0]))) == {"a.mrc"}
+    folder = open_images(tmp_path)
+    assert sorted({*groups(folder, places(folder))}) == [str(tmp_path / "a.mrc"), str(tmp_path / "b.mrc")]
+    np.save(tmp_path / "n.npy", VOLUME)
+    alone = open_images(tmp_path / "n.npy")
+    assert groups(alone, places(alone)) == [""] * 9
+    evidence = Evidence([0.0] * 4, True, lambda name: ImageUnits())
+    list(evidence(evaluate(Same(), Dataset(folder.subset([0, 1, 9, 10]), Identity(), Gaussian(0.1)), SamplingConfig(),
+                           sampled=0)))  # fmt: skip
+    record = evidence.record(True)
+    mean = record["error"]["mean"]
+    assert (mean["images"], mean["groups"]) == (4, 2)
+    assert math.isnan(mean["next_low"])
+    assert record["conformal"]["bounds"][0]["level_se"] >= (0.25 / 4) ** 0.5
 
 
 class Same(nn.Module):

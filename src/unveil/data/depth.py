@@ -19,7 +19,7 @@ from unveil.data.like_mrc import EXTENSIONS as MRC
 from unveil.data.pixel_size import pixel_size
 from unveil.data.source import ImageSource
 
-__all__ = ["Place", "places"]
+__all__ = ["Place", "groups", "places"]
 
 
 VOLUMES = 401
@@ -56,6 +56,17 @@ def places(source: ImageSource) -> dict[int, Place]:
         if told is not None and math.prod(n for _, n in told[0]) == len(images) > 1:
             found |= dict(zip(images, _placed(path, *told)))
     return found
+
+
+def groups(source: ImageSource, found: Mapping[int, Place]) -> list[str]:
+    """Return of each image of `source` what it belongs to with others: its file, of several; else its volume, or "".
+
+    found: its `places`. Images of one file alone that says nothing of volumes are taken to be independent.
+    """
+    files = [source.file(i) for i in range(len(source))]
+    if len({file for file in files if file is not None}) > 1:
+        return [str(file or "") for file in files]
+    return [found[i].volume if i in found else "" for i in range(len(source))]
 
 
 def _placed(path: Path, stack: list[tuple[str, int]], step: float | None) -> list[Place]:

@@ -53,9 +53,13 @@ def conformal_bound(errors: Sequence[Error], level: float) -> float | None:
     return max(bound, 0.0) + max(one.shared for one in errors)
 
 
-def level_error(errors: Sequence[Error], level: float) -> float:
-    """Return by how much the probability of a bound learned from these is off `level`, a standard error."""
-    return math.sqrt(level * (1 - level) / (len(errors) + 2)) / _shrink(errors, KNOWN)
+def level_error(errors: Sequence[Error], level: float, groups: int | None = None) -> float:
+    """Return by how much the probability of a bound learned from these is off `level`, a standard error.
+
+    groups: how many independent ones they are at least: the volumes that they are slices of; None: as many as they are.
+    """
+    n = len(errors) if groups is None else groups
+    return math.sqrt(level * (1 - level) / (n + 2)) / _shrink(errors, KNOWN)
 
 
 def _shrink(errors: Sequence[Error], least: float) -> float:
@@ -67,14 +71,14 @@ def _shrink(errors: Sequence[Error], least: float) -> float:
     return math.sqrt(max(1 - estimated / total, least)) if total > 0 else 1.0
 
 
-def bounds(errors: Sequence[Error]) -> dict[str, object] | None:
+def bounds(errors: Sequence[Error], groups: int | None = None) -> dict[str, object] | None:
     """Return the bounds at LEVELS, as far as there are images enough; None where there are too few for any.
 
-    level_se: see `level_error`.
+    groups, level_se: see `level_error`.
     """
     found = [(level, conformal_bound(errors, level)) for level in LEVELS]
     rows = [
-        {"level": level, "level_se": level_error(errors, level), "rmse": math.sqrt(bound), "psnr": psnr(bound)}
+        {"level": level, "level_se": level_error(errors, level, groups), "rmse": math.sqrt(bound), "psnr": psnr(bound)}
         for level, bound in found
         if bound is not None
     ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unveil.config import SamplingConfig
 from unveil.data import ImageSource
-from unveil.data.depth import places
+from unveil.data.depth import groups, places
 from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_by_camera, samples_under_prior
 from unveil.estimators import Preconditioned, Tiled, knows_camera
@@ -69,6 +69,7 @@ class Evaluation:
     the rest of the exposure, and of the reference. shown: samples beside the error, by entry. rings, blocks: of two
     halves of the exposure, and of intensities, where images are seen whole. turned: what samples of incomplete
     measurements tell as seen by a turned instrument. figures: what fields' own figures keep of it, by their names.
+    group: what it is a slice or a frame of, with others; "": it is independent of them.
     """
 
     metrics: Metrics
@@ -84,6 +85,7 @@ class Evaluation:
     blocks: Blocks | None = None
     turned: Turned | None = None
     figures: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
 
     def _repr_html_(self) -> str:
         from unveil.report.notebook import evaluation_html  # which knows far more than this room
@@ -168,6 +170,7 @@ def evaluate(
         check_reference(data.source, repeat.source, what="repeat")
     full_precision()  # the error without a reference is made of small differences
     f, rings, place = Tiled(f.to(device).eval()), ring_number(data.source.smallest()[0]), places(data.source)
+    together = groups(data.source, place)
     for i in range(len(data)):
         generator = make_generator(device, seed, i)
         m = data[i].to(device)
@@ -199,6 +202,7 @@ def evaluate(
             if samples is None or symmetry is None or not m.operator.unseen
             else turned_power(m, x_hat, samples, symmetry, make_generator(device, seed, i, _TURNS), mean=mean),
             _figures(Subject(f, m, x_hat, risk, generator, again, place.get(i), samples, blind), seed, i),
+            together[i],
         )
         if progress is not None:
             progress(i + 1, len(data))

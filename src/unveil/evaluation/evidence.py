@@ -43,6 +43,7 @@ class _Seen(NamedTuple):
     name: str
     error: Error
     uncertain: float
+    group: str
 
     @property
     def resolved(self) -> bool:
@@ -85,7 +86,7 @@ class Evidence:
         if result.risk is not None:
             error, se = (float(value) for value in (result.risk.error, result.risk.se))
             known = Error(error, se, d) if self.common else Error(error, math.hypot(se, d))
-            self.seen.append(_Seen(name, known, d))
+            self.seen.append(_Seen(name, known, d, result.group or name))
         if result.predicted is not None:
             self.predicted[name] = result.predicted
         if result.against is not None:
@@ -133,7 +134,7 @@ class Evidence:
         errors = [one.error for one in self.seen]
         found = {
             "error": self._errors() if errors else None,
-            "conformal": bounds(errors),
+            "conformal": bounds(errors, len({one.group for one in self.seen})),
             "pixels": self._pixels(),
             "calibration": self._calibration(),
             "calibration_reference": calibration_record([*self.against.values()], [*self.against], 1.0),
@@ -227,7 +228,8 @@ class Evidence:
 
     def _mean(self) -> dict[str, float | int]:
         """Return the mean PSNR, which is unknown where one image's is."""
-        return mean_psnr([one.error if one.resolved else Error(math.nan, math.nan) for one in self.seen])
+        errors = [one.error if one.resolved else Error(math.nan, math.nan) for one in self.seen]
+        return mean_psnr(errors, [one.group for one in self.seen])
 
     def _errors(self) -> dict[str, Any]:
         rows = []

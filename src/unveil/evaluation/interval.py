@@ -4,6 +4,8 @@ An error S with the standard error e is between S - q e and S + q e, q = 1.96, a
 what these are in dB; where S - q e is not positive there is no upper end. Of a mean PSNR the standard errors are taken
 to first order, 10 / ln 10 e / S. Two means are meant: that of these very images, and that of further images like them,
 of which these are a sample: Student's, by the scatter over images, which holds what each is uncertain by already.
+Slices of one volume are no independent images: the scatter is that of the sums over volumes (cluster-robust: Liang and
+Zeger 1986, https://doi.org/10.1093/biomet/73.1.13), and so many volumes it is known by.
 """
 
 import math
@@ -37,25 +39,30 @@ class Error(NamedTuple):
         return psnr(self.error + reach), psnr(max(self.error - reach, 0.0)) if self.error + reach > 0 else math.nan
 
 
-def mean_psnr(errors: Sequence[Error]) -> dict[str, float | int]:
+def mean_psnr(errors: Sequence[Error], groups: Sequence[str] | None = None) -> dict[str, float | int]:
     """Return the mean PSNR of images and its intervals, dB: low and high of these, next_low and next_high of others.
 
-    nan where one of the errors is not positive, and of others from fewer than FEWEST images.
+    groups: of each image what it is a slice of, or another; None: each is one by itself. nan where one of the errors is
+    not positive, and of others from fewer than FEWEST groups.
     """
     n = len(errors)
+    counts = {"images": n, "groups": n if groups is None else len(set(groups))}
     if not n or any(not one.error > 0 for one in errors):
-        return {"psnr": math.nan, "low": math.nan, "high": math.nan, "images": n} | _others(math.nan, math.nan)
+        return {"psnr": math.nan, "low": math.nan, "high": math.nan, **counts} | _others(math.nan, math.nan)
     values = [psnr(one.error) for one in errors]
     decibels = 10 / math.log(10)
     mean = sum(values) / n
     own = math.sqrt(sum((one.se / one.error) ** 2 for one in errors)) / n
     reach = NORMAL * decibels * math.hypot(own, sum(one.shared / one.error for one in errors) / n)
-    found = {"psnr": mean, "low": mean - reach, "high": mean + reach, "images": n}
-    if n < FEWEST:
+    found: dict[str, float | int] = {"psnr": mean, "low": mean - reach, "high": mean + reach, **counts}
+    if (several := counts["groups"]) < FEWEST:
         return found | _others(math.nan, math.nan)
-    scatter = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)
+    sums: dict[object, float] = {}
+    for key, v in zip(range(n) if groups is None else groups, values):
+        sums[key] = sums.get(key, 0.0) + v - mean
+    scatter = math.sqrt(several / (several - 1) * sum(one**2 for one in sums.values())) / n
     common = NORMAL * decibels * sum(one.shared / one.error for one in errors) / n
-    further = math.hypot(student(0.95, n - 1) * scatter, common)
+    further = math.hypot(student(0.95, several - 1) * scatter, common)
     return found | _others(mean - further, mean + further)
 
 

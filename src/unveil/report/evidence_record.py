@@ -23,12 +23,16 @@ class ImageError(_Part):
 
 
 class MeanError(_Part):
-    """Mean PSNR of `images`, its 95% interval, and that of further images like these; dB."""
+    """Mean PSNR of `images`, its 95% interval, and that of further images like these; dB.
+
+    groups: the files or volumes that the images are of, each by itself where it is one of its own.
+    """
 
     psnr: float | None = None
     low: float | None = None
     high: float | None = None
     images: int | list[str] | None = None
+    groups: int | None = None
     next_low: float | None = None
     next_high: float | None = None
 
