@@ -162,6 +162,17 @@ def test_the_verdict_in_words():
     assert "against the reference" in samples
 
 
+def test_slices_that_err_alike_are_told_and_what_a_level_is_known_to():
+    mean = {**EVIDENCE["error"]["mean"], "images": 40, "groups": 5}
+    pixels = {**EVIDENCE["pixels"], "level_se": [0.03, 0.02, 0.014, 0.01]}
+    _, (_, said, _) = verdict({**EVIDENCE, "error": {**EVIDENCE["error"], "mean": mean}, "pixels": pixels})
+    assert "like these of 5 files or volumes, which count, as their images err alike: 28.40 to 31.60 dB" in said
+    assert "90% ± 1.4% of the pixels are within ± 0.05 of" in said
+    few = {**mean, "groups": 1, "next_low": None, "next_high": None}
+    _, (_, said, _) = verdict({**EVIDENCE, "error": {**EVIDENCE["error"], "mean": few}})
+    assert "Of others nothing is told: these are of 1 file or volume, whose images err alike" in said
+
+
 def test_no_interval_or_calibration_where_the_model_does_not_fit():
     states, (noise, error, samples) = verdict({**EVIDENCE, "not_valid": ["error", "calibration"]}, "does not fit")
     assert states == ["bad", "bad", "bad"]
