@@ -148,7 +148,7 @@ def trained(key: str, name: str, model: Noise, noise: Noise, clean, noisy, optio
 
     model: the noise that it is told. noise: the true one.
     """
-    config = with_signal_law(configuration(options), {}, noisy, model)
+    config = with_signal_law(configuration(options), {}, noisy, model, Identity())
     folder = options.work / key.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True)
     estimator = build_estimator(config, clean.channels, Identity(), model.uneven)

@@ -127,6 +127,18 @@ def test_overrides(tmp_path):
     assert config.training.precision == "bf16", "what is not overridden stays"
 
 
+def test_what_init_found_for_another_form_goes_and_what_is_stated_stays(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({**DATA, "estimator": {"mean": 0.2, "std": 0.06}}))
+    for form in ("equivariant", "affine"):
+        estimator = load_config(path, [f"estimator.form={form}"]).estimator
+        assert (estimator.form, estimator.mean, estimator.std) == (form, None, 0.25)
+    estimator = load_config(path, ["estimator.form=preconditioned"]).estimator
+    assert (estimator.mean, estimator.std) == (0.2, 0.06)
+    with pytest.raises(UnveilError, match=r"estimator.std = 0.1 does nothing"):
+        load_config(path, ["estimator.std=0.1", "estimator.form=equivariant"])
+
+
 RENAMED = {
     "risk.dilation": "loss.scales",
     "risk.renormalized": "loss.normalized",

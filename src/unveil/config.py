@@ -81,7 +81,7 @@ class EstimatorConfig(Section):
     std: float = Field(
         0.25,
         gt=0,
-        description="standard deviation of the images about their mean; of images themselves init finds both in them",
+        description="standard deviation of the images about their mean; init finds both where pixels are measured",
     )
     prior: Literal["white", "stationary"] | None = Field(
         None,

@@ -45,8 +45,10 @@ MEND = "mend it, or start anew with unveil init"
 def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return `values` with each `key.subkey=value` put in its place.
 
-    Raises UnveilError when one is not of this form.
+    What init found for another form of the estimator than is chosen goes. Raises UnveilError when one is not of this
+    form.
     """
+    stated = {text.partition("=")[0] for text in overrides}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
@@ -64,6 +66,9 @@ def override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
         if sections == ["noise"] and name != "kind" and place.get("kind") == "auto":
             del place["kind"]  # a parameter that is stated is not looked for
         place[name] = read_yaml(value, f"--set {text}", "quote it, or write it in the configuration")
+        if now == "estimator.form" and place[name] != "preconditioned":
+            for found in {"estimator.mean", "estimator.std"} - stated:
+                place.pop(found.partition(".")[2], None)
     return values
 
 

@@ -33,7 +33,6 @@ from unveil.given import FILES, Measurements, configuration_of, is_one, operator
 from unveil.measurement import Measurement
 from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
-from unveil.operators.identity import Identity
 from unveil.precision import full_precision
 from unveil.random import make_generator
 from unveil.runs.create import save_run
@@ -229,8 +228,7 @@ def learn(
     found = found_in(config, known) if isinstance(noise, str) and not operator.unseen else None
     source = _without_pattern(source, known)
     noise = noise_of(known, source)
-    if isinstance(operator, Identity):
-        config = with_signal_law(config, (settings or {}).get("estimator", {}), source, noise)
+    config = with_signal_law(config, (settings or {}).get("estimator", {}), source, noise, operator)
     if not operator.unseen:
         for line in image_lines(with_gaps(config, source), noise):
             warn(line)

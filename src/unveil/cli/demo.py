@@ -150,4 +150,4 @@ def with_what_is_found(config: Config, values: dict[str, Any]) -> Config:
         config = parse_config(override(values, [f"data.value_range=[{found[0]}, {found[1]}]"]), "--set")
     source = open_source(config)
     noise = noise_of(find_noise(config, source, Identity()), source)
-    return with_signal_law(config, values.get("estimator", {}), source, noise)
+    return with_signal_law(config, values.get("estimator", {}), source, noise, Identity())

@@ -95,7 +95,7 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
     noise = noise_of(find_noise(config, source, operator) if found is None else found.noise, source)
     if known.sees_all:
         config = with_faulty(config, source, noise, out)
-        config = with_signal_law(config, values.get("estimator", {}), source, noise)
+    config = with_signal_law(config, values.get("estimator", {}), source, noise, operator)
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise):
         warn(line)
     warning = None if "scales" in values.get("loss", {}) else of_own_scale(config, source, noise)

@@ -36,6 +36,7 @@ class Operator(ABC):
     projects: whether A^T A is a projection, whichever entries are measured.
     unseen:   the error of images in [0, 1] that no noise level explains, because A leaves something of them out; 0
         where it does not.
+    picks:    whether each measured entry is the value of one pixel.
     averages: whether `coarser` takes means over blocks of pixels; else it keeps some entries, over k.
     kind:     of the instrument in `unveil.instruments.registry` whose settings suit its measurements; None: of none.
     rows:     the tensors that may have one row for each measurement; of one row they are common to all.
@@ -46,6 +47,7 @@ class Operator(ABC):
     measured: Tensor | None = None
     sigma: float | None = None
     projects: bool = False
+    picks: bool = False
     unseen: float = 0.05
     averages: bool = False
     kind: str | None = None

@@ -18,6 +18,7 @@ class Identity(Operator):
     image_shape = None
     measurement_shape = None
     projects = True
+    picks = True
     averages = True
     unseen = 0.0
 

@@ -59,6 +59,7 @@ class Mosaic(Operator):
 
     kind = "demosaicing"
     projects = True
+    picks = True
 
     def __init__(self, filters: Tensor) -> None:
         self.filters = filters

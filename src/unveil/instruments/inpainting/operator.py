@@ -21,6 +21,7 @@ class Inpainting(Operator):
 
     kind = "inpainting"
     projects = True
+    picks = True
 
     def __init__(self, image_shape: tuple[int, ...], measured: Tensor) -> None:
         self.image_shape = self.measurement_shape = image_shape
