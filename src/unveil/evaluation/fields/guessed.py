@@ -7,8 +7,8 @@ way images are moved (`unveil.identifiability.blind`). In P x_hat the network sh
 what samples leave open there is as wide as their first draws had it, for nothing ever corrected these. Both are shares
 from 0 to 1, of what is judged: where turns interpolate the highest frequencies are not, so that there may be more.
 
-Needs no noise model. The map is the deviation of P x_k over that of x_k, in each pixel. Of images that were sampled,
-and of few samples: each P x costs some seconds.
+Needs no noise model. The map is the deviation of P x_k over that of x_k, in each pixel, 1 at most. Of images that were
+sampled, and of few samples: each P x costs some seconds.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,9 @@ class Guessed(Figure[Guess]):
         d = (subject.samples - subject.samples.mean(0))[:FEW, 0]
         estimate, hidden = subject.blind(torch.cat([x, d])).split([1, len(d)])
         variance, unseen = (part.square().mean((0, 1)).cpu() for part in (d, hidden))
-        return Guess(_squares(estimate, x), _squares(hidden, d), (unseen / variance.clamp_min(1e-30)).sqrt())
+        return Guess(
+            _squares(estimate, x), _squares(hidden, d), (unseen / variance.clamp_min(1e-30)).sqrt().clamp(max=1)
+        )
 
     def pictures(self, kept: Guess) -> dict[str, Tensor]:
         return {"guessed": kept.share[None].float()}
@@ -64,8 +66,8 @@ class Guessed(Figure[Guess]):
         return Found(
             "What no measurement can teach",
             "unsure",
-            f"{of_samples:.0%} of the samples' variance and {of_estimate:.0%} of the estimate's contrast are of what "
-            "no measurement sees, whichever way images are moved: there the network guesses.",
+            f"At least {of_samples:.0%} of the samples' variance and {of_estimate:.0%} of the estimate's contrast are "
+            "of what no measurement sees, whichever way images are moved: there the network guesses.",
             "How good a guess, no figure without a reference tells. RUN/check/check.png shows what is never seen, once "
             "unveil check has drawn it; other masks, angles, baselines or symmetries would show more.",
             {
