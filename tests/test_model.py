@@ -115,6 +115,22 @@ def test_incomplete_measurements_keep_their_operator(noisy, tmp_path):
     assert torch.equal(again(noisy), model(noisy))
 
 
+def test_what_no_measurement_sees_is_said_kept_and_told_of_the_pictures(noisy, tmp_path):
+    mask = torch.ones(32, 32)
+    mask[:, 14:18] = 0  # a flip leaves it where it is
+    operator = inpainting(mask)
+    settings = {**SMALL, "loss": {"scales": [1], "symmetry": ["flip"]}, "estimator": {"widths": [8], "prior": "white"}}
+    with pytest.warns(UnveilWarning, match="no measurement sees 128 of 1024 pixels"):
+        model = unveil.learn(
+            operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=2, settings=settings, progress=False
+        )
+    again = unveil.open_run(model.save(tmp_path / "masked"), operator)
+    (found,) = again.evaluate(operator.project(noisy)[:1], sampled=1)
+    assert model.never_seen == again.never_seen == "128 of 1024 pixels"
+    share = found.figures["guessed"].share
+    torch.testing.assert_close(share, (1 - mask), rtol=0, atol=1e-3)
+
+
 def test_a_physics_of_deepinv_is_an_operator(noisy):
     physics = deepinv.physics.Inpainting((1, 32, 32), mask=0.6, rng=torch.Generator().manual_seed(0))
     operator = Physics(physics, (1, 32, 32))

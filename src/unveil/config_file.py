@@ -15,15 +15,20 @@ from unveil.renamed import present_name
 from unveil.sections import Section
 from unveil.yamls import MOST_BYTES, read_yaml
 
-__all__ = ["load_config", "located", "override", "to_yaml"]
+__all__ = ["load_config", "located", "override", "read_config", "to_yaml"]
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration in the YAML file `path`, with `key.subkey=value` overrides (values in YAML).
 
     Paths in the file are relative to its folder, and those in overrides to the working directory.
-    Raises UnveilError when the file is missing or not YAML, or a key or value is wrong.
+    Raises UnveilError when the file is missing or not YAML, or a key or value is wrong, or does nothing.
     """
+    return refuse_idle(read_config(path, overrides), str(path))
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration as `load_config` does, whatever keys of it do nothing: that of a run that was begun."""
     try:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1).decode("utf-8-sig")
@@ -34,9 +39,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     values = read_yaml(text, str(path), MEND)
     if not isinstance(values, dict):
         raise UnveilError(f"{path}: must be a mapping of keys to values; start from unveil init")
-    return refuse_idle(
-        parse_config(override(moved(values, Config, from_folder(path.parent)), overrides), str(path)), str(path)
-    )
+    return parse_config(override(moved(values, Config, from_folder(path.parent)), overrides), str(path))
 
 
 MEND = "mend it, or start anew with unveil init"

@@ -40,7 +40,7 @@ from unveil.runs.learned import check_learnable, choose_told, told
 from unveil.runs.noise import find_noise, found_in, noise_of
 from unveil.runs.run import open_run as open_folder
 from unveil.runs.signal import with_signal_law
-from unveil.runs.taught import warn_of_never_seen
+from unveil.runs.taught import blind_to, warn_of_never_seen
 from unveil.training import build_estimator
 from unveil.training import learn as train
 from unveil.training.inflation import fit_to_images
@@ -56,12 +56,19 @@ class Model:
 
     f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on; where each of them has parameters of
     its own, what is common to all, and they are found in whatever it is given. A detector's pattern, of which the noise
-    has maps, is taken off whatever it is given. config: how. inflation: of its sampler.
+    has maps, is taken off whatever it is given. config: how. inflation: of its sampler. never_seen: what of the images
+    no measurement sees, in words; None: nothing.
     Single precision is full precision in a process that has a model (`unveil.precision`).
     """
 
     def __init__(
-        self, f: nn.Module, operator: Operator, noise: Noise | OwnNoise, config: Config, inflation: float = 0.0
+        self,
+        f: nn.Module,
+        operator: Operator,
+        noise: Noise | OwnNoise,
+        config: Config,
+        inflation: float = 0.0,
+        never_seen: str | None = None,
     ) -> None:
         full_precision()
         self.f = f.eval()
@@ -69,6 +76,7 @@ class Model:
         self.noise = noise
         self.config = config
         self.inflation = inflation
+        self.never_seen = never_seen
 
     def __repr__(self) -> str:
         kind = type(self.operator).__name__.lower()
@@ -140,7 +148,7 @@ class Model:
         symmetry, mean = energy_kept(self.config.loss.symmetry), signal_mean(self.config)
         results = evaluate(
             self.f, data, sampling, reference=clean, repeat=again, sampled=sampled, seed=seed, device=device,
-            symmetry=symmetry, mean=mean,
+            symmetry=symmetry, mean=mean, blind=blind_to(self.never_seen, data, self.config, device),
         )  # fmt: skip
         return [*results]
 
@@ -186,7 +194,7 @@ class Model:
                 f"{folder}: the noise was given for each image of the training, and a run folder holds one for "
                 "all: keep the model in memory, or learn with noise='estimate'"
             )
-        return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation)
+        return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation, self.never_seen)
 
 
 def learn(
@@ -232,7 +240,7 @@ def learn(
     if not operator.unseen:
         for line in image_lines(with_gaps(config, source), noise):
             warn(line)
-    warn_of_never_seen(config, operator, operator.image_shape or source.shape(0))
+    never_seen = warn_of_never_seen(config, operator, operator.image_shape or source.shape(0))
     crop = config.training.crop
     scales = possible_scales(config, source, operator) if RECIPES[config.loss.recipe].scales else (1,)
     stated = "scales" in (settings or {}).get("loss", {})
@@ -264,7 +272,7 @@ def learn(
                 f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,
             )  # fmt: skip
-    return Model(f, operator, known, config, inflation)
+    return Model(f, operator, known, config, inflation, never_seen)
 
 
 def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -> Model:
@@ -274,7 +282,7 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
     """
     run = open_folder(folder, given=operator is not None)
     operator = operator or run.operator()
-    return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation)
+    return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation, run.never_seen)
 
 
 def _without_pattern(source: ImageSource, noise: Noise | OwnNoise) -> ImageSource:

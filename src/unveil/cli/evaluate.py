@@ -33,14 +33,12 @@ from unveil.evaluation import (
 from unveil.evaluation.evidence import Evidence
 from unveil.evaluation.resolution import Unresolved, variance_errors
 from unveil.evaluation.turned import energy_kept
-from unveil.identifiability import Blind
 from unveil.noise import Noise
 from unveil.report import units_of, unknown_errors, write_report, write_results
 from unveil.report.kept import picture_files
 from unveil.runs import Run, open_run
 from unveil.runs.folder import writing
 from unveil.runs.noise import estimated
-from unveil.runs.record import open_record
 from unveil.runs.taught import blind_to
 from unveil.training.setup import signal_mean
 from unveil.words import counted
@@ -164,7 +162,7 @@ def evaluate_and_report(
             prior=open_run_prior(run, data.operator, device),
             symmetry=energy_kept(config.loss.symmetry),
             mean=signal_mean(config),
-            blind=blind_of(run, data, device),
+            blind=blind_to(run.never_seen, data, config, torch_device(device)),
         )
         found = estimated(run.config) and not incomplete
         errors = variance_errors(data, not isinstance(run.noise, Noise)) if found else [0.0] * len(data)
@@ -192,13 +190,6 @@ def evaluate_and_report(
     failures.end(len(rows), EXIT_PARTLY if valid else EXIT_NO_FIT)
     if not valid:
         sys.exit(EXIT_NO_FIT)
-
-
-def blind_of(run: Run, data: Dataset, device: str) -> Blind | None:
-    """Return what maps images to the part that no measurement sees, where the run says that there is such a part."""
-    if not data.operator.unseen or open_record(run.folder)[0].never_seen is None:
-        return None
-    return blind_to(run.config, data.operator, data.operator.image_shape or data.source.shape(0), torch_device(device))
 
 
 def picture_names(source: ImageSource, sampled: int, samples: int) -> list[str]:

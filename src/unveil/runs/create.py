@@ -114,7 +114,13 @@ def _create_run(folder: Path, config: Config, start: Path | None, stages: Stages
 
 
 def save_run(
-    folder: Path, f: nn.Module, config: Config, operator: Operator, noise: Noise | OwnNoise, inflation: float
+    folder: Path,
+    f: nn.Module,
+    config: Config,
+    operator: Operator,
+    noise: Noise | OwnNoise,
+    inflation: float,
+    never_seen: str | None = None,
 ) -> Path:
     """Write a run folder of an estimator that was trained on data in memory, and return it.
 
@@ -130,6 +136,7 @@ def save_run(
         "images": 0,
         "data": "",
         "given": not isinstance(operator, Identity),
+        "never_seen": never_seen,
     }
     with writing(folder):
         atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 import unveil
 from unveil.checks import Seen
 from unveil.config import Config, parse_config
-from unveil.config_file import load_config
+from unveil.config_file import read_config
 from unveil.data import atomic_write
 from unveil.errors import UnveilError
 from unveil.noise import NOISES, Noise, OwnNoise
@@ -169,7 +169,7 @@ def open_record(folder: Path) -> tuple[RunRecord, Config]:
     written = folder / "config.yaml"
     if not written.is_file():
         raise UnveilError(f"{written} is gone, with which the run was begun: {MEND}")
-    config = load_config(written)
+    config = read_config(written)
     begun = parse_config(record.config, str(path))
     if changed := difference(_without_paths(begun), _without_paths(config)):
         key, then, now = changed

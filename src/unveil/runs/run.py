@@ -62,7 +62,7 @@ class Run:
     folder: where it is. config: what it was asked to do. noise: of the measurements on the data's [0, 1] scale, that
     the trained network is told, as it is before a detector's pattern is taken off.
     channels: C of its images. scales: the block sizes that its images are large enough for. seen: the types and the
-    range of their values, where they are recorded.
+    range of their values, where they are recorded. never_seen: what no measurement sees of the images, in words.
     """
 
     folder: Path
@@ -71,6 +71,7 @@ class Run:
     channels: int
     scales: tuple[int, ...]
     seen: Seen | None = None
+    never_seen: str | None = None
 
     @property
     def learns_below(self) -> bool:
@@ -200,7 +201,7 @@ def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:
             f"{folder}: its operator was given in Python; open it there, unveil.open_run(folder, operator)"
         )
     noise = record.told(folder, config.noise)
-    return Run(folder, config, noise, record.channels, record.scales, record.seen)
+    return Run(folder, config, noise, record.channels, record.scales, record.seen, record.never_seen)
 
 
 def check_name(folder: Path) -> None:

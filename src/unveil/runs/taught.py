@@ -3,6 +3,7 @@
 import torch
 
 from unveil.config import Config
+from unveil.dataset import Dataset
 from unveil.errors import warn
 from unveil.identifiability import Blind, never_seen
 from unveil.operators.base import Operator
@@ -24,7 +25,14 @@ def warn_of_never_seen(config: Config, operator: Operator, image_shape: tuple[in
     return words
 
 
-def blind_to(config: Config, operator: Operator, image_shape: tuple[int, ...], device: torch.device) -> Blind:
-    """Return the map from images to the part of them that no measurement sees."""
+def blind_to(never_seen: str | None, data: Dataset, config: Config, device: torch.device) -> Blind | None:
+    """Return the map from images to the part of them that no measurement sees; None where there was nothing.
+
+    never_seen: of the measurements that were learned from, in words; None: nothing. data: what is judged.
+    """
+    operator = data.operator
+    if never_seen is None or not operator.unseen:
+        return None
     symmetry = make_symmetry(config.loss.symmetry) if config.loss.symmetry else None
-    return Blind(operator, symmetry, image_shape, make_generator(device, config.seed))
+    shape = operator.image_shape or data.source.shape(0)
+    return Blind(operator, symmetry, shape, make_generator(device, config.seed))
