@@ -5,7 +5,7 @@
 There is one brightness and nothing to see. Per family a network is trained on such images by the default recipe, with
 the noise found in them (noise.kind auto) or the true one, and applied to others:
 
-check         whether the noise model fits, told before training: one brightness tells no family
+check         whether the noise model fits, told before training
 estimates     deviation of f(y) over that of the noise; the bound of a right answer is 3%; off: with its mean's error
 samples       the deviation of samples of the posterior in 25 evaluations
 neighbours    correlation of neighbouring pixels in the samples, less that in the estimates; structure would show here
@@ -43,7 +43,7 @@ def main() -> None:
     for case in options.cases.split(","):
         for told in options.told.split(","):
             table[case if told == "estimated" else f"{case}, {told}"] = row(case, told, options)
-    write(options.json, options, {"steps": configuration(options).training.steps, "cases": table})
+            write(options.json, options, {"steps": configuration(options).training.steps, "cases": table})
 
 
 def row(case: str, told: str, options) -> dict:
