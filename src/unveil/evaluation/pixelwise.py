@@ -51,9 +51,8 @@ NEAR, FAR = 2.0, 4.0
 """Pixels, between those whose products tell how W varies."""
 MOST = 3.0
 """Of E (W - 1)^2, that is believed."""
-
-
 FEW_IMAGES = 3
+"""Below which how images differ is not known."""
 
 
 @dataclass(frozen=True)
