@@ -111,12 +111,12 @@ def _interval(evaluation: Record, incomplete: bool) -> str:
         upper = "no upper end" if mean.high is None else f"{mean.high:.2f}"
         said.append(f"95% interval, without a reference: {mean.low:.2f} to {upper} dB for the mean of these images.")
         dependent = isinstance(mean.images, int) and mean.groups is not None and mean.groups < mean.images
-        counted = f"{mean.groups} file or volume" if mean.groups == 1 else f"{mean.groups} files or volumes"
+        groups = counted(mean.groups or 0, "file or volume", "files or volumes")
         if mean.next_low is not None and mean.next_high is not None:
-            of = f" of {counted}, which count, as their images err alike" if dependent else ""
+            of = f" of {groups}, which count, as their images err alike" if dependent else ""
             said.append(f"Of more images like these{of}: {mean.next_low:.2f} to {mean.next_high:.2f} dB.")
         elif dependent:
-            said.append(f"Of others nothing is told: these are of {counted}, whose images err alike; 3 are the fewest.")
+            said.append(f"Of others nothing is told: these are of {groups}, whose images err alike; 3 are the fewest.")
     bounds = [] if evidence.conformal is None or not evidence.holds("conformal") else evidence.conformal.bounds
     known = [bound for bound in bounds if bound.psnr is not None]
     if known:

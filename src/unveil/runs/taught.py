@@ -8,15 +8,14 @@ from unveil.errors import warn
 from unveil.identifiability import Blind, never_seen
 from unveil.operators.base import Operator
 from unveil.random import make_generator
-from unveil.symmetry import make_symmetry
+from unveil.symmetry import Symmetry, make_symmetry
 
 __all__ = ["blind_to", "warn_of_never_seen"]
 
 
 def warn_of_never_seen(config: Config, operator: Operator, image_shape: tuple[int, ...]) -> str | None:
     """Return what no measurement sees of images (C, H, W), in words, after a warning; None where there is nothing."""
-    symmetry = make_symmetry(config.loss.symmetry) if config.loss.symmetry else None
-    words = never_seen(operator, symmetry, image_shape, make_generator("cpu", config.seed))
+    words = never_seen(operator, _symmetry(config), image_shape, make_generator("cpu", config.seed))
     if words is not None:
         warn(
             f"{config.data.path}: no measurement sees {words}, whichever way images are moved: there the network can "
@@ -33,6 +32,9 @@ def blind_to(never_seen: str | None, data: Dataset, config: Config, device: torc
     operator = data.operator
     if never_seen is None or not operator.unseen:
         return None
-    symmetry = make_symmetry(config.loss.symmetry) if config.loss.symmetry else None
     shape = operator.image_shape or data.source.shape(0)
-    return Blind(operator, symmetry, shape, make_generator(device, config.seed))
+    return Blind(operator, _symmetry(config), shape, make_generator(device, config.seed))
+
+
+def _symmetry(config: Config) -> Symmetry | None:
+    return make_symmetry(config.loss.symmetry) if config.loss.symmetry else None
