@@ -109,7 +109,7 @@ def test_photon_counts(init, tmp_path):
     code, config, err = init(folder(tmp_path / "d", *camera(gain=3, offset=0, read=0)))
     assert code in (0, None), err
     assert config["data"]["value_range"][0] == 0
-    assert "noise: poisson, gain 3 (variance grows with the mean, in whole photons)" in init.said.out
+    assert "noise: poisson, gain 3 (variance is what whole photons make of the mean)" in init.said.out
 
 
 def of_four(y: np.ndarray) -> np.ndarray:

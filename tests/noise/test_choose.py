@@ -59,6 +59,27 @@ def test_counts_have_the_gain_of_their_step(peak):
     assert found.parameters["gain"] == pytest.approx(1 / peak, rel=1e-4)
 
 
+def narrow():
+    """A photograph of brightness .25 to .5, in which no variance grows twofold."""
+    return 0.25 + 0.25 * photographs()[0].numpy()
+
+
+@pytest.mark.parametrize("peak", [10, 100, 1000])
+def test_counts_of_little_contrast_are_told_by_their_step(peak):
+    y = np.random.default_rng(3).poisson(peak * narrow()) / peak
+    found = choose_noise([torch.from_numpy(y).float()])
+    assert found.kind == "poisson"
+    assert found.parameters["gain"] == pytest.approx(1 / peak, rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", [255, 60, 37])
+def test_rounded_gaussian_noise_is_no_counts(steps):
+    """Of level .1: the variance of counts of 37 at white is that in the middle, but rises; of 255 it is a seventh."""
+    y = narrow() + 0.1 * np.random.default_rng(4).standard_normal(narrow().shape)
+    found = choose_noise([torch.from_numpy((steps * y).round().clip(0) / steps).float()])
+    assert found.kind == "gaussian"
+
+
 @pytest.mark.parametrize(("gain", "read", "peak"), [(0.5, 1, 100), (2, 2, 20), (2, 2, 300), (5, 5, 100)])
 def test_a_camera_with_a_background(gain, read, peak):
     """The gain within 7%, the offset within 1%, the read noise within 15%: the dark shows the last two."""

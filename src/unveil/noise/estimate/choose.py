@@ -2,9 +2,8 @@
 
 The variance of the noise is measured against brightness (`unveil.noise.estimate.transfer`):
 
+- all values are whole multiples of a step, and the variance is that times the mean: Poisson, whose gain is the step;
 - it does not grow, or less than twofold: Gaussian, of the level that `estimate_common_sigma` finds;
-- it grows, all values are whole multiples of a step that the gain agrees with, and 0 is where the line is zero:
-  Poisson, whose gain is that step;
 - it grows as the square of the mean, which fits TIMES better than a line: speckle, Gamma noise;
 - it grows: Poisson-Gaussian, offset and read noise divided as `unveil.noise.estimate.background` says.
 
@@ -48,7 +47,7 @@ from unveil.noise.estimate.even import even_noise, shows_one_brightness
 from unveil.noise.estimate.growth import coloured_curve
 from unveil.noise.estimate.laws import LAWS
 from unveil.noise.estimate.level import estimate_common_sigma
-from unveil.noise.estimate.line import TransferCurve, TransferLine, coherent_error, fit_line, fit_speckle
+from unveil.noise.estimate.line import TransferCurve, TransferLine, coherent_error, fit_line, fit_speckle, fit_straight
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
 from unveil.noise.estimate.step import photon_step
 from unveil.noise.estimate.transfer import Blocks, blocks_of, curve_of
@@ -209,16 +208,17 @@ def _nearest(images: Sequence[Tensor], blocks: Blocks, zero: float, level: Calla
     if even is not None:
         why = f"{ONE}, and it is {even.words}"
         return Found(even.kind, even.parameters, even.errors, why, curve, None, even.bounds, even.assumed)
+    # of a range of values that begins elsewhere 0 is not the dark, which is what counts begin at
+    straight = fit_straight(curve) if zero == 0 else None
+    step = photon_step(images) if straight is not None else None
+    if straight is not None and step is not None and straight.counts(step):
+        return Found("poisson", {"gain": step}, {"gain": 0.0}, COUNTS, curve, line)
     if line is None or not line.grows:
         sigma = level() if level is not None else estimate_common_sigma(images)
         return Found("gaussian", {"sigma": sigma}, {"sigma": _sigma_error(sigma, curve)}, EVEN, curve, line)
     speckle = fit_speckle(curve) if zero == 0 else None
     if speckle is not None and speckle.beats(line):
         return Found("gamma", {"looks": speckle.looks}, {"looks": speckle.looks_error}, SQUARE, curve, line)
-    # of a range of values that begins elsewhere 0 is not the dark, which is what counts begin at
-    step = photon_step(images) if zero == 0 and line.crosses(0.0) else None
-    if step is not None and line.has_step(step):
-        return Found("poisson", {"gain": step}, {"gain": 0.0}, f"{GROWS}, in whole photons", curve, line)
     divided = divide(line, curve, blocks, zero)
     gain_error = max(line.gain_error, coherent_error(curve, line, len(images)))
     return Found(
@@ -243,6 +243,7 @@ def _each(found: Found, images: Sequence[Tensor]) -> Found:
 
 ONE = "of one brightness, noise alone"
 EVEN, GROWS = "variance does not grow with the mean", "variance grows with the mean"
+COUNTS = "variance is what whole photons make of the mean"
 SQUARE = "variance grows as the square of the mean"
 OWN = "variance grows with the mean, in each image at a rate of its own"
 

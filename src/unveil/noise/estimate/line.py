@@ -23,6 +23,7 @@ SLOPE, GROWTH = 3.0, 2.0
 """From how many standard errors of the slope, and what ratio of bright to dark, variance is said to grow."""
 AGREE, CLOSE = 3.0, 0.05
 """In how many standard errors two numbers agree, or two gains in what share of them."""
+ROOM = 0.25
 TIMES = 3.0
 """How much nearer than a line a parabola is where it is the law: photographs and cells have 50 to 280."""
 
@@ -152,6 +153,18 @@ class Straight(NamedTuple):
     slope: float
     slope_error: float
     misfit: float
+
+    def counts(self, step: float) -> bool:
+        """Return whether the variance is `step` times the brightness, as that of photons of which each adds `step`.
+
+        Within its errors, of which that of the middle leaves no room for ROOM of it: where brightness varies little and
+        the slope is hardly known, numbers that were rounded have steps that a variance agrees with by chance.
+        """
+        middle, systematic = step * self.centre, SYSTEMATIC * step
+        near = min(AGREE * math.hypot(self.middle_error, systematic * self.centre), ROOM * middle)
+        return abs(self.middle - middle) < near and abs(self.slope - step) < AGREE * math.hypot(
+            self.slope_error, systematic
+        )
 
 
 def fit_straight(curve: TransferCurve) -> Straight | None:
