@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import deepinv
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from unveil.operators import Identity, inpainting, mri
 from unveil.operators.physics import Physics
 from unveil.random import make_generator, normal
 from unveil.runs.noise import recorded
+from unveil.training.setup import open_measurements
 
 SMALL = {"estimator": {"widths": [8, 12]}, "training": {"batch": 4, "crop": 16}, "sampling": {"steps": 3}}
 
@@ -259,6 +261,30 @@ def test_a_path_is_read_as_the_settings_say(noisy, model, tmp_path):
     assert alone[0].metrics.psnr_estimate == pytest.approx(there[0].metrics.psnr_estimate, abs=1e-2)
     with pytest.raises(UnveilError, match=r"data\.axes says how files are read"):
         unveil.learn(noisy, noise=Gaussian(0.1), settings=settings)
+
+
+def test_paths_are_read_as_those_of_the_training(noisy, tmp_path):
+    """From the dataset of the same name, by the same axes; where there are no datasets, from what there is."""
+    stacked = noisy[:, 0].numpy().transpose(1, 2, 0)
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file["raw"], file["other"], file["clean"] = stacked, np.zeros_like(stacked), stacked
+    settings = {**SMALL, "data": {"dataset": "raw", "axes": "HWN"}}
+    learned = unveil.learn(tmp_path / "y.h5", noise=Gaussian(0.1), steps=2, settings=settings, progress=False)
+    model = unveil.open_run(learned.save(tmp_path / "run"))
+    expected = [e.metrics.psnr_estimate for e in model.evaluate(noisy, sampled=0)]
+    np.save(tmp_path / "y.npy", stacked)
+    for name in ("y.h5", "y.npy"):
+        found = model.evaluate(tmp_path / name, reference=tmp_path / "y.npy", sampled=0)
+        assert [e.metrics.psnr_estimate for e in found] == pytest.approx(expected, abs=1e-4)
+        assert len(found) == len(noisy), "the axes of the reference too"
+    assert model.noise_fits(tmp_path / "y.h5").verdict == model.noise_fits(noisy).verdict
+    source, _ = open_measurements(model.config, str(tmp_path / "y.npy"))
+    assert torch.equal(source.read(5), noisy[5])
+    with h5py.File(tmp_path / "clean.h5", "w") as file:
+        file["clean"] = stacked
+    assert len(model.evaluate(noisy, reference=tmp_path / "clean.h5", sampled=0)) == 6, "has a name of its own"
+    with pytest.raises(UnveilError, match="raw"):
+        model.evaluate(tmp_path / "clean.h5")
 
 
 def test_saturated_pixels_are_gaps(noisy):

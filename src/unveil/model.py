@@ -46,7 +46,7 @@ from unveil.training import learn as train
 from unveil.training.inflation import fit_to_images
 from unveil.training.learn import recipe_loss
 from unveil.training.recipes import RECIPES
-from unveil.training.setup import indices, possible_scales, signal_mean, split, with_gaps
+from unveil.training.setup import data_at, indices, possible_scales, signal_mean, split, with_gaps
 
 __all__ = ["Measurements", "Model", "learn", "open_run"]
 
@@ -141,7 +141,7 @@ class Model:
         error is in `figures["repeat"]` of each result. sampled: how many are sampled.
         """
         data = self._dataset(y)
-        clean = None if reference is None else self._source(reference)
+        clean = None if reference is None else self._source(reference, named=False)
         again = None if repeat is None else self._dataset(repeat)
         sampling = self.config.sampling.model_copy(update={"inflation": self.inflation})
         device = next(self.f.parameters()).device
@@ -175,9 +175,13 @@ class Model:
         source = _without_pattern(self._source(y), self.noise)
         return Dataset(with_gaps(self.config, source), self.operator, noise_of(self.noise, source))
 
-    def _source(self, y: Measurements) -> ImageSource:
-        """Return y, or the images at the path y, their values on the scale of those of the training."""
-        return source_of(y, {"value_range": self.config.data.value_range})
+    def _source(self, y: Measurements, named: bool = True) -> ImageSource:
+        """Return y, or the images at the path y, read as those of the training were.
+
+        named: from the dataset of the same name.
+        """
+        how = dict(data_at(y, self.config)) if isinstance(y, str | os.PathLike) else {}
+        return source_of(y, how if named else how | {"dataset": None})
 
     def to(self, device: torch.device | str) -> Self:
         """Move the network to `device`, and return the model."""

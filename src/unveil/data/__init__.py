@@ -12,7 +12,7 @@ from unveil.data.draws import DrawStore
 from unveil.data.gaps import Gaps
 from unveil.data.measured import Measured
 from unveil.data.memory import MemorySource
-from unveil.data.open import open_images
+from unveil.data.open import have_datasets, open_images
 from unveil.data.photographs import heldout_photographs, training_photographs
 from unveil.data.source import ImageSource, Origin, Subset, Window
 from unveil.data.write import save_image
@@ -28,6 +28,7 @@ __all__ = [
     "Window",
     "atomic_write",
     "crops",
+    "have_datasets",
     "heldout_cells",
     "heldout_photographs",
     "open_images",

@@ -16,7 +16,7 @@ from unveil.data.stored import StoredArray, StoredImages
 from unveil.data.values import check_value_range
 from unveil.errors import UnveilError, warn
 
-__all__ = ["EXTENSIONS", "open_images"]
+__all__ = ["EXTENSIONS", "have_datasets", "open_images"]
 
 _FETCH = "fetch what they point to (git annex get, datalad get), or mount the drive"
 
@@ -79,6 +79,13 @@ def open_images(
     if not arrays:
         raise UnveilError(f"{path} holds no image that can be used: check that it is the right file or folder")
     return StoredImages(_in_order(arrays), limits)
+
+
+def have_datasets(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file `path`, or any of those in the folder, has arrays with names: HDF5, zarr, FITS."""
+    path = Path(path)
+    files = [path] if _is_folder_of_one(path) or not path.is_dir() else path.glob("[!.]*")
+    return any((form := format_of(file)) is not None and form.datasets for file in files)
 
 
 def _in_order(arrays: list[StoredArray]) -> list[StoredArray]:

@@ -1,13 +1,14 @@
 """What a configuration describes: the measurements and their split, the operator, and the estimator before training."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from unveil.config import Config
-from unveil.data import Gaps, ImageSource, Measured, Subset, open_images
+from unveil.config import Config, DataConfig
+from unveil.data import Gaps, ImageSource, Measured, Subset, have_datasets, open_images
 from unveil.errors import UnveilError
 from unveil.estimators import WRAPPED, Preconditioned, Stationary, UNet, inputs
 from unveil.instruments.files import read_real
@@ -19,8 +20,8 @@ from unveil.training.detector import without_pattern
 from unveil.words import counted
 
 __all__ = [
-    "build_estimator", "check_form", "indices", "instrument", "open_measurements", "open_operator", "open_source",
-    "possible_scales", "signal_mean", "split", "with_gaps",
+    "build_estimator", "check_form", "data_at", "indices", "instrument", "open_measurements", "open_operator",
+    "open_source", "possible_scales", "signal_mean", "split", "with_gaps",
 ]  # fmt: skip
 
 
@@ -171,6 +172,15 @@ def check_one_shape(source: ImageSource) -> None:
             )
 
 
+def data_at(path: str | os.PathLike[str], config: Config) -> DataConfig:
+    """Return the section data of measurements at `path`, which are read as those of the training are.
+
+    Where no file there has datasets, none is named.
+    """
+    dataset = config.data.dataset if have_datasets(path) else None
+    return config.data.model_copy(update={"path": os.fspath(path), "dataset": dataset})
+
+
 Unreadable = Callable[[UnveilError], object]
 
 
@@ -215,7 +225,7 @@ def open_measurements(
     UnveilError where `open_operator` does.
     """
     if path is not None:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+        config = config.model_copy(update={"data": data_at(path, config)})
     source = open_source(config, unreadable)
     operator = open_operator(config, source)
     return Measured(source, operator), operator
