@@ -29,7 +29,8 @@ def doubled(tmp_path, source, same_grid=True, dtype=np.float32):
 
 def test_imagej_hyperstack(tmp_path):
     v = RNG.integers(0, 4096, (3, 4, 2, 8, 9)).astype(np.uint16)
-    said = {"axes": "TZCYX", "unit": "um", "spacing": 0.3, "finterval": 2.0, "Labels": [f"p{i}" for i in range(24)]}
+    said = {"axes": "TZCYX", "unit": "um", "spacing": 300, "zunit": "nm", "finterval": 2.0}
+    said |= {"Labels": [f"p{i}" for i in range(24)]}
     tifffile.imwrite(tmp_path / "h.tif", v, imagej=True, resolution=(1 / 0.108, 1 / 0.2), metadata=said)
     path = doubled(tmp_path, open_images(tmp_path / "h.tif"))
     with tifffile.TiffFile(path) as file:
@@ -38,7 +39,7 @@ def test_imagej_hyperstack(tmp_path):
         np.testing.assert_allclose(series.asarray(), 2.0 * v)
         for name, pixel in (("XResolution", 0.108), ("YResolution", 0.2)):
             assert tags[name].value[1] / tags[name].value[0] == pytest.approx(pixel, rel=1e-5)
-    assert (metadata["unit"], metadata["spacing"], metadata["finterval"]) == ("um", 0.3, 2.0)
+    assert (metadata["unit"], metadata["spacing"], metadata["zunit"], metadata["finterval"]) == ("um", 300, "nm", 2.0)
     assert metadata["Labels"][23] == "p23"
 
 
@@ -48,7 +49,10 @@ def test_ome_tiff(tmp_path):
         "axes": "ZCYX",
         "PhysicalSizeX": 0.1,
         "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeZ": 0.5,
+        "PhysicalSizeY": 2000.0,
+        "PhysicalSizeYUnit": "Å",
+        "PhysicalSizeZ": 500.0,
+        "PhysicalSizeZUnit": "nm",
         "Channel": {"Name": ["a", "b"]},
     }
     tifffile.imwrite(tmp_path / "h.ome.tif", v, ome=True, metadata=said)
@@ -62,7 +66,8 @@ def test_ome_tiff(tmp_path):
         assert file.series[0].axes == "ZCYX"
         np.testing.assert_allclose(file.asarray(), 2.0 * v)
         pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
-    assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"], pixels["PhysicalSizeZ"]) == (0.1, "µm", 0.5)
+    sizes = [(pixels[f"PhysicalSize{axis}"], pixels[f"PhysicalSize{axis}Unit"]) for axis in "XYZ"]
+    assert sizes == [(0.1, "µm"), (2000.0, "Å"), (500.0, "nm")], "each axis in its own unit"
     assert [c["Name"] for c in pixels["Channel"]] == ["a", "b"]
 
 

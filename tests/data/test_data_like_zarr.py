@@ -20,7 +20,7 @@ V = RNG.integers(0, 4096, (2, 3, 4, 18, 21)).astype(np.uint16)  # t, c, z, y, x
 AXES = [
     {"name": "t", "type": "time", "unit": "second"},
     {"name": "c", "type": "channel"},
-    *({"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"),
+    *({"name": n, "type": "space", "unit": unit} for n, unit in zip("zyx", ("nanometer", "micrometer", "micrometer"))),
 ]
 OMERO = {
     "channels": [

@@ -48,6 +48,7 @@ def zarr(path, new=True, name="x"):
         ("a.tif", lambda path: tifffile.imwrite(path, V, resolution=(72, 72)), None),
         ("a.ome.tif", ome, (0.65, "µm")),
         ("a.ome.tif", lambda path: ome(path, "pixel"), None),
+        ("a.tif", lambda path: imagej(path, "\\u00C5"), (0.108, "Å")),
         ("a.mrc", mrc, (1.06, "Å")),
         ("a.zarr", zarr, (0.5, "µm")),
         ("a.zarr", lambda path: zarr(path, new=False), (0.5, "µm")),

@@ -102,6 +102,31 @@ def test_what_a_file_calls_a_depth_is_one(tmp_path):
     assert places(open_images(ome))[8] == Place("s.ome.tif", 8, 9, pytest.approx(3.0), 0.1, "µm")
 
 
+@pytest.mark.parametrize(
+    ("sizes", "step"),
+    [
+        ({"X": (0.1, "µm"), "Z": (300.0, "nm")}, 3.0),
+        ({"X": (100.0, "nm"), "Z": (0.3, None)}, 3.0),  # OME's unit, where none is stated, is the micrometre
+        ({"X": (0.1, None), "Z": (3000.0, "Å")}, 3.0),
+        ({"X": (2.0, "pixel"), "Z": (3.0, "pixel")}, 1.5),
+        ({"X": (2.0, "pixel"), "Z": (3.0, "nm")}, None),
+        ({"X": (2.0, "reference frame"), "Z": (3.0, "nm")}, None),
+    ],
+)
+def test_depth_and_width_have_units_of_their_own(tmp_path, sizes, step):
+    said = {f"PhysicalSize{axis}": size for axis, (size, _) in sizes.items()}
+    said |= {f"PhysicalSize{axis}Unit": unit for axis, (_, unit) in sizes.items() if unit}
+    tifffile.imwrite(tmp_path / "s.ome.tif", VOLUME, ome=True, metadata={"axes": "ZYX", **said})
+    assert places(open_images(tmp_path / "s.ome.tif"))[8].step == (step and pytest.approx(step))
+
+
+def test_depth_and_width_have_units_of_their_own_in_imagej(tmp_path):
+    source = write(tmp_path / "z.tif", "ZYX", (9, 40, 40), spacing=500, unit="\\u00B5m", zunit="nm")
+    assert places(source)[3] == Place("z.tif", 3, 9, pytest.approx(2.0), 0.25, "µm")
+    unknown = write(tmp_path / "u.tif", "ZYX", (9, 40, 40), spacing=500, unit="um", zunit="sections")
+    assert places(unknown)[3].step is None
+
+
 VOLUME = np.random.default_rng(0).normal(0.5, 0.1, (9, 40, 40)).astype("float32")
 
 
@@ -128,13 +153,13 @@ def test_volumes_of_mrc(tmp_path):
 
 @pytest.mark.parametrize("version", [2, 3])
 def test_volumes_of_ome_zarr(tmp_path, version):
-    def stored(name, axes, values):
+    def stored(name, axes, values, z=(0.5, "micrometer")):
         group = zarr.open_group(tmp_path / name, mode="w", zarr_format=version)
         group.create_array("0", shape=values.shape, dtype=values.dtype, chunks=values.shape)[...] = values
         kinds = {"t": "time", "c": "channel"}
-        named = [{"name": a, "type": kinds.get(a, "space")} | ({"unit": "micrometer"} if a in "zyx" else {})
-                 for a in axes]  # fmt: skip
-        sides = {"z": 0.5, "y": 0.25, "x": 0.25}
+        units = {"z": {"unit": z[1]}, "y": {"unit": "micrometer"}, "x": {"unit": "micrometer"}}
+        named = [{"name": a, "type": kinds.get(a, "space")} | units.get(a, {}) for a in axes]
+        sides = {"z": z[0], "y": 0.25, "x": 0.25}
         level = {
             "path": "0",
             "coordinateTransformations": [{"type": "scale", "scale": [sides.get(a, 1) for a in axes]}],
@@ -148,6 +173,9 @@ def test_volumes_of_ome_zarr(tmp_path, version):
     both = stored("tcz.zarr", "tczyx", np.stack([VOLUME, VOLUME])[:, None])
     assert [(both[k].volume, both[k].number) for k in (8, 9)] == [("tcz.zarr T0", 8), ("tcz.zarr T1", 0)]
     assert stored("t.zarr", "tyx", VOLUME) == {}
+    fine = stored("n.zarr", "zyx", VOLUME, (500, "nanometer"))
+    assert fine[8] == Place("n.zarr", 8, 9, pytest.approx(2.0), 0.25, "µm")
+    assert stored("u.zarr", "zyx", VOLUME, (500, "section"))[8].step is None
 
 
 def test_shells_of_a_volume_of_mrc(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 
 from unveil.data import microscopy, nifti
 from unveil.data.like_mrc import EXTENSIONS as MRC
-from unveil.data.pixel_size import pixel_size
+from unveil.data.pixel_size import metres, pixel_size
 from unveil.data.source import ImageSource
 
 __all__ = ["Place", "groups", "places"]
@@ -116,11 +116,13 @@ def _tiff(path: Path) -> Told | None:
         if file.is_ome:
             images = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
             said = (images[0] if isinstance(images, list) else images)["Pixels"]
-            same = said.get("PhysicalSizeZUnit", "µm") == said.get("PhysicalSizeXUnit", "µm")
-            return axes, _ratio(said.get("PhysicalSizeZ"), said.get("PhysicalSizeX")) if same else None
+            z, x = ((said.get(f"PhysicalSize{a}"), said.get(f"PhysicalSize{a}Unit", "µm")) for a in "ZX")
+            return axes, _ratio(*z, *x)
         if file.is_imagej:
             count, length = file.pages.first.tags["XResolution"].value
-            return axes, _ratio((file.imagej_metadata or {}).get("spacing"), length / count)
+            stated = file.imagej_metadata or {}
+            unit = stated.get("unit")
+            return axes, _ratio(stated.get("spacing"), stated.get("zunit", unit), length / count, unit)
         return axes, None
 
 
@@ -138,9 +140,10 @@ def _zarr(path: Path) -> Told | None:
         if one["type"] == "scale":
             sides = [a * b for a, b in zip(sides, one["scale"])]
     units = {axis["name"].upper(): axis.get("unit") for axis in scales["axes"]}
-    if "Z" not in names or units["Z"] != units["X"]:
-        return list(zip(names, meta["shape"])), None
-    return list(zip(names, meta["shape"])), _ratio(sides[names.index("Z")], sides[names.index("X")])
+    step = None
+    if "Z" in names:
+        step = _ratio(sides[names.index("Z")], units["Z"], sides[names.index("X")], units["X"])
+    return list(zip(names, meta["shape"])), step
 
 
 def _mrc(path: Path) -> Told | None:
@@ -150,7 +153,7 @@ def _mrc(path: Path) -> Told | None:
         warnings.simplefilter("ignore")
         with mrcfile.open(path, permissive=True, header_only=True) as file:
             space, n, each = (int(file.header[key]) for key in ("ispg", "nz", "mz"))
-            step = _ratio(file.voxel_size.z, file.voxel_size.x)
+            step = _ratio(file.voxel_size.z, "Å", file.voxel_size.x, "Å")
         if path.suffix.lower() == ".mrcs" or space == 0:  # a stack of images, by its name or its header
             return None
         several = space >= VOLUMES and each > 0 and n % each == 0
@@ -162,15 +165,19 @@ def _microscope(path: Path) -> Told | None:
     if len(scenes) != 1:
         return None
     pixel: Mapping[str, float] = scenes[0].pixel
-    return list(zip(scenes[0].axes, scenes[0].shape)), _ratio(pixel.get("Z"), pixel.get("X"))
+    return list(zip(scenes[0].axes, scenes[0].shape)), _ratio(pixel.get("Z"), "µm", pixel.get("X"), "µm")
 
 
 def _nifti(path: Path) -> Told | None:
     header = nifti.open_image(path).header
     shape, sides = header.get_data_shape(), header.get_zooms()
-    letters = "XYZTUVW"[: len(shape)]
-    return list(zip(letters, shape)), _ratio(sides[2], sides[0]) if len(shape) > 2 else None
+    unit = header.get_xyzt_units()[0]
+    return list(zip("XYZTUVW", shape)), _ratio(sides[2], unit, sides[0], unit) if len(shape) > 2 else None
 
 
-def _ratio(z: Any, x: Any) -> float | None:
-    return None if z is None or x is None or not float(x) > 0 else float(z) / float(x)
+def _ratio(z: Any, unit_z: Any, x: Any, unit_x: Any) -> float | None:
+    """Return z over x, each in a unit of its own; None where one is not stated, or units differ that are no lengths."""
+    if z is None or x is None or not float(x) > 0:
+        return None
+    per_z, per_x = (1.0, 1.0) if unit_z == unit_x else (metres(unit_z), metres(unit_x))
+    return None if per_z is None or per_x is None else float(z) * per_z / (float(x) * per_x)

@@ -14,7 +14,10 @@ from unveil.data.atomic import reserve
 
 __all__ = ["create", "made_uuid", "write_pages"]
 
-_IMAGEJ = ("unit", "spacing", "finterval", "fps", "loop", "mode", "min", "max", "Info", "Labels", "Ranges", "LUTs")
+_IMAGEJ = (
+    "unit", "yunit", "zunit", "spacing", "finterval", "fps", "loop", "mode", "min", "max", "Info", "Labels", "Ranges",
+    "LUTs",
+)  # fmt: skip
 """What ImageJ says of its images, beside the axes."""
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _OME = (

@@ -15,17 +15,20 @@ from unveil.data import dicom, fits, microscopy, nifti
 from unveil.data.formats import format_of
 from unveil.data.like_mrc import EXTENSIONS as MRC
 
-__all__ = ["pixel_size"]
+__all__ = ["metres", "pixel_size"]
 
 MICROMETRES = ("um", "micron", "microns", "micrometer", "micrometre", "\u00b5m", "\u03bcm", "\\u00B5m")
 UNITS = {
     **dict.fromkeys(MICROMETRES, "\u00b5m"),
-    "angstrom": "\u00c5",
+    **dict.fromkeys(("angstrom", "\\u00C5"), "\u00c5"),
+    "picometer": "pm",
     "nanometer": "nm",
     "millimeter": "mm",
+    "centimeter": "cm",
     "meter": "m",
 }
 """As files spell it -> as it is written."""
+METRES = {"pm": 1e-12, "\u00c5": 1e-10, "nm": 1e-9, "\u00b5m": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0}
 PIXELS = ("", "pixel", "pixels", "inch", "none", "null")
 """Units that say nothing of the object: dots an inch are of a printed page."""
 
@@ -43,7 +46,16 @@ def pixel_size(path: Path) -> tuple[float, str] | None:
         return None
     if not (math.isfinite(side) and side > 0) or unit.lower() in PIXELS:
         return None
-    return side, UNITS.get(unit.lower(), UNITS.get(unit, unit))[:20]
+    return side, _written(unit)[:20]
+
+
+def metres(unit: object) -> float | None:
+    """Return how many metres the unit of length is, as a file spells it; None of another."""
+    return METRES.get(_written(str(unit).strip()))
+
+
+def _written(unit: str) -> str:
+    return UNITS.get(unit.lower(), UNITS.get(unit, unit))
 
 
 def _stated(path: Path) -> tuple[Any, Any] | None:
