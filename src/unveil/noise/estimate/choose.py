@@ -15,14 +15,13 @@ in all else, `unveil.checks.fit` tells. Where the images' gains differ, as of im
 they are found image by image: `unveil.noise.estimate.each`.
 
 Thresholds were chosen on the first 200 photographs of BSD400 (180 x 180 pixels); benchmarks/estimate_check.py reports
-on the others, and on tissue and cells. Version 0.1 had the family right in 573 of 576 sets of four or sixteen
-photographs; of single ones in 77 of 80 in Gaussian noise of level .02 to .2, in 64 of 80 of counts (2 to 1000 at
-white), 37 of 60 of speckle (1 to 16 looks) and 118 of 140 of a camera's: one image may hold too few brightnesses. The
-gain erred by 4% in the median of four images and by 2% of sixteen, that of counts not at all, and was within two stated
-errors in 98%; levels by 1% and in 99% (91% of single ones), looks by 2% and in 95%; offset and read noise were within
-in 98% or more, and are known as said in `unveil.noise.estimate.background`. Since then 80 of 80 sets of four are right
-in speckle and in counts whose gains are each image's own (10 of each), and of single images of cameras 96 of 112, their
-gain within two stated errors in all of them.
+on the others, and on tissue and cells. The family is right in 607 of 608 sets of four or sixteen photographs; of single
+ones in 75 of 80 in Gaussian noise of level .02 to .2, in 70 of 80 of counts (2 to 1000 at white), 53 of 80 of speckle
+(1 to 16 looks) and 116 of 140 of a camera's: one image may hold too few brightnesses. The gain errs by 2 to 7% in the
+median of four images and by 1 to 3% of sixteen, that of counts not at all, and is within two stated errors in all (80
+to 100% of a row beside a dark half); levels err by .3 to .9% of four and looks by 1 to 4%; offset and read noise are
+known as said in `unveil.noise.estimate.background`. Of speckle, and of counts and cameras whose gains are each
+image's own, 40 of 40 sets of four are right each.
 
 Texture without flat parts (grass, gravel) is taken for noise where photons are many: their gain is found 2.2 times too
 large at 300 of them, and 4 times at 1000, three of the stated errors.
