@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import avg_pool2d, pad
 
 from noisy import photographs
-from unveil.evaluation.flux import block_sums, flux_record
+from unveil.evaluation.flux import Blocks, block_sums, flux_record
 from unveil.evaluation.rings import halves, ring_number, rings_record, with_truth
-from unveil.evaluation.risk import estimate_risk
+from unveil.evaluation.risk import Risk, estimate_risk
 from unveil.measurement import Measurement
 from unveil.noise import Correlated, Gaussian, Poisson
 from unveil.operators import Identity
@@ -139,10 +139,40 @@ def test_the_slope_is_that_of_the_intensities_and_not_of_their_noise(noise):
     assert 0.7 - naive > 2 * found["se"], "the noise of y would have been seen"
 
 
+def test_the_slope_and_its_error_are_those_of_the_blocks():
+    generator = make_generator("cpu", 6)
+    y, h, noise, shared = torch.rand(4, 40, generator=generator).double() * torch.tensor([1, 1, 0.05, 0.02])[:, None]
+    found = flux_record([Blocks(y[:25], h[:25], noise[:25], shared[:25], 0.1, 0.04),
+                         Blocks(y[25:], h[25:], noise[25:], shared[25:], 0.3, 0.05)])  # fmt: skip
+    dy, dh = y - y.mean(), h - h.mean()
+    varied = float((dy.square() - noise).mean())
+    slope = float((dy * dh - shared).mean()) / varied
+    off = dy * dh - shared - slope * (dy.square() - noise)
+    assert found["slope"] == pytest.approx(slope)
+    assert found["se"] == pytest.approx(float(off.std()) / 40**0.5 / varied)
+    assert (found["offset"], found["offset_se"]) == pytest.approx((0.2, 0.15))
+    few = [flux_record([Blocks(y[:n], h[:n], noise[:n], shared[:n], 0.1, 0.04)]) for n in (15, 16)]
+    assert [one is None for one in few] == [True, False]
+
+
+@pytest.mark.parametrize("noise", [Poisson(0.2), Correlated(0.3, torch.ones(3, 3))], ids=str)
+def test_the_noise_of_a_block_is_that_of_the_measurement(noise):
+    """Channel by channel, and not that of the estimate."""
+    x = torch.rand(1, 3, 4, 4, generator=make_generator("cpu", 7)).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    m = Measurement(noise.sample(x.expand(200, -1, -1, -1), make_generator("cpu", 8)), Identity(), noise)
+    means = avg_pool2d(m.y, 16).double()
+    blocks = [block_sums(m[i : i + 1], 0 * x + 9, Risk(x, x, torch.zeros(1, 3, 4, 4))) for i in range(200)]
+    told = torch.stack([one.noise for one in blocks])
+    assert float(told.mean() / means.var(0).mean()) == pytest.approx(1, abs=4 * (2 / 199 / 48) ** 0.5)
+    assert torch.equal(blocks[7].y, means[7].flatten())
+
+
 def test_the_offset_and_its_error():
     found = flux(lambda m: m.y + 0.01, Gaussian(0.1))
     assert found["offset"] == pytest.approx(0.01, abs=1e-6)
     assert found["offset_se"] == pytest.approx(0.1 / 128 / 12**0.5, rel=0.01)
     assert len(found["points"]) <= 300
     assert flux_record([]) is None
+    small = Measurement(torch.rand(1, 1, 15, 40), Identity(), Gaussian(0.1))
+    assert block_sums(small, small.y, estimate_risk(lambda m: m.y, small, make_generator("cpu", 0))) is None
     assert flux(lambda m: m.y, Gaussian(20.0)) is None, "nothing but noise"
