@@ -159,3 +159,17 @@ def test_probes_hardly_add_to_the_noise_that_an_estimator_sees(noise):
     added = torch.stack([(y - m.y).square().mean() for y in seen[1:]])
     assert len(added) == 8
     assert 0 < float(added.mean() / noise.estimated_variance(m.y).mean()) < 0.0055
+
+
+@pytest.mark.parametrize("noise", [Gamma(4.0), Poisson(0.2), PoissonGaussian(0.04, 0.06), Gaussian(0.1)], ids=str)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_of_a_part_of_y_probes_tell_all(noise, hidden):
+    """Skewed ones scatter by what is known of them: of h = y / 2 that is all, entry by entry too in their mean."""
+    generator = make_generator("cpu", 3)
+    x = 0.2 + 0.6 * torch.rand(2, 1, 48, 48, generator=generator)
+    operator = inpainting(torch.rand(48, 48, generator=generator) < 0.7) if hidden else Identity()
+    m = Measurement(operator.project(noise.sample(x, generator)), operator, noise)
+    risk = estimate_risk(lambda m: 0.5 * m.y, m, generator)
+    v = operator.project(noise.estimated_variance(m.y))
+    torch.testing.assert_close(risk.error, m.mean_square(0.5 * m.y), rtol=2e-3, atol=0)
+    torch.testing.assert_close(risk.products, 0.5 * v, rtol=0, atol=0.03 * float(v.abs().max()))
