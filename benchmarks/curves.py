@@ -12,6 +12,9 @@ point_off, gain_off   root mean square of what the estimate of a point is off by
 forecast              of twice the steps by the curve of a run, dB, and what the run of twice the steps came to, by the
                       truth
 gap                   by how much more the fitted photographs gained, since a quarter of the steps, than held-out ones
+patience              where training would have stopped by `training.patience`, what it would have kept, and the true
+                      PSNR of that over --others more photographs of --test; beside it that of the last step and of the
+                      best validated one. Steps up to a stop are those of the whole run
 """
 
 import math
@@ -36,9 +39,12 @@ from unveil.operators import Identity
 from unveil.training import build_estimator, learn, read_metrics
 from unveil.training.curve import Curve, errors_of, gap
 from unveil.training.forecast import forecast
+from unveil.training.patience import Patience
 
 RUNS = "gaussian:0.1/0/376,gaussian:0.1/1/376,poisson:10/0/376,gaussian:0.1/0/32,gaussian:0.1/0/4"
 LOOKED_AT = 8
+PATIENCES = (1, 2, 4, 8)
+"""Validations."""
 
 
 def main() -> None:
@@ -51,6 +57,7 @@ def main() -> None:
     options.add_argument("--batch", type=int, default=8, help="crops of 32 x 32 pixels a step")
     options.add_argument("--widths", default="16,24,32", help="of the network")
     options.add_argument("--side", type=int, default=96, help="of the centres that are validated on, pixels")
+    options.add_argument("--others", type=int, default=0, help="test photographs that tell what early stopping keeps")
     options.add_argument("--work", type=Path, required=True, metavar="DIR", help="keeps the trainings")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
@@ -92,7 +99,28 @@ def row(log: list[dict[str, float]], twice: list[dict[str, float]] | None) -> di
             found["forecast"]["came"] = float(decibels(end) - decibels(right[-1]))
     if apart is not None:
         found["gap"] = {"decibels": apart.value, "reach": apart.reach}
+    if other := [errors_of(line, "true_others/") for line in log if "true_others/0" in line]:
+        psnr = decibels(torch.tensor(other, dtype=torch.float64).mean(1))
+        found["psnr_others"] = psnr.tolist()
+        found["patience"] = {str(n): stopped(curve, psnr, n) for n in PATIENCES}
     return found
+
+
+def stopped(curve: Curve, psnr: Tensor, validations: int) -> dict[str, float | bool]:
+    """What `training.patience` of so many validations makes of a run; psnr: of other images, at its points."""
+    patience = Patience(validations, nn.Identity())
+    until = (Curve(curve.steps[:k], curve.held_out[:k], curve.fitted[:k]) for k in range(1, len(curve) + 1))
+    end = next((len(part) for part in until if patience.ends(part)), None)
+    kept = int(curve.held_out[:end].mean(1).argmin())
+    return {
+        "ended": end is not None,
+        "step": float(curve.steps[(end or len(curve)) - 1]),
+        "kept": float(curve.steps[kept]),
+        "psnr": float(psnr[kept]),
+        "best_step": float(curve.steps[int(psnr.argmax())]),
+        "best": float(psnr.max()),
+        "last": float(psnr[-1]),
+    }
 
 
 def decibels(error: Tensor) -> Tensor:
@@ -123,10 +151,16 @@ def logged(name: str, steps: int, clean: MemorySource, test: MemorySource, optio
     data = measured(training, noise, int(seed))
     unseen = measured(held_out, noise, int(seed) + 1000)
     every = range(0, len(data), -(-len(data) // LOOKED_AT))
-    seen = {"true": (held_out, unseen, range(LOOKED_AT)), "true_fitted": (training, data, every)}
+    others = range(LOOKED_AT, LOOKED_AT + options.others)
+    seen = {
+        "true": (held_out, unseen, range(LOOKED_AT)),
+        "true_fitted": (training, data, every),
+        "true_others": (held_out, unseen, others),
+    }
     middles = {
         key: (centres(x, which, options.side), y.of(centres(y.source, which, options.side)))
         for key, (x, y, which) in seen.items()
+        if which
     }
     estimate = make_validation(middles["true"][1], int(seed), middles["true_fitted"][1])
 
