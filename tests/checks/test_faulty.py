@@ -1,13 +1,16 @@
 """Saturated and dead pixels are found by themselves, and nothing else is taken for them."""
 
+import math
+
 import pytest
 import torch
 
 from unveil.checks import noise_fit
 from unveil.checks.faulty import dead_pixels, saturated_from
-from unveil.checks.look import filled
-from unveil.data import MemorySource, heldout_cells, training_cells
-from unveil.noise import Gaussian, Poisson, PoissonGaussian
+from unveil.checks.look import filled, look
+from unveil.data import Gaps, MemorySource, heldout_cells, training_cells
+from unveil.errors import UnveilError
+from unveil.noise import Gaussian, Poisson, PoissonGaussian, choose_noise
 from unveil.random import make_generator
 
 CAMERA = PoissonGaussian(0.02, 0.03, 0.1)
@@ -73,6 +76,26 @@ def test_gaps_are_filled_from_around_them():
     assert torch.equal(filled(torch.ones(1, 4, 4)), torch.ones(1, 4, 4))
     y[:, :4] = float("nan")
     assert filled(y).isfinite().all()
+    blank = torch.stack([torch.ones(4, 4), torch.full((4, 4), float("nan"))])
+    assert torch.equal(filled(blank).isnan(), blank.isnan()), "nothing to fill it with"
+
+
+def test_an_image_of_which_nothing_is_known_is_named():
+    blank = Gaps(source([*cells()[:2], torch.ones(1, 128, 128)]), 1.0, None)
+    with pytest.raises(UnveilError, match="2 .*all pixels are blank, saturated or dead: leave it out"):
+        look(blank)
+    assert [*look(blank, damaged="skip")] == ["0", "1"]
+
+
+def test_noise_is_found_beside_blank_borders_and_scattered_gaps():
+    """Means in place of the gaps pass for correlated noise."""
+    images = cells()
+    for i, y in enumerate(images):
+        y[:, :12] = float("nan")
+        y[torch.rand(y.shape, generator=make_generator("cpu", 70 + i)) < 0.02] = float("nan")
+    found = choose_noise([filled(y) for y in images], math.nan, lambda: math.nan)
+    assert found.kind == "poisson-gaussian" and found.doubt is None
+    assert abs(found.noise.gain - CAMERA.gain) < 3 * found.errors["gain"]
 
 
 def test_a_level_too_high_is_told_beside_gaps_too():

@@ -4,10 +4,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from unveil.data import ImageSource, Window
 from unveil.errors import UnveilError
+from unveil.random import make_generator
 
 __all__ = ["filled", "look", "middle", "spread"]
 
@@ -21,12 +21,15 @@ def look(
 ) -> dict[str, Tensor]:
     """Return windows (C, h, w) of at most IMAGES images under the images' names.
 
-    gaps: filled from around them, or kept as NaN. Raises what `source.read` raises, or skips it.
+    gaps: filled from around them, or kept as NaN. Raises what `source.read` raises, and UnveilError for a window of
+    which nothing is known, or skips it.
     """
     images = {}
     for i in spread(len(source)):
         try:
             y = source.read(i, middle(source.shape(i)))
+            if bool(y.isnan().flatten(1).all(1).any()):
+                raise UnveilError(f"{source.where(i)}: all pixels are blank, saturated or dead: leave it out")
         except UnveilError:
             if damaged == "raise":
                 raise
@@ -36,16 +39,23 @@ def look(
 
 
 def filled(y: Tensor) -> Tensor:
-    """Return y (C, H, W) with the mean of what is known of the 3 x 3 pixels around it in place of each NaN.
+    """Return y (C, H, W) with one of the known pixels around it, drawn, in place of each NaN.
 
-    Where nothing is, the mean of all.
+    A draw has the noise of its surroundings, and no neighbour in common with the next: means over the known ones, or
+    over the image where they are far, as in a blank border, would pass for noise that is correlated, or too weak.
+    A channel of which nothing is known stays as it is.
     """
     gaps = y.isnan()
     if not bool(gaps.any()):
         return y
-    known = avg_pool2d((~gaps).to(y)[None], 3, 1, 1)[0]
-    around = avg_pool2d(y.nan_to_num(0.0)[None], 3, 1, 1)[0] / known.clamp_min(1e-3)
-    return torch.where(gaps, torch.where(known > 0, around, y.nanmean()), y)
+    generator, out, radius = make_generator("cpu", 0), y.clone(), 1
+    somewhere, most = ~gaps.all(-1, keepdim=True).all(-2, keepdim=True), torch.tensor(y.shape[1:]) - 1
+    while len(left := (out.isnan() & somewhere).nonzero()):
+        near = left[:, 1:] + torch.randint(-radius, radius + 1, (len(left), 2), generator=generator)
+        rows, columns = near.clamp(torch.zeros(2, dtype=torch.long), most).T
+        out[tuple(left.T)] = y[left[:, 0], rows, columns]
+        radius = min(radius + 1 + radius // 4, max(y.shape[1:]))
+    return out
 
 
 def spread(count: int) -> range:
