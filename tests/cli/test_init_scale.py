@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skimage.data
 import torch
@@ -94,3 +95,13 @@ def test_at_most_32_windows_are_read(init, tmp_path, monkeypatch):
 
 def test_windows_lie_in_the_middle():
     assert middle((1, 2000, 300)) == (744, 0, 512, 300)
+
+
+@pytest.mark.parametrize("size", [1e22, 1e-28])
+def test_the_range_of_numbers_of_any_size_is_found(init, tmp_path, size):
+    """Column densities and radiances: one more or less is nothing beside them, or all."""
+    y = 3 + normal(torch.ones(4, 64, 64), make_generator("cpu", 0)).double().numpy()
+    np.save(tmp_path / "y.npy", size * y)
+    init(tmp_path / "y.npy")
+    low, high = yaml.safe_load((tmp_path / "c.yaml").read_text())["data"]["value_range"]
+    assert [low / size, high / size] == pytest.approx([y.min(), y.max()], abs=1)

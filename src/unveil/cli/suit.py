@@ -109,17 +109,18 @@ def unusual_range(config: Config, from_zero: bool) -> tuple[float, float] | None
         _, high = quantiles(in_units(config, 0.0))
         return (0.0, round(high, 3 - math.floor(math.log10(high)))) if high > 0 else None
     offset, _ = quantiles(in_units(config, 0.0))
-    low, high = (offset + v for v in quantiles(in_units(config, offset)))  # less the offset, float32 resolves the width
+    unit = max(1.0, 2 * float(np.spacing(abs(offset))))  # numbers of 10^22, column densities, are millions apart
+    low, high = (offset + unit * v for v in quantiles(in_units(config, offset, unit)))  # float32 resolves the width
     if not low < high:
         return None
     digits = 3 - math.floor(math.log10(high - low))
     return round(low, digits), round(high, digits)
 
 
-def in_units(config: Config, offset: float) -> ImageSource:
-    """Return the images in their own units, less an offset."""
+def in_units(config: Config, offset: float, unit: float = 1.0) -> ImageSource:
+    """Return the images less an offset, as multiples of a unit of the numbers in their files."""
     return open_source(
-        config.model_copy(update={"data": config.data.model_copy(update={"value_range": (offset, offset + 1)})})
+        config.model_copy(update={"data": config.data.model_copy(update={"value_range": (offset, offset + unit)})})
     )
 
 
