@@ -82,7 +82,7 @@ def test_gaps_are_filled_from_around_them():
 
 def test_an_image_of_which_nothing_is_known_is_named():
     blank = Gaps(source([*cells()[:2], torch.ones(1, 128, 128)]), 1.0, None)
-    with pytest.raises(UnveilError, match="2 .*all pixels are blank, saturated or dead: leave it out"):
+    with pytest.raises(UnveilError, match=r"2 .*all pixels are blank, saturated or dead: leave it out"):
         look(blank)
     assert [*look(blank, damaged="skip")] == ["0", "1"]
 
@@ -94,7 +94,8 @@ def test_noise_is_found_beside_blank_borders_and_scattered_gaps():
         y[:, :12] = float("nan")
         y[torch.rand(y.shape, generator=make_generator("cpu", 70 + i)) < 0.02] = float("nan")
     found = choose_noise([filled(y) for y in images], math.nan, lambda: math.nan)
-    assert found.kind == "poisson-gaussian" and found.doubt is None
+    assert found.kind == "poisson-gaussian"
+    assert found.doubt is None
     assert abs(found.noise.gain - CAMERA.gain) < 3 * found.errors["gain"]
 
 
