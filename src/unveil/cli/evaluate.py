@@ -37,6 +37,7 @@ from unveil.noise import Noise
 from unveil.report import units_of, unknown_errors, write_report, write_results
 from unveil.report.kept import picture_files
 from unveil.runs import Run, open_run
+from unveil.runs.familiar import learned_from
 from unveil.runs.folder import writing
 from unveil.runs.noise import estimated
 from unveil.runs.taught import blind_to
@@ -85,6 +86,7 @@ def run_evaluate(
         return
     dataset, clean, again = readable(dataset, clean, again, failures)
     doubts = [unpaired, misnamed, None if data is None else unlike_training(run, dataset)]
+    doubts.append(learned_from(run, None if data is None else dataset.source.raw))
     if clean is not None:
         doubts.append(reference_contradiction(dataset, clean))
     lines = [line for line in doubts if line is not None]

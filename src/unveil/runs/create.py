@@ -29,6 +29,7 @@ from unveil.runs.contents import FILE as CONTENTS
 from unveil.runs.contents import read_contents, write_contents
 from unveil.runs.estimated import FOLDER as ESTIMATED
 from unveil.runs.estimated import digests, estimated_keys, keep_estimated
+from unveil.runs.familiar import copies
 from unveil.runs.folder import writing
 from unveil.runs.learned import check_learnable
 from unveil.runs.maps import FOLDER as MAPS
@@ -81,6 +82,8 @@ def _create_run(folder: Path, config: Config, start: Path | None, stages: Stages
         estimator = build_estimator(config, source.channels, operator, noise.uneven)
         load_start(start / "model.safetensors", estimator, f"--from {start}")
     contents = read_contents(source, config, reading(stages))
+    if (line := copies(contents)) is not None:
+        warn(f"{config.data.path}: {line}")
     for line in contradicted(config.operator.kind, with_gaps(config, source), operator, noise_of(noise, source)):
         warn(f"{config.data.path}: {line}")
     unseen = warn_of_never_seen(config, operator, operator.image_shape or source.shape(0))

@@ -20,8 +20,8 @@ from unveil.training.detector import without_pattern
 from unveil.words import counted
 
 __all__ = [
-    "build_estimator", "check_form", "data_at", "indices", "instrument", "open_measurements", "open_operator",
-    "open_source", "possible_scales", "signal_mean", "split", "with_gaps",
+    "build_estimator", "check_form", "data_at", "held_out", "indices", "instrument", "open_measurements",
+    "open_operator", "open_source", "possible_scales", "signal_mean", "split", "with_gaps",
 ]  # fmt: skip
 
 
@@ -242,18 +242,24 @@ def split(
     each stays on its side.
     """
     count, numbers = count or len(source), numbers or range(len(source))
-    held_out = round(config.data.validation * count)
-    if config.data.validation > 0:
-        held_out = min(max(1, held_out), count - 1)
-    if held_out == 0 or count < 2:
+    out = held_out(config, count)
+    if not out:
         return source, source
-    order = torch.randperm(count, generator=make_generator("cpu", config.seed, 1)).tolist()
-    out = set(order[:held_out])
     training = [i for i, number in enumerate(numbers) if number not in out]
     if not training:
         raise UnveilError(f"{config.data.path}: no image for training is left; put back those that are gone")
     rest = [i for i, number in enumerate(numbers) if number in out]
     return source.subset(training), source.subset(rest or training)
+
+
+def held_out(config: Config, count: int) -> set[int]:
+    """Return the numbers of those of `count` images that are not learned from; none where all are."""
+    most = round(config.data.validation * count)
+    if config.data.validation > 0:
+        most = min(max(1, most), count - 1)
+    if most == 0 or count < 2:
+        return set()
+    return set(torch.randperm(count, generator=make_generator("cpu", config.seed, 1)).tolist()[:most])
 
 
 def indices(part: ImageSource) -> list[int]:
