@@ -124,7 +124,7 @@ def test_evaluate_exits_with_5_where_the_noise_does_not_fit(run, tmp_path):
     assert "the noise model does not fit: " in call("evaluate", run, data, "--sampled", 0, code=5)
     record = json.loads((run / "evaluation.json").read_text())
     assert record["fit"]["verdict"] == "does not fit"
-    assert record["not_valid"] == ["psnr_estimate"]
+    assert record["not_valid"] == ["psnr_noise", "psnr_estimate"]
     assert "not valid: the noise model does not fit" in (run / "report.html").read_text()
     data = folder(tmp_path / "e", **{f"y{i}": twelve_bits(noisy(7 + i)) for i in range(4)})
     assert call("evaluate", run, data, "--sampled", 0) == ""

@@ -236,7 +236,21 @@ def test_the_spread_is_that_of_what_is_measured(masks, device):
 def test_evaluate_without_a_reference_makes_none_up():
     (result,) = evaluate(wiener(), dataset(simulate(1, "none")[1]), SamplingConfig(), sampled=0)
     assert result.metrics.psnr_mmse is None
-    assert set(mean_metrics([result.metrics])) == {"psnr_estimate"}
+    assert set(mean_metrics([result.metrics])) == {"psnr_noise", "psnr_estimate"}
+
+
+@pytest.mark.parametrize("masks", ["none", "one each"])
+def test_the_error_of_the_measured_entries_as_they_are_is_told_by_their_noise(masks):
+    x, m = simulate(30, masks)
+    x, y = (x - x.min()) / 4, Poisson(0.05)
+    counts = Measurement(m.operator.A(y.sample(x, make_generator("cpu", 3))), m.operator, y)
+    errors = []
+    for i, result in enumerate(evaluate(Seen(), dataset(counts), SamplingConfig(), sampled=0)):
+        seen = entries(counts)[i]
+        errors.append(error(result.metrics.psnr_noise) - float((counts.y[i] - x[i]).square()[seen].mean()))
+    check_mean(errors, "of counts", 0.05 * float(x.mean()) / 8)
+    (result,) = evaluate(wiener(), dataset(simulate(1, masks)[1]), SamplingConfig(), sampled=0)
+    assert result.metrics.psnr_noise == pytest.approx(psnr(SIGMA**2), abs=1e-4)
 
 
 def test_each_measurement_meets_its_own_operator(device):

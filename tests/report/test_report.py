@@ -314,9 +314,11 @@ def test_a_figure_of_a_x_is_not_shown_as_one_of_x(tmp_path):
     assert "off by" not in page
     assert "Learned by unveil" in page
     assert " measurements alone (" in page
-    spread = Metrics("a", 40.2, 0.9, psnr_hidden=30.0)
+    spread = Metrics("a", 40.2, 0.9, psnr_noise=20.0, psnr_hidden=30.0)
     write_results(run.folder, [Evaluation(spread, x, x, None, None)], incomplete=True)
-    assert "of the squared error, on the measured entries alone, without a reference" in write_report(run).read_text()
+    page = write_report(run).read_text()
+    assert "of the squared error, on the measured entries alone, without a reference" in page
+    assert "against A x: from 20.0 dB measured to 40.2 dB, estimated without" in page
     table = Console(width=200, record=True, file=io.StringIO())
     table.print(metrics_table(rows, means, incomplete=True))
     assert "measured entries" in table.export_text()

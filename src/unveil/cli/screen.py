@@ -46,6 +46,7 @@ def _finite(value: Any) -> Any:
 HEADINGS = {
     "psnr_noisy": "noisy",
     "psnr_mmse": "MMSE",
+    "psnr_noise": "measured,\nestimated",
     "psnr_estimate": "MMSE, estimated\nwithout reference",
     "psnr_hidden": "hidden entries,\nestimated",
     "psnr_sample": "sample",

@@ -33,7 +33,7 @@ from unveil.symmetry import Symmetry
 
 __all__ = ["WITHOUT_REFERENCE", "Evaluation", "Metrics", "counted", "draw_samples", "evaluate", "mean_metrics"]
 
-WITHOUT_REFERENCE = ("psnr_estimate", "psnr_hidden", "spread_over_error")
+WITHOUT_REFERENCE = ("psnr_noise", "psnr_estimate", "psnr_hidden", "spread_over_error")
 """Figures that hold only where the noise model fits."""
 
 
@@ -44,12 +44,13 @@ class Metrics:
     psnr_estimate: of the MMSE estimate, without the reference. spread_over_error: posterior variance over the
     estimate's squared error, itself estimated without the reference; `true_` ones use it. Of incomplete measurements
     both are those of A x on the measured entries, and psnr_hidden is that of entries hidden from f; psnr_noisy is A^+
-    y's.
+    y's. psnr_noise: of the measured entries as they are, by their noise; None where a reference tells psnr_noisy.
     """
 
     name: str
     psnr_estimate: float
     spread_over_error: float | None = None
+    psnr_noise: float | None = None
     psnr_hidden: float | None = None
     psnr_noisy: float | None = None
     psnr_mmse: float | None = None
@@ -266,7 +267,9 @@ def _metrics(
     metrics: dict[str, float] = {"psnr_estimate": psnr(float(estimated))}
     if samples is not None and len(samples) > 1:
         metrics["spread_over_error"] = measured_spread(samples, m) / positive(float(estimated.mean()))
-    if x is not None:
+    if x is None:
+        metrics["psnr_noise"] = psnr(float(m.operator.mean(m.noise.estimated_variance(m.y).expand_as(m.y)).mean()))
+    else:
         error = mean_square_error(x_hat, x)
         metrics |= {
             "psnr_noisy": psnr(float(mean_square_error(y, x))),

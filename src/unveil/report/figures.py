@@ -15,6 +15,7 @@ MOST_ROWS = 30
 COLUMNS = {
     "psnr_noisy": "measured, PSNR",
     "psnr_mmse": "MMSE, PSNR",
+    "psnr_noise": "measured, PSNR by the noise model",
     "psnr_estimate": "MMSE, PSNR estimated without the reference",
     "psnr_hidden": "entries hidden from the network, PSNR estimated",
     "psnr_sample": "sample, PSNR",
@@ -27,6 +28,7 @@ COLUMNS = {
 
 INCOMPLETE = {
     "psnr_noisy": "from the measurement by A⁺, PSNR",
+    "psnr_noise": "measured entries as they are, PSNR by the noise model",
     "psnr_estimate": "measured entries alone, A f(y) against A x, PSNR estimated without the reference",
     "spread_over_error": "spread / error of the measured entries, without the reference",
 }

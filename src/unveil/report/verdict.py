@@ -80,7 +80,10 @@ def headline(evaluation: Record, incomplete: bool) -> str:
     mean, rows = evaluation.mean, evaluation.images
     over = counted(len(rows), "image") if len(rows) == 1 else f"Mean of {counted(len(rows), 'image')}"
     unknown = sum(row.metrics.get("psnr_estimate") is None for row in rows)
-    estimate = f"{mean['psnr_estimate']:.1f} dB" if "psnr_estimate" in mean else f"unknown for {unknown} of them"
+    estimate = f"unknown for {unknown} of them"
+    if "psnr_estimate" in mean:
+        start = f"from {mean['psnr_noise']:.1f} dB measured to " if "psnr_noise" in mean else ""
+        estimate = f"{start}{mean['psnr_estimate']:.1f} dB"
     if not evaluation.valid:
         text = f"{over}: {_with_reference(mean)}. " if "psnr_mmse" in mean else f"{over}. "
         return f"{text}The error estimated without a reference is {INVALID}."
