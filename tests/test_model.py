@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import deepinv
 import h5py
@@ -206,6 +207,39 @@ def test_wrong_measurements_are_refused_in_one_line(noisy):
     for y, line in ((noisy[:, 0], r"pass \(N, C, H, W\)"), ((255 * noisy).byte(), "pass floating point")):
         with pytest.raises(UnveilError, match=line):
             unveil.learn(y, noise=Gaussian(0.1))
+
+
+@pytest.mark.parametrize(
+    ("y", "how", "line"),
+    [
+        ([np.zeros((8, 8)), np.zeros((8, 9))], {}, "y is a list that is no array: pass a tensor"),
+        (Measurement(torch.zeros(1, 1, 8, 8), Identity(), Gaussian(0.1)), {}, "y is a Measurement: pass its y, oper"),
+        (torch.zeros(2, 1, 32, 32), {"noise": 0.1}, r"noise is '0.1': pass a family with its parameters, as unveil"),
+        (torch.zeros(2, 1, 32, 32), {"noise": "gauss"}, r"noise is 'gauss': pass a family"),
+        (torch.rand(2, 32, 32, 3), {"noise": Gaussian(0.1)}, r"are channels where \(C, H, W\) = \(32, 32, 3\) has"),
+        (torch.rand(2, 1, 32, 32), {"device": "gpu", "noise": Gaussian(0.3)}, "gpu: not on this machine; use cpu or"),
+    ],
+)
+def test_what_learn_cannot_take_is_refused_in_one_line(y, how, line):
+    with pytest.raises(UnveilError, match=line):
+        unveil.learn(y, steps=1, settings=SMALL, progress=False, **how)
+
+
+def test_a_model_is_given_what_it_was_trained_on(model, noisy, tmp_path):
+    with pytest.raises(UnveilError, match=r"y has shape \(2, 3, 32, 32\), and the model was trained on \(N, 1, H, W\)"):
+        model(noisy[:2].expand(-1, 3, -1, -1))
+    gap = noisy[:1].clone()
+    gap[0, 0, 3, 3] = float("nan")
+    for use in (model, model.sample):
+        with pytest.raises(UnveilError, match="y contains NaN or infinite values"):
+            use(gap)
+    model.save(tmp_path / "run")
+    for one in (model, unveil.open_run(tmp_path / "run")):
+        with pytest.warns(UnveilWarning, match="those of its training between .*: results will be wrong"):
+            one(255 * noisy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            one(noisy[:1])
 
 
 def test_what_the_data_contradict_is_said(noisy):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from unveil.config import Config, parse_config
 from unveil.data import ImageSource, MemorySource, open_images
 from unveil.data.ranges import stored_range
 from unveil.errors import UnveilError
+from unveil.measurement import Measurement
 from unveil.noise import NOISES, Noise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
@@ -19,7 +20,16 @@ from unveil.operators.physics import Physics
 from unveil.runs.noise import recorded
 from unveil.training.defaults import settings_of
 
-__all__ = ["FILES", "Measurements", "configuration_of", "is_one", "operator_of", "source_of", "tensor_of"]
+__all__ = [
+    "FILES",
+    "Measurements",
+    "configuration_of",
+    "is_one",
+    "noise_given",
+    "operator_of",
+    "source_of",
+    "tensor_of",
+]
 
 Measurements = Tensor | np.ndarray | str | os.PathLike[str]
 """(N, *measurement), real, or complex with its channels doubled: real parts, then imaginary ones; or a path to
@@ -40,9 +50,17 @@ def source_of(y: Measurements, how: Mapping[str, Any]) -> ImageSource:
 def tensor_of(y: Tensor | np.ndarray) -> Tensor:
     """Return y (N, C, H, W) in single precision, its channels doubled where it is complex.
 
-    Raises UnveilError for another shape, and for whole numbers.
+    Raises UnveilError for another shape, for whole numbers, and for what is no array.
     """
-    values = torch.as_tensor(y)
+    try:
+        values = torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError):  # whatever torch raises of the objects that it does not know
+        kind = (
+            "a Measurement: pass its y, operator and noise"
+            if isinstance(y, Measurement)
+            else (f"a {type(y).__name__} that is no array: pass a tensor (N, C, H, W), or a folder of images")
+        )
+        raise UnveilError(f"y is {kind}") from None
     if values.ndim != 4:
         raise UnveilError(
             f"y has shape {tuple(values.shape)}: pass (N, C, H, W); one image is y[None], grey ones y[:, None]"
@@ -52,6 +70,18 @@ def tensor_of(y: Tensor | np.ndarray) -> Tensor:
     if not values.is_floating_point():
         raise UnveilError(f"y holds {values.dtype}: pass floating point, e.g. y.float() / 255 of bytes")
     return values.float()
+
+
+def noise_given(noise: Any) -> Noise | Literal["estimate"]:
+    """Return what `learn` was given. Raises UnveilError where it is neither a family nor to be estimated."""
+    if isinstance(noise, Noise):
+        return noise
+    if noise != "estimate":
+        raise UnveilError(
+            f"noise is {str(noise)[:40]!r}: pass a family with its parameters, as unveil.noise.Gaussian(0.1), or "
+            "'estimate'"
+        )
+    return "estimate"
 
 
 def operator_of(given: Any, image_shape: tuple[int, ...] | None) -> Operator:

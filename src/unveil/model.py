@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unveil.checks import Seen, look, out_of_range, see
 from unveil.checks.fit import Fit
 from unveil.checks.measurements import image_lines
 from unveil.checks.own_scale import own_scale
 from unveil.config import Config
-from unveil.data import ImageSource
+from unveil.data import ImageSource, MemorySource
 from unveil.data.corrected import Corrected
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
@@ -29,13 +30,13 @@ from unveil.estimators import Tiled, knows_camera
 from unveil.evaluation import Evaluation, draw_samples, evaluate, model_fit
 from unveil.evaluation.turned import energy_kept
 from unveil.evaluation.validation import make_validation
-from unveil.given import FILES, Measurements, configuration_of, is_one, operator_of, source_of, tensor_of
+from unveil.given import FILES, Measurements, configuration_of, is_one, noise_given, operator_of, source_of, tensor_of
 from unveil.measurement import Measurement
 from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.precision import full_precision
 from unveil.random import make_generator
-from unveil.runs.create import save_run
+from unveil.runs.create import out_channels, save_run
 from unveil.runs.learned import check_learnable, choose_told, told
 from unveil.runs.noise import find_noise, found_in, noise_of
 from unveil.runs.run import open_run as open_folder
@@ -57,7 +58,7 @@ class Model:
     f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on; where each of them has parameters of
     its own, what is common to all, and they are found in whatever it is given. A detector's pattern, of which the noise
     has maps, is taken off whatever it is given. config: how. inflation: of its sampler. never_seen: what of the images
-    no measurement sees, in words; None: nothing.
+    no measurement sees, in words; None: nothing. seen: the range of those it was trained on; None: not known.
     Single precision is full precision in a process that has a model (`unveil.precision`).
     """
 
@@ -69,6 +70,7 @@ class Model:
         config: Config,
         inflation: float = 0.0,
         never_seen: str | None = None,
+        seen: Seen | None = None,
     ) -> None:
         full_precision()
         self.f = f.eval()
@@ -77,6 +79,7 @@ class Model:
         self.config = config
         self.inflation = inflation
         self.never_seen = never_seen
+        self.seen = seen
 
     def __repr__(self) -> str:
         kind = type(self.operator).__name__.lower()
@@ -161,15 +164,30 @@ class Model:
         return model_fit(Tiled(self.f), self._dataset(y), seed=seed, device=next(self.f.parameters()).device)
 
     def measurement(self, y: Tensor | np.ndarray | Measurement, noise: Noise | None = None) -> Measurement:
-        """Return y (B, *measurement) as a measurement by the model's operator."""
+        """Return y (B, *measurement) as a measurement by the model's operator.
+
+        Warns of values that are not where those of the training were. Raises UnveilError for other channels, and for
+        NaN or infinite values.
+        """
         device = next(self.f.parameters()).device
         if isinstance(y, Measurement):
             return y.to(device)
         values = tensor_of(y)
+        self._check(values)
         own = noise or self.noise
         if isinstance(own, Noise) and own.pattern is not None:
             values = own.pattern.off(values)
         return Measurement(values, self.operator, own.of(values)).to(device)
+
+    def _check(self, values: Tensor) -> None:
+        """Warn of, or refuse, measurements (B, C, H, W) of which the network would make nonsense."""
+        if self.operator.image_shape is None and values.shape[1] != (channels := out_channels(self.f)):
+            raise UnveilError(f"y has shape {tuple(values.shape)}, and the model was trained on (N, {channels}, H, W)")
+        if not bool(values.isfinite().all()):
+            raise UnveilError("y contains NaN or infinite values; mask or replace them")
+        here = MemorySource({str(i): image for i, image in enumerate(values)})
+        if self.seen is not None and (line := out_of_range(self.seen, see(here, look(here)))) is not None:
+            warn(line)
 
     def _dataset(self, y: Measurements) -> Dataset:
         source = _without_pattern(self._source(y), self.noise)
@@ -198,7 +216,9 @@ class Model:
                 f"{folder}: the noise was given for each image of the training, and a run folder holds one for "
                 "all: keep the model in memory, or learn with noise='estimate'"
             )
-        return save_run(Path(folder), self.f, self.config, self.operator, self.noise, self.inflation, self.never_seen)
+        return save_run(
+            Path(folder), self.f, self.config, self.operator, self.noise, self.inflation, self.never_seen, self.seen
+        )
 
 
 def learn(
@@ -232,6 +252,7 @@ def learn(
     how = dict((settings or {}).get("data", {}))
     if not isinstance(y, str | os.PathLike) and (idle := sorted(set(FILES) & how.keys())):
         raise UnveilError(f"settings: data.{idle[0]} says how files are read, and y is none: it is taken as it is")
+    noise = noise_given(noise)
     source = source_of(y, how)
     operator = operator_of(operator, image_shape)
     config = configuration_of(source, operator, settings, noise, steps, seed)
@@ -251,6 +272,7 @@ def learn(
     if not (operator.unseen or stated) and (why := own_scale(source, noise, scales, crop)) is not None:
         warn(f'{why}: they are learned from at one scale; settings={{"loss": {{"scales": [1, 2, 4]}}}} overrides')
         scales = (1,)
+    seen = see(source, look(source))
     f = build_estimator(config, source.channels, operator, noise.uneven, backbone)
     data = Dataset(with_gaps(config, source), operator, noise)
     training, held_out = (data.subset(part) for part in _split(source, config))
@@ -276,7 +298,7 @@ def learn(
                 f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,
             )  # fmt: skip
-    return Model(f, operator, known, config, inflation, never_seen)
+    return Model(f, operator, known, config, inflation, never_seen, seen)
 
 
 def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -> Model:
@@ -286,7 +308,7 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
     """
     run = open_folder(folder, given=operator is not None)
     operator = operator or run.operator()
-    return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation, run.never_seen)
+    return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation, run.never_seen, run.seen)
 
 
 def _without_pattern(source: ImageSource, noise: Noise | OwnNoise) -> ImageSource:

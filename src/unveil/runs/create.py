@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 import unveil
-from unveil.checks import look, see
+from unveil.checks import Seen, look, see
 from unveil.checks.measurements import contradicted
 from unveil.config import Config
 from unveil.config_file import located, to_yaml
@@ -49,7 +49,7 @@ from unveil.training.recipes import make_loss
 from unveil.training.setup import build_estimator, check_form, open_measurements, possible_scales, with_gaps
 from unveil.training.stages import Stages, reading
 
-__all__ = ["create_run", "save_run"]
+__all__ = ["create_run", "out_channels", "save_run"]
 
 CHOOSE = "choose a new folder with --out"
 
@@ -124,6 +124,7 @@ def save_run(
     noise: Noise | OwnNoise,
     inflation: float,
     never_seen: str | None = None,
+    seen: Seen | None = None,
 ) -> Path:
     """Write a run folder of an estimator that was trained on data in memory, and return it.
 
@@ -140,6 +141,7 @@ def save_run(
         "data": "",
         "given": not isinstance(operator, Identity),
         "never_seen": never_seen,
+        "seen": None if seen is None else seen._asdict(),
     }
     with writing(folder):
         atomic_write(folder / "model.safetensors", lambda path: save_weights(path, weights))

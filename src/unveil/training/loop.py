@@ -221,6 +221,8 @@ def _accelerator(device: str, precision: str) -> Accelerator:
             f"training.precision = {precision} cannot be used here ({error}); set it to no, in a new run"
         ) from None
     if device not in ("auto", "cpu", accelerator.device.type):
+        if accelerator.device.type == "cpu":
+            raise UnveilError(f"device is {device}: not on this machine; use cpu or auto")
         raise UnveilError(
             f"training on {device}: accelerate chose {accelerator.device}; pass auto, and choose among several devices "
             "by CUDA_VISIBLE_DEVICES or accelerate launch"

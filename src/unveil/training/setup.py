@@ -129,6 +129,7 @@ def possible_scales(config: Config, source: ImageSource, operator: Operator) -> 
             raise UnveilError(
                 f"{source.where(which)}, the smallest image, has {smallest} pixels across, less than the crop of "
                 f"{crop}; lower training.crop, or leave it out"
+                + (f"; or are channels where (C, H, W) = {source.shape(which)} has its sides?" if smallest < 5 else "")
             )
         fit = [k for k in config.loss.scales if k * crop <= smallest]
     elif first.image_shape is None or first.coarser(1) is None:
