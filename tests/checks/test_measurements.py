@@ -7,6 +7,8 @@ import torch
 from unveil.checks.measurements import contradicted
 from unveil.data import Measured, MemorySource
 from unveil.errors import UnveilError
+from unveil.instruments.interferometry.coverage import Coverage
+from unveil.instruments.interferometry.operator import interferometry
 from unveil.noise import Gaussian
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask, tomography
 from unveil.random import make_generator, normal
@@ -161,6 +163,23 @@ def test_exchanged_axes_of_sinograms(angles):
     (line,) = lines("tomography", y.mT, tomography(torch.arange(SIDE) * 180 / SIDE, angles))
     assert "axes seem to be exchanged" in line
     assert "--set data.axes=NWH" in line
+
+
+@pytest.mark.parametrize("flat", [1.0, 20_000.0])
+def test_transmitted_intensities_are_no_sinograms(flat):
+    operator = tomography(torch.arange(24) * 180 / 24, SIDE, SIDE)
+    y = operator.A(images())
+    (line,) = lines("tomography", flat * noisy(torch.exp(-y), 0.01), operator)
+    assert "seem to be transmitted intensities; divide them by the flats, and save -log" in line
+    assert lines("tomography", noisy(0.3 + y), operator) == [], "what surrounds a region of interest"
+
+
+@pytest.mark.parametrize("view", [130, 20, 130e-6])
+def test_a_field_of_view_in_another_unit_is_told(view):
+    u = torch.tensor([1e9, 3e9, 6e9], dtype=torch.float64)
+    operator = interferometry(Coverage(u, u / 2, torch.ones(3)), 16, view)
+    said = lines("interferometry", torch.ones(1, 2, 1, 3), operator)
+    assert (["periods of the longest baseline" in line for line in said] == [True]) == (view < 30)
 
 
 def test_sinograms_of_noise_have_no_axes():

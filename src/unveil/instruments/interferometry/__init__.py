@@ -74,5 +74,6 @@ INSTRUMENT = Instrument(
     units=image_units,
     check="unveil.instruments.interferometry.observations:check_source",
     scales=True,
+    doubts="unveil.instruments.interferometry.field:doubts",
 )
 """Turned images are seen at other points (u, v)."""
