@@ -25,7 +25,7 @@ skewed, the more the shorter it is, and w e scatters by many times v. So
     w (h(y + e) - h(y)) - c (w e - v)
 
 is taken, a control variate: of the same mean, whatever c the other probes say is best. It leaves a fifth of the scatter
-of S where h keeps most of y, and six sevenths of a network's in speckle of 4 looks.
+of S where h keeps most of y, and seven eighths of a network's in speckle of 4 looks.
 
 What found parameters of the noise leave uncertain is no part of it: see `unveil.evaluation.resolution`.
 """
