@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from unveil.checks.amplitudes import amplitude_line
 from unveil.checks.brightness import noise_growth
 from unveil.checks.counts import count_lines
 from unveil.checks.gains import gain_line
@@ -56,7 +57,7 @@ def contradictions(images: Mapping[str, Tensor], noise: Noise | None = None) -> 
         lines = [copied_channels(several), own_outlier_line(several, noise), tilt_line(several)]
         if noise.step is not None:
             lines += count_lines(several, noise.step)
-        lines.append(gain_line(images, noise))
+        lines += [gain_line(images, noise), amplitude_line(several, noise)]
         return [line for line in lines if line is not None]
     found = common_level(several)
     lines = [copied_channels(several), *noise_lines(images), outlier_line(several), tilt_line(several)]

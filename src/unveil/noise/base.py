@@ -136,6 +136,11 @@ class Noise(ABC):
     def variance(self, u: Tensor) -> Tensor:
         """Return var(y | u) (B, ...)."""
 
+    @property
+    def log_variance(self) -> Tensor | None:
+        """Return var(log y | u) (1,) or (B,), where it is the same for every u > 0, else None."""
+        return None
+
     def correlation(self, height: int, width: int) -> Tensor | None:
         """Return the correlation (N, N) of the N = height width pixels of a window, in float64; None of white noise."""
         return None

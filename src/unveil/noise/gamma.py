@@ -83,6 +83,10 @@ class Gamma(Noise):
     def variance(self, u: Tensor) -> Tensor:
         return u**2 / self._looks(u)
 
+    @property
+    def log_variance(self) -> Tensor:
+        return torch.polygamma(1, torch.as_tensor(self.looks, dtype=torch.float64)).reshape(-1)
+
     def estimated_variance(self, y: Tensor) -> Tensor:
         return y**2 / (self._looks(y) + 1)
 
