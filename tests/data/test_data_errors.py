@@ -107,7 +107,7 @@ def test_value_range(tmp_path, value_range):
 def test_mixed_channels_name_both_files(tmp_path):
     iio.imwrite(tmp_path / "a.png", GREY)
     iio.imwrite(tmp_path / "b.png", RGB)
-    refused(tmp_path, tmp_path / "a.png", tmp_path / "b.png", "1 channels", "has 3")
+    refused(tmp_path, tmp_path / "a.png", tmp_path / "b.png", "1 channel and", "b.png 3: keep")
 
 
 def test_types(tmp_path):

@@ -168,7 +168,7 @@ def test_pages_of_mixed_kinds_are_named(tmp_path):
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         file.write(GREY, photometric="minisblack")
         file.write(RGB, photometric="rgb")
-    with pytest.raises(UnveilError, match=r"x\.tif:page 0 has 1 channels and .*x\.tif:page 1 has 3"):
+    with pytest.raises(UnveilError, match=r"x\.tif:page 0 has 1 channel and .*x\.tif:page 1 3: keep"):
         open_images(tmp_path / "x.tif")
 
 

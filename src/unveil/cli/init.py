@@ -80,7 +80,7 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
             values = override(values, [f"data.value_range=[{width[0]}, {width[1]}]"])
             say(f"values lie between {width[0]} and {width[1]}: data.value_range maps these to [0, 1]")
             source, operator = open_measurements(parse_config(values, data))
-        config = with_crop(values, source, data)
+        config = with_crop(values, source, "--set")
         check_images(look(source), data)
     scale = find_scale(config, source)
     if scale is not None and scale.key not in values["operator"]:
@@ -89,7 +89,7 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
         source, operator = open_measurements(config)
         scale = find_scale(config, source)
     if not known.sees_all:
-        config = with_batch(values, operator, PIXELS_A_STEP, data)
+        config = with_batch(values, operator, PIXELS_A_STEP, "--set")
     automatic = config.noise.kind == "auto" and known.sees_all
     found = found_noise(config, source) if automatic else None
     noise = noise_of(find_noise(config, source, operator) if found is None else found.noise, source)

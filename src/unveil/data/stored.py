@@ -28,6 +28,7 @@ from unveil.data.names import file_names
 from unveil.data.source import ImageSource, Origin, Window
 from unveil.data.values import check_dtype, natural_range, to_float32
 from unveil.errors import UnveilError
+from unveil.words import counted
 
 __all__ = ["StoredArray", "StoredImages"]
 
@@ -124,8 +125,8 @@ class StoredImages(ImageSource):
         for a in self._arrays:
             if a.image_shape[0] != first.image_shape[0]:
                 raise UnveilError(
-                    f"{first.where} has {first.image_shape[0]} channels and {a.where} has {a.image_shape[0]}: keep "
-                    "images of one kind in a folder, or convert them"
+                    f"{first.where} has {counted(first.image_shape[0], 'channel')} and {a.where} "
+                    f"{a.image_shape[0]}: keep images of one kind in a folder, or convert them"
                 )
         self._ends = list(accumulate(a.images for a in self._arrays))
         per_file: Counter[Path] = Counter()
