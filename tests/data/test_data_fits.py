@@ -129,7 +129,7 @@ def _unscaled(folder):
     return folder / "c.fits"
 
 
-def test_a_folder_with_blank_pixels_from_init_to_denoise(tmp_path):
+def test_a_folder_with_blank_pixels_from_init_to_denoise(tmp_path, capsys):
     """They are neither noise nor data, and are filled in."""
     (tmp_path / "y").mkdir()
     for i in range(4):
@@ -143,6 +143,7 @@ def test_a_folder_with_blank_pixels_from_init_to_denoise(tmp_path):
             "sampling.inflation=0"]  # fmt: skip
     options = [word for setting in sets for word in ("--set", setting)]
     assert call("init", tmp_path / "y", "--out", tmp_path / "c.yaml", *options) == (0, "")
+    assert "3.08% of the pixels are blank: they count as missing" in capsys.readouterr().out
     assert "level 0.0" in (tmp_path / "c.yaml").read_text()
     assert call("train", tmp_path / "c.yaml", "--out", tmp_path / "run") == (0, "")
     assert call("denoise", tmp_path / "run", tmp_path / "y", "--out", tmp_path / "x") == (0, "")

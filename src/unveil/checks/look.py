@@ -9,7 +9,7 @@ from unveil.data import ImageSource, Window
 from unveil.errors import UnveilError
 from unveil.random import make_generator
 
-__all__ = ["filled", "look", "middle", "spread"]
+__all__ = ["filled", "look", "middle", "missing", "spread"]
 
 IMAGES = 32
 WINDOW = 512
@@ -36,6 +36,14 @@ def look(
             continue
         images[source.name(i)] = filled(y) if gaps == "fill" else y
     return images
+
+
+def missing(source: ImageSource) -> float:
+    """Return the share of pixels that are not known, of the windows that are looked at."""
+    if not source.gaps:
+        return 0.0
+    parts = look(source, gaps="keep").values()
+    return sum(int(y.isnan().sum()) for y in parts) / sum(y.numel() for y in parts)
 
 
 def filled(y: Tensor) -> Tensor:

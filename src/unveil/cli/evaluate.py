@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from unveil.checks import contradictions, look
+from unveil.checks.look import missing
 from unveil.checks.measurements import looked_at
 from unveil.cli.device import torch_device
 from unveil.cli.failures import EXIT_PARTLY, Failures
@@ -126,12 +127,11 @@ def evaluate_and_report(
     incomplete, source = data.operator.unseen > 0, data.source
     noise = None if data.noise.white and not data.noise.uneven else looked_at(data.noise, source)
     said = [] if incomplete else contradictions(look(source), noise)
-    if source.gaps:
-        parts = look(source, gaps="keep").values()
-        share = sum(int(y.isnan().sum()) for y in parts) / sum(y.numel() for y in parts)
-        if share > SEEN:
-            left_out = f"{share:.2%} of the pixels are saturated or dead: errors without a reference are of the others"
-            doubts = [*doubts, left_out]
+    if (share := missing(source)) > SEEN:
+        left_out = (
+            f"{share:.2%} of the pixels are blank, saturated or dead: errors without a reference are of the others"
+        )
+        doubts = [*doubts, left_out]
     others = [one for one in (clean, None if repeat is None else repeat.source) if one is not None]
     inputs = source_files(source, config) + [file for one in others for file in one.files()]
     keep_inputs(inputs, [run.folder / name for name in WRITTEN])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unveil.checks import constant_images, copied_channels, look
 from unveil.checks.faulty import dead_pixels, saturated_from
+from unveil.checks.look import missing
 from unveil.checks.measurements import contradicted, findings, looked_at
 from unveil.checks.own_scale import own_scale
 from unveil.cli.init_example import init_example
@@ -82,6 +83,8 @@ def init_measurements(kind: str | None, data: str, out: Path, sets: Sequence[str
             source, operator = open_measurements(parse_config(values, data))
         config = with_crop(values, source, "--set")
         check_images(look(source), data)
+        if share := missing(source):
+            say(f"{share:.2%} of the pixels are blank: they count as missing")
     scale = find_scale(config, source)
     if scale is not None and scale.key not in values["operator"]:
         values = override(values, [f"operator.{scale.key}={scale.value:.2g}"])
