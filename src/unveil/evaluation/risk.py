@@ -49,10 +49,9 @@ BLOCK = 16
 SHARE = 0.005
 """What a probe adds to the variance of every entry, at most (`Noise.probe`); that of losses is up to .02.
 
-Of speckle of 16 and 4 looks the error was found .15 to .21 dB too large with .02, and +.02 to -.05 +- .03 dB with this,
-chosen on 12 photographs and judged on 12 others in 10 draws; with .00125 as much, and twice the scatter. Of 2 photons
-it is .12 +- .04 dB too large with this, and .03 +- .06 with .00125."""
-
+It makes the error of photographs .03 to .09 dB too large in speckle of 16 and 4 looks and in counts of 2 and 10, where
+.02 makes it .20 to .26 dB (speckle); .00125 makes it half of that or less, with one and a half times the scatter
+(benchmarks/probe_share.py)."""
 
 ROUNDING = 1e-8
 """Of the mean square of v: less, and w e is v."""
