@@ -40,6 +40,7 @@ from unveil.training import build_estimator, learn, read_metrics
 from unveil.training.curve import Curve, errors_of, gap
 from unveil.training.forecast import forecast
 from unveil.training.patience import Patience
+from unveil.training.setup import possible_scales
 
 RUNS = "gaussian:0.1/0/376,gaussian:0.1/1/376,poisson:10/0/376,gaussian:0.1/0/32,gaussian:0.1/0/4"
 LOOKED_AT = 8
@@ -180,7 +181,8 @@ def logged(name: str, steps: int, clean: MemorySource, test: MemorySource, optio
         return progress
 
     if not (folder / "done").exists():
-        learn(f, data, unseen, config, folder, scales=(1, 2, 4), stages=stage, validation=validation)
+        scales = possible_scales(config, data.source, Identity())
+        learn(f, data, unseen, config, folder, scales=scales, stages=stage, validation=validation)
         (folder / "done").touch()
     return [line for line in read_metrics(folder) if "error" in line]
 
