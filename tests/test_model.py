@@ -49,6 +49,28 @@ def test_a_model_estimates_and_samples(model, noisy):
     assert not torch.equal(samples, model.sample(noisy[:2], 3, steps=4, seed=1))
 
 
+def test_a_stack_of_any_length_goes_through_in_parts(model):
+    """All at once, 400 bytes a pixel, would end a notebook."""
+    seen = []
+
+    class Copy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Conv2d(1, 1, 1)
+
+        def forward(self, m):
+            seen.append(m.y.numel())
+            return m.y
+
+    copy = unveil.Model(Copy(), Identity(), Gaussian(0.1), model.config)
+    y = torch.rand(40, 1, 260, 300)
+    assert torch.equal(copy(y), y)
+    assert max(seen) < 2**21 < sum(seen) == y.numel()
+    assert torch.equal(copy(y[:1].tile(1, 1, 3, 3)), y[:1].tile(1, 1, 3, 3))
+    assert seen[-1] < 576**2 + 1, "in tiles"
+    assert copy(y[:0]).shape == (0, 1, 260, 300)
+
+
 def test_a_model_is_evaluated_without_a_reference_and_with_one(model, noisy):
     alone = model.evaluate(noisy[:2], sampled=1)
     assert [e.reference for e in alone] == [None, None]

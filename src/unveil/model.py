@@ -27,7 +27,7 @@ from unveil.data.corrected import Corrected
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Tiled, knows_camera
-from unveil.evaluation import Evaluation, draw_samples, evaluate, model_fit
+from unveil.evaluation import Evaluation, at_once, draw_samples, evaluate, model_fit
 from unveil.evaluation.turned import energy_kept
 from unveil.evaluation.validation import make_validation
 from unveil.given import FILES, Measurements, configuration_of, is_one, noise_given, operator_of, source_of, tensor_of
@@ -106,9 +106,13 @@ class Model:
 
         noise: of these measurements; None: that of the training, or, where each image has parameters of its own, found
             in each.
+
+        As many measurements at once as `evaluate` takes, and large images in tiles: a stack of gigabytes needs no more
+        memory beside it and its estimate than one image.
         """
-        x_hat: Tensor = self.f(self.measurement(y, noise))
-        return x_hat
+        m, f = self.measurement(y, noise), Tiled(self.f)
+        n = at_once(m)
+        return torch.cat([f(m[first : first + n]) for first in range(0, max(1, len(m)), n)])
 
     def sample(
         self,
@@ -125,7 +129,7 @@ class Model:
         """
         m = self.measurement(y, noise)
         sampling = self.config.sampling.model_copy(update={"samples": n, "steps": steps, "inflation": self.inflation})
-        return draw_samples(self.f, m, sampling, make_generator(m.y.device, seed))
+        return draw_samples(Tiled(self.f), m, sampling, make_generator(m.y.device, seed))
 
     def evaluate(
         self,
@@ -185,9 +189,10 @@ class Model:
             raise UnveilError(f"y has shape {tuple(values.shape)}, and the model was trained on (N, {channels}, H, W)")
         if not bool(values.isfinite().all()):
             raise UnveilError("y contains NaN or infinite values; mask or replace them")
-        here = MemorySource({str(i): image for i, image in enumerate(values)})
-        if self.seen is not None and (line := out_of_range(self.seen, see(here, look(here)))) is not None:
-            warn(line)
+        if self.seen is not None and len(values):
+            here = MemorySource({str(i): image for i, image in enumerate(values)})
+            if (line := out_of_range(self.seen, see(here, look(here)))) is not None:
+                warn(line)
 
     def _dataset(self, y: Measurements) -> Dataset:
         source = _without_pattern(self._source(y), self.noise)

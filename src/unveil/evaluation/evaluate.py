@@ -31,7 +31,16 @@ from unveil.precision import full_precision
 from unveil.random import make_generator
 from unveil.symmetry import Symmetry
 
-__all__ = ["WITHOUT_REFERENCE", "Evaluation", "Metrics", "counted", "draw_samples", "evaluate", "mean_metrics"]
+__all__ = [
+    "WITHOUT_REFERENCE",
+    "Evaluation",
+    "Metrics",
+    "at_once",
+    "counted",
+    "draw_samples",
+    "evaluate",
+    "mean_metrics",
+]
 
 WITHOUT_REFERENCE = ("psnr_noise", "psnr_estimate", "psnr_hidden", "spread_over_error")
 """Figures that hold only where the noise model fits."""
@@ -125,7 +134,7 @@ def draw_samples(
         )
     how: dict[str, Any] = {
         "samples": config.samples, "steps": config.steps, "schedule": schedule, "lowest": config.lowest,
-        "batch": max(1, PIXELS_AT_ONCE // m.y[0].numel()), "progress": progress,
+        "batch": at_once(m), "progress": progress,
     }  # fmt: skip
     if (network := knows_camera(f)) is not None:
         return samples_by_camera(f, m, network.std, generator, scale=float(network.scale), **how)
@@ -138,6 +147,11 @@ VIEWED = 128
 """Pixels, the side of the middle of an image of which a view is sampled, where it has such parts."""
 PIXELS_AT_ONCE = 2**21
 """Entries denoised at once: the small UNet needs about 400 bytes for each, under 1 GiB in all."""
+
+
+def at_once(m: Measurement) -> int:
+    """Return how many such measurements go through a network together."""
+    return max(1, PIXELS_AT_ONCE // m.y[0].numel())
 
 
 def evaluate(
