@@ -46,9 +46,9 @@ def _finite(value: Any) -> Any:
 HEADINGS = {
     "psnr_noisy": "noisy",
     "psnr_mmse": "MMSE",
-    "psnr_noise": "measured,\nestimated",
+    "psnr_noise": "noise\nalone",
     "psnr_estimate": "MMSE, estimated\nwithout reference",
-    "psnr_hidden": "hidden entries,\nestimated",
+    "psnr_hidden": "hidden\nentries,\nestimated",
     "psnr_sample": "sample",
     "ssim_mmse": "MMSE\nSSIM",
     "spread_over_error": "spread / error\nwithout reference",
@@ -72,7 +72,7 @@ def metrics_table(
     headings = {**HEADINGS, "psnr_estimate": MEASURED} if incomplete else HEADINGS
     counts = counted(list(rows))
     table = Table(title="PSNR in dB", title_justify="left")
-    table.add_column("image")
+    table.add_column("image", overflow="fold")  # names cut short would be alike
     wrong = () if valid else WITHOUT_REFERENCE
     for key in keys:
         table.add_column(headings[key], justify="right", style="red" if key in wrong else None)

@@ -18,7 +18,7 @@ from unveil.evaluation.residual_fit import model_fit, residual_fit
 
 __all__ = [
     "WITHOUT_REFERENCE", "Evaluation", "Metrics", "at_once", "check_reference", "counted", "draw_samples",
-    "estimate_error", "estimate_hidden_error", "evaluate", "mean_metrics", "mean_square_error", "model_fit", "order_by_name",
-    "pair_by_name",
-    "posterior_variance", "psnr", "reference_contradiction", "residual_fit", "spread_over_error", "ssim",
+    "estimate_error", "estimate_hidden_error", "evaluate", "mean_metrics", "mean_square_error", "model_fit",
+    "order_by_name", "pair_by_name", "posterior_variance", "psnr", "reference_contradiction", "residual_fit",
+    "spread_over_error", "ssim",
 ]  # fmt: skip

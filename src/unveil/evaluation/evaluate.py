@@ -151,7 +151,7 @@ PIXELS_AT_ONCE = 2**21
 
 def at_once(m: Measurement) -> int:
     """Return how many such measurements go through a network together."""
-    return max(1, PIXELS_AT_ONCE // m.y[0].numel())
+    return max(1, PIXELS_AT_ONCE // math.prod(m.y.shape[1:]))
 
 
 def evaluate(
