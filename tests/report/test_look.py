@@ -20,7 +20,7 @@ from unveil.report.look import coloured, deviation, displayed, png, window_of
 from unveil.report.panels import viewers_of
 from unveil.report.record import Record, read_evaluation
 from unveil.report.unsure import where_unsure
-from unveil.report.verdict import findings
+from unveil.report.verdict import agreement, findings
 
 
 def rand(*shape, seed=0):
@@ -190,6 +190,23 @@ def test_of_older_runs_the_spread_is_judged(ratio, state, words):
     states, said = verdict(mean={"psnr_estimate": 30.0, "spread_over_error": ratio})
     assert states[2] == state
     assert words in said[2]
+
+
+@pytest.mark.parametrize(
+    ("found", "incomplete", "words"),
+    [
+        ("calibrated", False, "Where samples agree, the data decide; where they differ, they do not."),
+        ("too unsure", False, "Where samples agree, the data decide; they differ by more"),
+        ("too sure", False, "that they agree proves nothing"),
+        ("cannot be told", False, "that they agree proves nothing"),
+        ("calibrated", True, "where they agree, the data may, or what was learned"),
+    ],
+)
+def test_what_it_tells_that_samples_agree(found, incomplete, words):
+    evidence = {**EVIDENCE, "calibration": {**EVIDENCE["calibration"], "verdict": found}}
+    record = {"images": [{"name": "a"}], "mean": {"psnr_estimate": 30.0}, "evidence": evidence}
+    said = agreement(Record.model_validate({**record, "fit": {"verdict": "fits", "reason": ""}}), incomplete)
+    assert words in said
 
 
 def test_what_an_instrument_does_not_see_is_not_good():

@@ -30,7 +30,7 @@ from unveil.report.learning import training_charts
 from unveil.report.look import colours
 from unveil.report.panels import data_url, viewers_of
 from unveil.report.record import Record, own_file, read_evaluation
-from unveil.report.verdict import findings
+from unveil.report.verdict import agreement, findings
 from unveil.runs import Run
 from unveil.runs.noise import recorded
 from unveil.training import read_metrics
@@ -95,6 +95,7 @@ def _content(run: Run) -> dict[str, Any]:
         "title": "/".join(folder.resolve().parts[-2:]),
         "evaluation": evaluation,
         "findings": findings(evaluation, incomplete),
+        "agreement": agreement(evaluation, incomplete),
         "noise": f"{recorded(run.noise)['kind']} noise, {run.noise}"
         + (" on the data's [0, 1] scale" if isinstance(run.noise, Noise) else ""),
         "doubts": [line for line in evaluation.warnings if evaluation.valid or not line.startswith(NO_FIT)],

@@ -9,7 +9,7 @@ from unveil.report.evidence_record import Calibration, Pixels
 from unveil.report.record import Record
 from unveil.words import counted
 
-__all__ = ["Finding", "findings", "headline"]
+__all__ = ["Finding", "agreement", "findings", "headline"]
 
 
 CLEAR = 3.0
@@ -35,6 +35,18 @@ def findings(evaluation: Record, incomplete: bool) -> list[Finding]:
     """Return the verdict: the noise model, which governs what follows; the error; the samples, seen and unseen."""
     found = [_noise(evaluation), _error(evaluation, incomplete), _samples(evaluation, incomplete)]
     return [*found, *_turned(evaluation), *_fields(evaluation)]
+
+
+def agreement(evaluation: Record, incomplete: bool) -> str:
+    """Return what it tells that samples agree, and that they differ: by how they spread, as far as that is known."""
+    samples = _samples(evaluation, incomplete)
+    if incomplete:
+        return "Where samples differ, the data do not decide; where they agree, the data may, or what was learned."
+    if samples.state == "good":
+        return "Where samples agree, the data decide; where they differ, they do not."
+    if "too unsure" in samples.what:
+        return "Where samples agree, the data decide; they differ by more than the data leave open."
+    return "Where samples differ, the data do not decide; that they agree proves nothing: see the verdict on them."
 
 
 def _fields(evaluation: Record) -> list[Finding]:
