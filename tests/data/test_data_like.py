@@ -69,6 +69,40 @@ def test_ome_tiff(tmp_path):
     sizes = [(pixels[f"PhysicalSize{axis}"], pixels[f"PhysicalSize{axis}Unit"]) for axis in "XYZ"]
     assert sizes == [(0.1, "µm"), (2000.0, "Å"), (500.0, "nm")], "each axis in its own unit"
     assert [c["Name"] for c in pixels["Channel"]] == ["a", "b"]
+    shutil.rmtree(path.parent)
+    half = doubled(tmp_path, open_images(tmp_path / "h.ome.tif"), dtype=np.float16)  # OME has none
+    np.testing.assert_allclose(open_images(half).read(2), 2.0 * v[2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_the_images_of_an_ome_tiff(tmp_path, compression):
+    """Each with its axes, sizes, units and name."""
+    values = [RNG.random(shape).astype(np.float32) for shape in ((2, 3, 8, 9), (2, 12, 10), (8, 9))]
+    sizes = [(0.1, "µm", 500.0, "nm"), (200.0, "nm", 0.7, "µm"), (0.3, "mm", 1.0, "cm")]
+    with tifffile.TiffWriter(tmp_path / "h.ome.tif", ome=True) as file:
+        for k, (v, axes, (x, ux, z, uz)) in enumerate(zip(values, ("TZYX", "ZYX", "YX"), sizes)):
+            said = {"PhysicalSizeX": x, "PhysicalSizeXUnit": ux, "PhysicalSizeZ": z, "PhysicalSizeZUnit": uz}
+            metadata = {"axes": axes, "Name": f"place {k}", "Channel": {"Name": [f"dye {k}"]}, **said}
+            file.write(v, metadata=metadata, photometric="minisblack", compression=compression)
+    path = doubled(tmp_path, open_images(tmp_path / "h.ome.tif"))
+    with tifffile.TiffFile(path) as file:
+        assert [series.axes for series in file.series] == ["TZYX", "ZYX", "YX"]
+        for series, v in zip(file.series, values, strict=True):
+            np.testing.assert_allclose(series.asarray(), 2 * v)
+        images = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
+    keys = ("PhysicalSizeX", "PhysicalSizeXUnit", "PhysicalSizeZ", "PhysicalSizeZUnit")
+    assert [tuple(image["Pixels"][key] for key in keys) for image in images] == sizes
+    assert [(i["Name"], i["Pixels"]["Channel"]["Name"]) for i in images] == [
+        (f"place {k}", f"dye {k}") for k in range(3)
+    ]
+    first = path.read_bytes()
+    shutil.rmtree(path.parent)
+    assert doubled(tmp_path, open_images(tmp_path / "h.ome.tif")).read_bytes() == first
+    shutil.rmtree(path.parent)
+    half = doubled(tmp_path, open_images(tmp_path / "h.ome.tif"), dtype=np.float16)  # OME has none
+    with tifffile.TiffFile(half) as file:
+        assert not file.is_ome
+        np.testing.assert_allclose(file.pages[8].asarray(), 2 * values[2], rtol=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,9 @@ def _write(
     if target.suffix in _SEVERAL:
         _SEVERAL[target.suffix](path, target.parts, images, dtype)
         return
+    pattern = target.pattern if target.suffix == ".tif" else None
+    if pattern is not None and like_tiff.write_series(path, pattern.path, shapes, images, dtype):
+        return
     if len(set(shapes)) > 1:  # pages of different sizes
         like_tiff.write_pages(path, images)
         return

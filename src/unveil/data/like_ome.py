@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unveil.data.like_tiff import made_uuid
+from unveil.data.like_tiff import CLASSIC, made_uuid
 from unveil.data.microscopy import Scene, scenes
 from unveil.data.source import Origin
 from unveil.errors import UnveilError
@@ -17,8 +17,6 @@ from unveil.errors import UnveilError
 __all__ = ["SUFFIX", "write"]
 
 SUFFIX = ".ome.tif"
-_CLASSIC = 2**32 - 2**25
-"""Bytes that a TIFF of 32 bits has for pixels."""
 
 
 def write(path: Path, parts: Sequence[Origin], images: Iterable[np.ndarray], dtype: np.dtype) -> None:
@@ -31,7 +29,7 @@ def write(path: Path, parts: Sequence[Origin], images: Iterable[np.ndarray], dty
     known = scenes(parts[0].path)
     images = iter(images)
     bytes_ = sum(math.prod(part.shape) for part in parts) * dtype.itemsize
-    with tifffile.TiffWriter(path, ome=True, bigtiff=bytes_ > _CLASSIC) as file:
+    with tifffile.TiffWriter(path, ome=True, bigtiff=bytes_ > CLASSIC) as file:
         for part in parts:
             scene = known[int(part.inside.partition(" ")[0])]
             letters, shape = _layout(scene, part)
