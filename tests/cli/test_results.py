@@ -400,15 +400,30 @@ def test_a_folder_of_data_or_a_run_that_is_not_utf8_is_one_line(workspace, data,
     assert "UTF-8" in refused("train", workspace / "unveil.yaml", "--out", strange / "run")
 
 
-def test_a_complex_image_is_shown_by_its_modulus():
-    x = torch.zeros(2, 50, 50)
-    x[:, 0, :2] = torch.tensor([[3e4, 0.0], [4e4, 2e4]])
-    shown, (black, white) = batch._shown(x)
-    assert shown.shape == (1, 50, 50)
-    assert shown[0, 0, :2].tolist() == [5e4, 2e4]
+def test_a_picture_shows_what_there_is_all_frames_of_a_file_in_one_window():
+    dim = 0.02 + 0.01 * torch.rand(1, 50, 50)
+    low, high = batch._window([dim, dim - 0.01])
+    assert low == pytest.approx(0.01, abs=1e-3)
+    assert high == pytest.approx(0.03, abs=1e-3)
+    assert batch._window([dim, torch.rand(3, 50, 50)]) == (0.0, 1.0), "photographs are shown as they are"
+    assert batch._window([]) == (0.0, 1.0)
+    x = torch.zeros(2, 50, 50)  # complex: the modulus
+    x[:, 0, :3] = torch.tensor([[3e4, 0.0, 1.0], [4e4, 2e4, 0.0]])
+    black, white = batch._window([x])
     assert black == 0
     assert 0 < white <= 5e4
-    assert batch._shown(x[:1])[1] == (0.0, 1.0)
+
+
+def test_pictures_of_dim_images_are_not_black(run, tmp_path):
+    x = 0.01 + 0.02 * np.linspace(0, 1, 32 * 32).reshape(32, 32)
+    np.save(tmp_path / "dim.npy", np.stack([x, x / 2]).astype(np.float32))
+    call("denoise", run, tmp_path / "dim.npy", "--out", tmp_path / "out", "--sigma", 0.01)
+    estimates, pictures = (
+        np.load(tmp_path / "out" / "dim.npy"),
+        [iio.imread(tmp_path / "out" / f"dim_000{i}.png").astype(float) for i in (0, 1)],
+    )
+    assert max(picture.max() for picture in pictures) > 200
+    assert np.corrcoef(np.stack(pictures).flatten(), estimates.flatten())[0, 1] > 0.99, "in one window"
 
 
 def test_files_of_scanners_and_telescopes_give_files_like_them(run, tmp_path):

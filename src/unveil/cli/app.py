@@ -251,11 +251,11 @@ def reconstruct(
 
     denoise and reconstruct are the same, by the names that fit complete and incomplete ones.
 
-    A file for each file of INPUT, in its units, and a PNG for 1 or 3 channels; of complex images a TIFF of two
-    channels, real and imaginary part. TIFF, MRC and NPY come back as such, with their axes and pixel size; anything
-    else as TIFF. Where each measurement has its own mask or defocus, --set operator.mask=... names those of INPUT;
-    --set noise.gain=... its exposure. Interrupted, the same command goes on where it stopped. Exit code 3: done, but
-    for the images that are listed at the end.
+    A file for each file of INPUT, in its units, and of 1 or 3 channels a PNG to look at, all of a file in one window
+    of intensities; of complex images a TIFF of two channels, real and imaginary part. TIFF, MRC and NPY come back as
+    such, with their axes and pixel size; anything else as TIFF. Where each measurement has its own mask or defocus,
+    --set operator.mask=... names those of INPUT; --set noise.gain=... its exposure. Interrupted, the same command goes
+    on where it stopped. Exit code 3: done, but for the images that are listed at the end.
     """
     from unveil.cli.denoise import run_denoise
 

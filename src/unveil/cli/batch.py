@@ -4,7 +4,7 @@ The result of each image is kept, whole, until its file can be put together; so 
 stopped, and no more than one image is in memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,9 @@ from unveil.data import ImageSource, atomic_write, save_image
 from unveil.data.like import Target, as_type, write_like
 from unveil.data.made import Made
 from unveil.errors import UnveilError
+from unveil.report.look import intensities, window_of
 
 __all__ = ["Layer", "file_names", "layer_file", "process"]
-
-
-BRIGHT = 0.002
-"""The share of a complex image's pixels that are white in its PNG."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +72,12 @@ def process(
                 kept.append(i)
             advance(i)
         done += len(kept)
+        shown = [k for k, layer in enumerate(layers) if pictures and not layer.spread]
+        window = _window(torch.from_numpy(_part(results, i)[shown]).mean(0) for i in kept if shown)
         for k, layer in enumerate(layers):
-            if pictures and not layer.spread:
-                for i in kept:
-                    x, window = _shown(torch.from_numpy(_part(results, i)[k]))
-                    save_image(results.path(_picture(source, target, layer, i)), x, window)
+            for i in kept if k in shown else ():
+                picture = results.path(_picture(source, target, layer, i))
+                save_image(picture, intensities(torch.from_numpy(_part(results, i)[k])), window)
             clipped += _put_together(source, target, layer, k, kept, results, dtype)
         for i in kept:
             results.part(i).unlink()
@@ -87,15 +85,13 @@ def process(
     return done, clipped
 
 
-def _shown(x: Tensor) -> tuple[Tensor, tuple[float, float]]:
-    """Return the image that a PNG shows of x (C, H, W), and the values that are black and white there.
+def _window(images: Iterable[Tensor]) -> tuple[float, float]:
+    """Return the values that are black and white in the pictures of a file: a window that shows each image (C, H, W).
 
-    Of a complex one (2, H, W) the modulus; its unit is arbitrary, and BRIGHT of its pixels are white.
+    Dim frames beside bright ones stay dim; files that are dim as a whole are seen.
     """
-    if len(x) != 2:
-        return x, (0.0, 1.0)
-    modulus = torch.linalg.vector_norm(x, dim=0, keepdim=True)
-    return modulus, (0.0, max(float(np.quantile(modulus.numpy(), 1 - BRIGHT)), 1e-30))
+    windows = [window_of(x) for x in images] or [(0.0, 1.0)]
+    return min(low for low, _ in windows), max(high for _, high in windows)
 
 
 def _result(source: ImageSource, compute: Callable[[int], Tensor], i: int, failures: Failures) -> Tensor | None:
