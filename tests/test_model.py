@@ -247,9 +247,22 @@ def test_what_learn_cannot_take_is_refused_in_one_line(y, how, line):
         unveil.learn(y, steps=1, settings=SMALL, progress=False, **how)
 
 
+class Backwards(nn.Module):
+    """Its last layer comes first."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.first = nn.Conv2d(5, 1, 1), nn.Conv2d(1, 5, 1)
+
+    def forward(self, u, c):
+        return self.last(self.first(u) + c[:, None, None, None])
+
+
 def test_a_model_is_given_what_it_was_trained_on(model, noisy, tmp_path):
     with pytest.raises(UnveilError, match=r"y has shape \(2, 3, 32, 32\), and the model was trained on \(N, 1, H, W\)"):
         model(noisy[:2].expand(-1, 3, -1, -1))
+    own = unveil.learn(noisy, noise=Gaussian(0.1), backbone=Backwards(), steps=1, settings=SMALL, progress=False)
+    assert own(noisy).shape == noisy.shape, "the order of a network's layers tells nothing"
     gap = noisy[:1].clone()
     gap[0, 0, 3, 3] = float("nan")
     for use in (model, model.sample):

@@ -36,7 +36,7 @@ from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.precision import full_precision
 from unveil.random import make_generator
-from unveil.runs.create import out_channels, save_run
+from unveil.runs.create import save_run
 from unveil.runs.learned import check_learnable, choose_told, told
 from unveil.runs.noise import find_noise, found_in, noise_of
 from unveil.runs.run import open_run as open_folder
@@ -58,7 +58,8 @@ class Model:
     f: f(m) -> x_hat. operator, noise: of the measurements that it was trained on; where each of them has parameters of
     its own, what is common to all, and they are found in whatever it is given. A detector's pattern, of which the noise
     has maps, is taken off whatever it is given. config: how. inflation: of its sampler. never_seen: what of the images
-    no measurement sees, in words; None: nothing. seen: the range of those it was trained on; None: not known.
+    no measurement sees, in words; None: nothing. seen, channels: the range of those it was trained on, and C;
+    None: not known.
     Single precision is full precision in a process that has a model (`unveil.precision`).
     """
 
@@ -71,6 +72,7 @@ class Model:
         inflation: float = 0.0,
         never_seen: str | None = None,
         seen: Seen | None = None,
+        channels: int | None = None,
     ) -> None:
         full_precision()
         self.f = f.eval()
@@ -80,6 +82,7 @@ class Model:
         self.inflation = inflation
         self.never_seen = never_seen
         self.seen = seen
+        self.channels = channels
 
     def __repr__(self) -> str:
         kind = type(self.operator).__name__.lower()
@@ -185,8 +188,10 @@ class Model:
 
     def _check(self, values: Tensor) -> None:
         """Warn of, or refuse, measurements (B, C, H, W) of which the network would make nonsense."""
-        if self.operator.image_shape is None and values.shape[1] != (channels := out_channels(self.f)):
-            raise UnveilError(f"y has shape {tuple(values.shape)}, and the model was trained on (N, {channels}, H, W)")
+        if self.channels not in (None, values.shape[1]):
+            raise UnveilError(
+                f"y has shape {tuple(values.shape)}, and the model was trained on (N, {self.channels}, H, W)"
+            )
         if not bool(values.isfinite().all()):
             raise UnveilError("y contains NaN or infinite values; mask or replace them")
         if self.seen is not None and len(values):
@@ -303,7 +308,7 @@ def learn(
                 f, held_out, config.sampling.steps, seed, "cpu", record=folder, schedule=config.sampling.schedule,
                 lowest=config.sampling.lowest,
             )  # fmt: skip
-    return Model(f, operator, known, config, inflation, never_seen, seen)
+    return Model(f, operator, known, config, inflation, never_seen, seen, source.channels)
 
 
 def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -> Model:
@@ -313,7 +318,9 @@ def open_run(folder: str | os.PathLike[str], operator: Operator | None = None) -
     """
     run = open_folder(folder, given=operator is not None)
     operator = operator or run.operator()
-    return Model(run.estimator(operator), operator, run.noise, run.config, run.inflation, run.never_seen, run.seen)
+    return Model(
+        run.estimator(operator), operator, run.noise, run.config, run.inflation, run.never_seen, run.seen, run.channels
+    )
 
 
 def _without_pattern(source: ImageSource, noise: Noise | OwnNoise) -> ImageSource:

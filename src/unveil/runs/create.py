@@ -49,7 +49,7 @@ from unveil.training.recipes import make_loss
 from unveil.training.setup import build_estimator, check_form, open_measurements, possible_scales, with_gaps
 from unveil.training.stages import Stages, reading
 
-__all__ = ["create_run", "out_channels", "save_run"]
+__all__ = ["create_run", "save_run"]
 
 CHOOSE = "choose a new folder with --out"
 
