@@ -131,7 +131,14 @@ def test_not_finite(tmp_path, bad):
     v = np.zeros((3, 6, 7), np.float32)
     v[2, 3, 4] = bad
     np.save(tmp_path / "x.npy", v)
-    refused(tmp_path, tmp_path / "x.npy", "image 2", "NaN or infinite values", "mask or replace", read=True)
+    refused(
+        tmp_path,
+        tmp_path / "x.npy",
+        "image 2",
+        "NaN or infinite values",
+        "mask or replace them (images with holes: unveil init inpainting",
+        read=True,
+    )
     source = open_images(tmp_path)
     source.read(2, (0, 0, 3, 7))  # outside the window
     with pytest.raises(UnveilError, match="NaN or infinite"):

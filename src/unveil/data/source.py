@@ -143,7 +143,10 @@ class ImageSource(ABC):
         x = self._read(i, window)
         known = np.isfinite(x.numpy())  # NumPy: threads cost more than so small a task
         if not known.all() and not (self.gaps and np.isnan(x.numpy()[~known]).all()):
-            raise UnveilError(f"{self.where(i)} contains NaN or infinite values; mask or replace them")
+            raise UnveilError(
+                f"{self.where(i)} contains NaN or infinite values; mask or replace them (images with holes: unveil init "
+                "inpainting with operator.mask, 0 where a pixel is missing)"
+            )
         return x
 
     def subset(self, indices: Sequence[int]) -> ImageSource:
