@@ -144,8 +144,8 @@ class ImageSource(ABC):
         known = np.isfinite(x.numpy())  # NumPy: threads cost more than so small a task
         if not known.all() and not (self.gaps and np.isnan(x.numpy()[~known]).all()):
             raise UnveilError(
-                f"{self.where(i)} contains NaN or infinite values; mask or replace them (images with holes: unveil init "
-                "inpainting with operator.mask, 0 where a pixel is missing)"
+                f"{self.where(i)} contains NaN or infinite values; mask or replace them (images with holes: unveil "
+                "init inpainting with operator.mask, 0 where a pixel is missing)"
             )
         return x
 
