@@ -14,6 +14,8 @@ __all__ = ["filled", "look", "middle", "missing", "spread"]
 IMAGES = 32
 WINDOW = 512
 """How many images are looked at, and the side of the window in the middle of each, pixels."""
+NEAR = (1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32)
+"""Within how many pixels of a gap is looked for a known one, in turn."""
 
 
 def look(
@@ -51,18 +53,22 @@ def filled(y: Tensor) -> Tensor:
 
     A draw has the noise of its surroundings, and no neighbour in common with the next: means over the known ones, or
     over the image where they are far, as in a blank border, would pass for noise that is correlated, or too weak.
-    A channel of which nothing is known stays as it is.
+    Where none is found near it is one of any of the channel's; a channel of which nothing is known stays as it is.
     """
     gaps = y.isnan()
     if not bool(gaps.any()):
         return y
-    generator, out, radius = make_generator("cpu", 0), y.clone(), 1
-    somewhere, most = ~gaps.all(-1, keepdim=True).all(-2, keepdim=True), torch.tensor(y.shape[1:]) - 1
-    while len(left := (out.isnan() & somewhere).nonzero()):
+    generator, out = make_generator("cpu", 0), y.clone()
+    least, most = torch.zeros(2, dtype=torch.long), torch.tensor(y.shape[1:]) - 1
+    for radius in NEAR:
+        left = out.isnan().nonzero()
         near = left[:, 1:] + torch.randint(-radius, radius + 1, (len(left), 2), generator=generator)
-        rows, columns = near.clamp(torch.zeros(2, dtype=torch.long), most).T
+        rows, columns = near.clamp(least, most).T
         out[tuple(left.T)] = y[left[:, 0], rows, columns]
-        radius = min(radius + 1 + radius // 4, max(y.shape[1:]))
+    for channel, known in zip(out, (seen[~gap] for seen, gap in zip(y, gaps))):
+        far = channel.isnan()
+        if len(known) and bool(far.any()):
+            channel[far] = known[torch.randint(len(known), (int(far.sum()),), generator=generator)]
     return out
 
 
