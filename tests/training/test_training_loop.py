@@ -20,7 +20,16 @@ from unveil.losses import Loss, Stein, Weighted
 from unveil.noise import Gaussian
 from unveil.operators import Identity
 from unveil.random import make_generator
-from unveil.training import Interrupted, MetricsLog, averaged, latest_checkpoint, learning_rate, read_metrics, train
+from unveil.training import (
+    Interrupted,
+    MetricsLog,
+    averaged,
+    latest_checkpoint,
+    learning_rate,
+    ranks,
+    read_metrics,
+    train,
+)
 
 
 def network():
@@ -308,6 +317,24 @@ def test_a_signal_saves_the_step_and_says_which_it_was(number, tmp_path):
     assert caught.value.signum == number
     assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000002"
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == handlers
+
+
+def test_a_signal_while_processes_agree_is_not_lost(tmp_path, monkeypatch):
+    """It came after the others had been told of none: it counts in the next step."""
+    asked, calls = ranks.highest, []
+
+    def highest(value):
+        calls.append(value)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return asked(value)
+
+    monkeypatch.setattr(ranks, "highest", highest)
+    with pytest.raises(Interrupted, match="stopped at step 3 of 12, saved") as caught:
+        run(tmp_path)
+    assert calls == [0, 0, signal.SIGTERM]
+    assert caught.value.signum == signal.SIGTERM
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000003"
 
 
 def test_signals_that_are_ignored_stay_ignored(tmp_path):

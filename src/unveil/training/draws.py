@@ -64,7 +64,7 @@ def make_draws(
                     progress(done, len(store))
                 if stop.requested:
                     break
-        ranks.agree(stop)
-    if stop.requested:
+        asked = ranks.agree(stop)
+    if asked:
         raise stop.interrupted(f"stopped after {done} of {len(store)} draws, saved in {path}")
     return store

@@ -160,10 +160,10 @@ def train(
                     if progress is not None:
                         progress(done, config.steps, metrics)
             ended = looked_at and _ended(patience, validated)
-            ranks.agree(stop)
-            if done % config.checkpoint_every == 0 or last or ended or stop.requested:
+            asked = ranks.agree(stop)
+            if done % config.checkpoint_every == 0 or last or ended or asked:
                 ranks.from_first(partial(checkpoint, done))
-            if stop.requested and not last and not ended:
+            if asked and not last and not ended:
                 raise stop.interrupted(f"stopped at step {done} of {config.steps}, saved in {folder}")
     if patience is not None:
         ranks.share_weights(patience.best)  # the first alone validates

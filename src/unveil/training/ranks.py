@@ -53,9 +53,15 @@ def highest(value: int) -> int:
     return int(shared)
 
 
-def agree(stop: Stop) -> None:
-    """Make a signal that asked one process for the end ask all."""
-    stop.signum = highest(stop.signum or 0) or None
+def agree(stop: Stop) -> bool:
+    """Return whether a signal has asked one process for the end, which then asks all: the same in all processes.
+
+    A signal that comes while they agree, as some have been asked already, counts the next time.
+    """
+    asked = highest(stop.signum or 0)
+    if asked:
+        stop.signum = asked
+    return bool(asked)
 
 
 def from_first(work: Callable[[], T]) -> T:
