@@ -18,6 +18,7 @@ from unveil.noise import Gaussian, Noise, Poisson
 from unveil.operators import Identity, inpainting, mri
 from unveil.operators.physics import Physics
 from unveil.random import make_generator, normal
+from unveil.runs import taught
 from unveil.runs.noise import recorded
 from unveil.training.setup import open_measurements
 
@@ -154,6 +155,20 @@ def test_what_no_measurement_sees_is_said_kept_and_told_of_the_pictures(noisy, t
     assert model.never_seen == again.never_seen == "128 of 1024 pixels"
     share = found.figures["guessed"].share
     torch.testing.assert_close(share, (1 - mask), rtol=0, atol=1e-3)
+
+
+def test_training_does_not_wait_an_hour_to_say_what_no_measurement_sees(noisy, monkeypatch):
+    """As of large sinograms."""
+    monkeypatch.setattr(taught, "seconds_needed", lambda *_: 3600.0)
+    mask = torch.ones(32, 32)
+    mask[:, 14:18] = 0
+    operator = inpainting(mask)
+    settings = {**SMALL, "loss": {"scales": [1], "symmetry": ["flip"]}, "estimator": {"widths": [8], "prior": "white"}}
+    with pytest.warns(UnveilWarning, match="was not looked for, which takes 60 minutes or more: unveil check does"):
+        model = unveil.learn(
+            operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=1, settings=settings, progress=False
+        )
+    assert model.never_seen is None
 
 
 def test_a_physics_of_deepinv_is_an_operator(noisy):

@@ -1,12 +1,20 @@
 """M and its spectrum: against the definition, the two ways against one another, and the names of what is hidden."""
 
 import math
+import time
 
 import pytest
 import torch
 from known import columns, microscope, mirrored, multiplier, numbers_of, radius, wave
 
-from unveil.identifiability import commutes, equivariance_gap, find_spectrum, hidden_frequencies, name_hidden
+from unveil.identifiability import (
+    commutes,
+    equivariance_gap,
+    find_spectrum,
+    hidden_frequencies,
+    name_hidden,
+    seconds_needed,
+)
 from unveil.identifiability.average import Average
 from unveil.identifiability.spectrum import Spectrum
 from unveil.linalg import lanczos
@@ -325,3 +333,19 @@ def test_what_is_hidden_in_part():
     full = hidden_spectrum(torch.zeros(4, 4))
     object.__setattr__(full, "eigenvalues", torch.ones(2))
     assert name_hidden(full) == "nothing"
+
+
+def test_the_time_that_it_takes_is_told_by_some_images_through_a_and_back():
+    """Quarter turns of 4096 pixels: 4 images go through A together, 40 times."""
+
+    class Slow(type(inpainting(MASK))):
+        def A(self, x):
+            time.sleep(0.05)
+            return super().A(x)
+
+    slow = inpainting(random_mask(64, 64, 0.5, make_generator("cpu", 1)))
+    slow.__class__ = Slow
+    assert seconds_needed(slow, make_symmetry(["quarter"]), (1, 64, 64), make_generator("cpu", 0)) >= 40 * 0.05
+    small = inpainting(MASK)
+    small.__class__ = Slow
+    assert seconds_needed(small, make_symmetry(["quarter"]), (1, 8, 8), make_generator("cpu", 0)) == 0

@@ -17,7 +17,7 @@ from unveil.config import Config
 from unveil.config_file import load_config, to_yaml
 from unveil.data import ImageSource, atomic_write
 from unveil.errors import UnveilError
-from unveil.identifiability import Verdict, check_operator
+from unveil.identifiability import Verdict, check_operator, seconds_needed
 from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import Noise
 from unveil.operators.base import Operator
@@ -35,6 +35,8 @@ CANNOT = 4
 
 FIRST_MEASUREMENTS = 16
 """In which the noise level is looked for."""
+LONG = 60.0
+"""Seconds, of which one is told beforehand."""
 
 
 def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: bool = False) -> Verdict:
@@ -62,10 +64,16 @@ def run_check(config_path: Path, sets: Sequence[str], out: Path | None, force: b
     noise = stated_noise(config, source)
     level = None if noise is None else noise.fixed_level
     y = first_measurements(source)
+    symmetry = make_symmetry(names) if names else None
+    shape = operator.image_shape or tuple(y.shape[1:])
+    if operator.unseen:
+        seconds = seconds_needed(operator, symmetry, shape, make_generator("cpu", config.seed))
+        if seconds > LONG:
+            say(f"looking at what the measurements see: {seconds / 60:.0f} minutes or more")
     with console.status("looking at what the measurements see"):
         verdict = check_operator(
             operator,
-            make_symmetry(names) if names else None,
+            symmetry,
             generator=make_generator("cpu", config.seed),
             image_shape=tuple(y.shape[1:]),
             sigma=level,

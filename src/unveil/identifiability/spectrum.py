@@ -10,18 +10,20 @@ the eigenvectors below the threshold gives its part of each frequency and pixel,
 where P is diagonal), their sum is the dimension of the null space, and Pz itself is an image that is never seen.
 """
 
+import math
+import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from unveil.identifiability.average import Average
+from unveil.identifiability.average import CHUNK, Average
 from unveil.linalg import lanczos
 from unveil.operators.base import Operator
 from unveil.random import normal
 from unveil.symmetry import Product, Symmetry
 
-__all__ = ["TOLERANCE", "Spectrum", "find_spectrum"]
+__all__ = ["TOLERANCE", "Spectrum", "find_spectrum", "seconds_needed"]
 
 TOLERANCE = 1e-3
 DENSE = 2e10
@@ -87,10 +89,33 @@ def find_spectrum(
     group = Product() if symmetry is None else symmetry
     like = torch.empty(1, *image_shape, dtype=torch.float64, device=generator.device)
     average = Average(operator, group, like, generator)
-    if float(average.n) ** 3 * len(average.g) <= DENSE:
+    if _is_small(average):
         return _by_matrix(average)
     average = Average(operator, group, like.float(), generator)
     return _by_lanczos(average, generator)
+
+
+def seconds_needed(
+    operator: Operator, symmetry: Symmetry | None, image_shape: tuple[int, ...], generator: torch.Generator
+) -> float:
+    """Return about how many seconds `find_spectrum` takes here at least; 0 of small problems.
+
+    By the time of some images through A and back: minutes of large sinograms, whose rays are summed one by one.
+    """
+    like = torch.zeros(1, *image_shape, device=generator.device)
+    average = Average(operator, Product() if symmetry is None else symmetry, like, generator)
+    if _is_small(average):
+        return 0.0
+    size = max(1, min(CHUNK // average.n, len(average.g)))
+    A, x = average.operator.select(average.which[:size]), like.expand(size, *image_shape)
+    A.A(x[:1] if A.count is None else x)  # the first time makes what is kept
+    begin = time.perf_counter()
+    A.A_adjoint(A.A(x))
+    return (time.perf_counter() - begin) * math.ceil(len(average.g) / size) * STEPS
+
+
+def _is_small(average: Average) -> bool:
+    return float(average.n) ** 3 * len(average.g) <= DENSE
 
 
 def _by_matrix(average: Average) -> Spectrum:

@@ -5,17 +5,30 @@ import torch
 from unveil.config import Config
 from unveil.dataset import Dataset
 from unveil.errors import warn
-from unveil.identifiability import Blind, never_seen
+from unveil.identifiability import Blind, never_seen, seconds_needed
 from unveil.operators.base import Operator
 from unveil.random import make_generator
 from unveil.symmetry import Symmetry, make_symmetry
 
-__all__ = ["blind_to", "warn_of_never_seen"]
+__all__ = ["LONGEST", "blind_to", "warn_of_never_seen"]
+
+LONGEST = 120.0
+"""Seconds that training waits for it at most, about."""
 
 
 def warn_of_never_seen(config: Config, operator: Operator, image_shape: tuple[int, ...]) -> str | None:
-    """Return what no measurement sees of images (C, H, W), in words, after a warning; None where there is nothing."""
-    words = never_seen(operator, _symmetry(config), image_shape, make_generator("cpu", config.seed))
+    """Return what no measurement sees of images (C, H, W), in words, after a warning; None where there is nothing.
+
+    None, too, after another warning, where to look for it would take longer than LONGEST.
+    """
+    symmetry, generator = _symmetry(config), make_generator("cpu", config.seed)
+    if operator.unseen and (seconds := seconds_needed(operator, symmetry, image_shape, generator)) > LONGEST:
+        warn(
+            f"{config.data.path}: what no measurement sees, whichever way images are moved, was not looked for, which "
+            f"takes {seconds / 60:.0f} minutes or more: unveil check does"
+        )
+        return None
+    words = never_seen(operator, symmetry, image_shape, make_generator("cpu", config.seed))
     if words is not None:
         warn(
             f"{config.data.path}: no measurement sees {words}, whichever way images are moved: there the network can "
