@@ -46,7 +46,7 @@ def test_the_error_is_unbiased_and_its_scatter_is_stated(noise):
     between = torch.tensor([(k.error.error - k.told.error) / (k.error.se**2 + k.told.se**2) ** 0.5 for k, _ in pairs])
     told = torch.tensor([(kept.told.error - true) / kept.told.se for kept, true in pairs])
     assert 0.75 < float(told.std()) < 1.3
-    alike = float(torch.corrcoef(torch.stack([z, told]))[0, 1])  # they share the noise of y, most where it is correlated
+    alike = float(torch.corrcoef(torch.stack([z, told]))[0, 1])  # by the noise of y, most where it is correlated
     assert 0.7 < float(between.std()) / (1 - alike) ** 0.5 < 1.35, "two errors differ by their standard errors"
 
 

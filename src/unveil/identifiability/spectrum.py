@@ -100,7 +100,7 @@ def seconds_needed(
 ) -> float:
     """Return about how many seconds `find_spectrum` takes here at least; 0 of small problems.
 
-    By the time of some images through A and back: minutes of large sinograms, whose rays are summed one by one.
+    By the time of some images through A and back. Of large sinograms, whose rays are summed one by one, it is hours.
     """
     like = torch.zeros(1, *image_shape, device=generator.device)
     average = Average(operator, Product() if symmetry is None else symmetry, like, generator)
@@ -108,7 +108,7 @@ def seconds_needed(
         return 0.0
     size = max(1, min(CHUNK // average.n, len(average.g)))
     A, x = average.operator.select(average.which[:size]), like.expand(size, *image_shape)
-    A.A(x[:1] if A.count is None else x)  # the first time makes what is kept
+    A.A(x)  # the first time makes what is kept
     begin = time.perf_counter()
     A.A_adjoint(A.A(x))
     return (time.perf_counter() - begin) * math.ceil(len(average.g) / size) * STEPS
