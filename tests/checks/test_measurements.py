@@ -9,7 +9,7 @@ from unveil.data import Measured, MemorySource
 from unveil.errors import UnveilError
 from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.operator import interferometry
-from unveil.noise import Gaussian
+from unveil.noise import Correlated, Gaussian
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask, tomography
 from unveil.random import make_generator, normal
 
@@ -135,13 +135,48 @@ def test_where_the_zero_frequency_is(axes, said, masked):
     assert said is None or said in found[0]
 
 
+@pytest.mark.parametrize("width", [0.5, 1.3], ids=["a small body", "one wider than the image"])
+@pytest.mark.parametrize("mask", [None, COLUMNS], ids=["full", "masked"])
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_images_whose_halves_are_exchanged(exchanged, mask, width):
+    """As of fft2 without ifftshift of the image: a checkerboard of signs on k-space."""
+    axis = torch.linspace(-1.5, 1.5, 3 * SIDE)
+    wide = ((axis / width) ** 2 + (axis[:, None] / 0.7) ** 2 < 0.25).float()
+    x = sum(part for rows in wide.chunk(3, 0) for part in rows.chunk(3, 1)).expand(2, 1, -1, -1)  # folded
+    y = noisy(mri(torch.ones(SIDE, SIDE, dtype=torch.bool)).A(torch.cat([x, 0.5 * x], 1)))
+    y = y * (-1.0) ** (torch.arange(SIDE) + torch.arange(SIDE)[:, None]) if exchanged else y
+    y, mask = (y, torch.ones_like(COLUMNS)) if mask is None else (y * mask, mask)
+    found = lines("mri", y, mri(mask))
+    assert len(found) == exchanged
+    assert not exchanged or "halves exchanged" in found[0]
+
+
+def test_magnitudes_of_k_space_are_no_k_space():
+    (line,) = lines("mri", k_space().abs(), mri(torch.ones(SIDE, SIDE, dtype=torch.bool)))
+    assert "no negative values" in line
+
+
 @pytest.mark.parametrize(("times", "said"), [(1, False), (2, False), (0.5, False), (10, True), (0.1, True)])
 def test_a_level_ten_times_wrong_shows_in_the_corners(times, said):
     found = lines("mri", k_space() * COLUMNS, mri(COLUMNS), SIGMA * times)
     assert bool(found) is said
     if said:
         assert "corners of k-space has level 0.05" in found[0]
-        assert f"noise.sigma is {SIGMA * times:.2g}" in found[0]
+        assert f"{SIGMA * times:.2g} is stated" in found[0]
+
+
+def test_a_noise_scan_is_of_these_coils_and_of_their_level():
+    y, sampled = k_space() * COLUMNS, torch.eye(2)
+    source = MemorySource({str(i): one for i, one in enumerate(y)})
+
+    def of(sigma, covariance):
+        return contradicted("mri", source, mri(COLUMNS), Correlated(sigma, covariance=covariance))
+
+    assert of(SIGMA, sampled + 0.3 * (1 - sampled)) == []
+    (line,) = of(10 * SIGMA, sampled)
+    assert "0.5 is stated" in line
+    with pytest.raises(UnveilError, match="covariance is of 6 channels, and the data have 2"):
+        of(SIGMA, torch.eye(6))
 
 
 def test_images_that_reach_the_corners_hide_the_level():

@@ -83,6 +83,8 @@ def test_number_of_axes(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 5, 6, 7, 3)))
     refused(tmp_path / "x.npy", "x.npy", "pass axes")
     refused(tmp_path / "x.npy", "x.npy", 'axes="NHW"', "3 axes", "has 5", axes="NHW")
+    np.save(tmp_path / "x.npy", np.zeros((2, 5, 6, 7, 2)))
+    refused(tmp_path / "x.npy", "x.npy", "(2, 5, 6, 7, 2)", "Save a[..., 0] + 1j * a[..., 1]")
     np.save(tmp_path / "x.npy", np.zeros((0, 6, 7)))
     refused(tmp_path / "x.npy", "x.npy", "empty")
     iio.imwrite(tmp_path / "x.png", RGB)

@@ -39,6 +39,16 @@ def test_columns_of_k_space_that_are_not_measured():
     assert torch.equal(source.read(1), Y[1] * columns)
 
 
+def test_one_nan_that_is_measured_is_no_inverted_mask():
+    """Where nothing was measured are zeros, as a file of k-space has them."""
+    y = Y * SEEN[:, None]
+    y[0, :, 2, 3] = torch.nan
+    mask = SEEN.clone()
+    mask[0, 2, 3] = True
+    with pytest.raises(UnveilError, match="contains NaN or infinite values"):
+        Measured(MemorySource({str(i): row for i, row in enumerate(y)}), inpainting(mask, 2)).read(0)
+
+
 def test_nan_that_is_measured_is_refused():
     y = Y.clone()
     y[0, 1, 2, 3] = torch.nan

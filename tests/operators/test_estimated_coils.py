@@ -93,6 +93,7 @@ def test_what_they_leave_of_the_centre_tells_right_from_wrong():
             (line,) = contradicted("mri", source(y), mri(MASK, wrong))
             assert "operator.coils leave" in line
         assert contradicted("mri", source(y), mri(MASK, true)) == []
+    assert left_over(y, mri(MASK, 7j * true))[0] == pytest.approx(left_over(y, mri(MASK, true))[0], abs=1e-5)
     assert left_over(measured(1.0), mri(MASK, true))[0] < 0.02  # noise alone is no fault of theirs
 
 
@@ -114,11 +115,16 @@ def test_a_field_of_view_smaller_than_the_body_is_said():
 @pytest.mark.parametrize(
     ("y", "mask", "words"),
     [
-        (torch.randn(1, 2, SIDE, SIDE), MASK, "several coils, and the measurements have 2 real channels"),
+        (torch.randn(1, 2, SIDE, SIDE), MASK, r"2 real channels, .*save kspace\[None\]"),
         (torch.randn(1, 6, SIDE, SIDE), torch.arange(SIDE) % 2 == 0, "^0 .*estimate: operator.mask does not measure"),
         (torch.randn(1, 6, SIDE, SIDE) * (torch.arange(SIDE) % 2), MASK, "is 0, which operator.mask calls measured"),
+        (
+            torch.fft.ifftshift(measured(0.01), dim=(-2, -1)),
+            MASK,
+            r"zero frequency in the corner.*save np\.fft\.fftshift",
+        ),
     ],
-    ids=["one coil", "no centre", "empty centre"],
+    ids=["one coil", "no centre", "empty centre", "in the corner"],
 )
 def test_what_is_refused_in_one_line(y, mask, words, tmp_path):
     with pytest.raises(UnveilError, match=words) as caught:

@@ -357,6 +357,7 @@ MAPS = torch.ones(3, 8, 10, dtype=torch.complex64)
         (torch.ones(8, 10), MAPS.real, "float32.*must be complex"),
         (torch.ones(8, 10), MAPS[0], r"\(8, 10\): they must be complex, \(coils"),
         (torch.ones(8, 10), MAPS * complex("nan"), "NaN"),
+        (torch.ones(8, 10), MAPS * 0, "0 everywhere"),
         (torch.ones(8, 10), MAPS * complex(0, float("inf")), "NaN or infinite"),
         (
             torch.ones(2, 8, 10),
@@ -429,7 +430,7 @@ GREY = (MASK * np.linspace(0, 255, 10)).astype(np.uint8)
 COILS = birdcage_coils(3, 8, 10).numpy()
 REFUSED = {
     "mask of another size": (("m.npy", MASK[:, :9]), None, 2, [r"m.npy has shape \(8, 9\)", "8x10"]),
-    "mask turned": (("m.npy", MASK.T.copy()), None, 2, [r"\(10, 8\)", "8x10"]),
+    "mask turned": (("m.npy", MASK.T.copy()), None, 2, [r"\(10, 8\)", "8x10", r"k-space is \(N, coils, H, W\)"]),
     "masks of another number": (("m.npy", SEVERAL[:4]), None, 2, [r"\(4, 8, 10\)", "5 measurements"]),
     "rows for columns": (("m.npy", MASK[:, 0].copy()), None, 2, [r"\(8,\)", r"columns \(10,\)"]),
     "colour": (("m.png", np.repeat(MASK[..., None].astype(np.uint8) * 255, 3, -1)), None, 2, [r"\(8, 10, 3\)"]),

@@ -33,23 +33,25 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     if known.sees_all:
         told = [line for line in (mixed_types(source), magnitude_line(source)) if line is not None]
         return told + image_lines(source, noise)
-    y, part = _few(source, operator)
+    which, y, part = _few(source, operator)
+    additive = noise is not None and noise.additive
+    level = float(noise.select(which).variance(y).mean()) ** 0.5 if noise is not None and additive else None
     lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
     if known.doubts is not None:
-        lines += load(known.doubts)(y, part, None if noise is None else noise.fixed_level)
+        lines += load(known.doubts)(y, part, level)
     return [line for line in lines if line is not None]
 
 
 def findings(kind: str, source: ImageSource, operator: Operator) -> list[str]:
     """Return lines on what is found of the instrument `kind` in its measurements."""
     found = INSTRUMENTS[kind].findings
-    return [] if found is None else list(load(found)(*_few(source, operator)))
+    return [] if found is None else list(load(found)(*_few(source, operator)[1:]))
 
 
-def _few(source: ImageSource, operator: Operator) -> tuple[Tensor, Operator]:
-    """Return some of the measurements (B, C, H, W), and their operators."""
+def _few(source: ImageSource, operator: Operator) -> tuple[Tensor, Tensor, Operator]:
+    """Return the numbers (B,) of some of the measurements, themselves (B, C, H, W), and their operators."""
     which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
-    return torch.stack([source.read(int(i)) for i in which]), operator.select(which)
+    return which, torch.stack([source.read(int(i)) for i in which]), operator.select(which)
 
 
 def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:

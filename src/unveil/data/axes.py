@@ -36,6 +36,11 @@ def default_axes(shape: tuple[int, ...], dtype: np.dtype, where: str) -> str:
         return "NCHW"
     if len(shape) < 2:
         raise UnveilError(f"{where}: an array of shape {shape} is no image: it needs rows and columns")
+    if len(shape) > 4 and shape[-1] == 2 and dtype.kind != "c":
+        raise UnveilError(
+            f"{where}: an array of shape {shape}: are real and imaginary parts on its last axis? Save a[..., 0] + 1j * "
+            "a[..., 1]"
+        )
     raise UnveilError(
         f"{where}: cannot tell which of the axes of shape {shape} are images, channels, rows and columns: "
         f"one letter of N, C, H, W for each is needed; {_PASS.format('NCHW')}"

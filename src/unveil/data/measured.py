@@ -13,7 +13,7 @@ from unveil.operators.base import Operator
 __all__ = ["Measured"]
 
 MOST = 0.5
-"""The share of entries that are numbers where they should not be, or not where they should, from which a mask is
+"""The share of the missing entries that are numbers, and of the measured ones that are not, from which a mask is
 inverted."""
 
 
@@ -34,7 +34,7 @@ class Measured(Subset):
             return y
         top, left, height, width = window
         measured = measured.expand(1, *self.shape(i))[0, :, top : top + height, left : left + width]
-        if float((known != measured).float().mean()) > MOST and not bool(measured.all()):
+        if not bool(measured.all()) and min(known[~measured].float().mean(), (~known)[measured].float().mean()) > MOST:
             raise UnveilError(
                 f"{self.where(i)} has numbers where the mask says that entries are missing, and NaN or infinite values "
                 "where it says measured: is the mask inverted? It must be 1 where measured and 0 where missing"

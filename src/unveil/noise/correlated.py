@@ -229,7 +229,10 @@ class Correlated(Noise):
         """Return P (C, C), like the data (B, C, ...)."""
         root: Tensor = vars(self)["_root"]
         if len(root) != like.shape[1]:
-            raise UnveilError(f"noise.covariance is of {len(root)} channels, and the data have {like.shape[1]}")
+            raise UnveilError(
+                f"noise.covariance is of {len(root)} channels, and the data have {like.shape[1]} (a complex one, as of a "
+                "coil, counts as two): give that of the same channels"
+            )
         return root.to(like)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:

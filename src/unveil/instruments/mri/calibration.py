@@ -19,8 +19,9 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 from unveil.instruments.mri import MRISection
+from unveil.instruments.mri.coils import normalize_coils
 from unveil.instruments.mri.espirit import centre_images, espirit
-from unveil.instruments.mri.kspace import corner_levels
+from unveil.instruments.mri.kspace import centre_line, corner_levels
 from unveil.instruments.mri.masks import read_mask
 from unveil.instruments.mri.operator import KSpace, mri
 
@@ -56,7 +57,7 @@ def estimate_coils(section: MRISection, source: ImageSource) -> KSpace | None:
     if channels % 2 or channels < 4:
         raise UnveilError(
             f"operator.coils = estimate is for several coils, and the measurements have {channels} real channels, 2 "
-            "for each coil: set it to null"
+            "for each coil: set it to null; or, of k-space (coils, H, W) of one slice, save kspace[None], (1, coils, H, W)"
         )
     mask = read_mask(section.mask, height, width, len(source))
     one = mri(mask, height=height)
@@ -101,7 +102,8 @@ def _calibration(y: Tensor, mask: Tensor) -> tuple[Tensor, int, int, float]:
     centre = torch.complex(real, imaginary)
     if (empty := float((centre == 0).all(0).float().mean())) > ZEROS:
         raise UnveilError(
-            f"operator.coils = estimate: {empty:.0%} of the {h}x{w} middle of k-space is 0, which operator.mask calls "
+            centre_line(y[None])
+            or f"operator.coils = estimate: {empty:.0%} of the {h}x{w} middle of k-space is 0, which operator.mask calls "
             "measured: give the mask of these data, or the coils' sensitivities"
         )
     levels = corner_levels(y[None], mask.expand(1, 1, height, width))
@@ -117,7 +119,7 @@ def left_over(y: Tensor, operator: KSpace) -> list[float]:
     for i in range(len(y) if operator.sensitivities is not None else 0):
         one = operator.select(torch.tensor([i]))
         assert one.sensitivities is not None
-        maps = one.sensitivities[0].to(torch.complex64)
+        maps = normalize_coils(one.sensitivities[0].to(torch.complex64))  # whatever unit they give x
         try:
             centre, height, width, level = _calibration(y[i], one.mask[0, 0])
         except UnveilError:

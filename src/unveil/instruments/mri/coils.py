@@ -61,6 +61,8 @@ def check_coils(sensitivities: Tensor, mask: Tensor) -> None:
         raise UnveilError(f"the sensitivities have shape {shape} and the mask {tuple(mask.shape)}: H and W must agree")
     if not bool(sensitivities.isfinite().all()):
         raise UnveilError("the sensitivities contain NaN or infinite values: set them to 0 where they are unknown")
+    if not bool((sensitivities != 0).flatten(-3).any(-1).all()):
+        raise UnveilError("the sensitivities of a measurement are 0 everywhere: give those of the coils that measured")
 
 
 def read_coils(path: str, coils: int, height: int, width: int, count: int) -> Tensor:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.fft import ifft2, ifftshift
 
 if TYPE_CHECKING:
     from unveil.instruments.mri.operator import KSpace
 
-__all__ = ["centre_line", "corner_levels", "level_line"]
+__all__ = ["centre_line", "corner_levels", "image_line", "level_line"]
 
 BOX = 8
 """The box around the zero frequency has sides of 1 / BOX of k-space."""
@@ -22,6 +23,9 @@ MORE_ENERGY = 4.0
 """The ratio of the energies in two such boxes from which the zero frequency is in the one."""
 LEVELS_APART = 3.0
 """The ratio of the stated level to the one found, or its inverse, from which they contradict."""
+MORE_BODY = 4.0
+"""The ratio of what is seen in the corners of images, 1 / 16 of their area, to what is in their middle, from which
+these are exchanged: of a brain wider than its field of view 7, of T1 slices 12 and more; .15 and less where they are not."""
 RINGS = ((0.5, 0.7), (0.7, 1.1))
 """Of the corners, both frequencies over the highest that are measured."""
 FLAT = 1.15
@@ -56,6 +60,25 @@ def centre_line(y: Tensor) -> str | None:
     )
 
 
+def image_line(y: Tensor) -> str | None:
+    """Say where images of k-space y (B, 2 coils, H, W) seem to have their halves exchanged, the body in the corners."""
+    real, imaginary = y.chunk(2, 1)
+    seen = ifft2(ifftshift(torch.complex(real, imaginary), dim=(-2, -1)))  # the middle of the image at 0, 0
+    body = seen.abs().square().sum(1).sqrt().mean(0)
+    height, width = body.shape
+
+    def around(down: int, across: int) -> float:
+        moved = body.roll((height // 8 + down, width // 8 + across), (0, 1))
+        return float(moved[: height // 4, : width // 4].sum())
+
+    if around(height // 2, width // 2) <= MORE_BODY * around(0, 0):
+        return None
+    return (
+        "images seem to have their middle in the corners, halves exchanged, and would be turned about a wrong centre: "
+        "save kspace * (-1.0) ** np.add.outer(np.arange(H), np.arange(W)), and coils so shifted if they are of these"
+    )
+
+
 def level_line(y: Tensor, measured: Tensor | None, sigma: float | None) -> str | None:
     """Return a line where the noise in the corners of k-space y (B, 2 coils, H, W) is not of the stated level.
 
@@ -69,7 +92,7 @@ def level_line(y: Tensor, measured: Tensor | None, sigma: float | None) -> str |
     if outer > sigma / LEVELS_APART and (outer < sigma * LEVELS_APART or images or peak < PEAK * outer):
         return None
     return (
-        f"the noise in the corners of k-space has level {outer:.2g}, and noise.sigma is {sigma:.2g}: check it, unless "
+        f"the noise in the corners of k-space has level {outer:.2g}, and {sigma:.2g} is stated: check it, unless "
         "images are as sharp as their pixels; it is that of the real and of the imaginary part, in the units of the "
         "data"
     )
@@ -103,4 +126,7 @@ def doubts(y: Tensor, operator: "KSpace", sigma: float | None) -> list[str | Non
     """Return what k-space y (B, 2 coils, H, W) contradicts of its description, a line each."""
     from unveil.instruments.mri.calibration import coil_line
 
-    return [centre_line(y), level_line(y, operator.measured, sigma), coil_line(y, operator)]
+    if bool((y >= 0).all()):
+        return ["k-space has no negative values, as magnitudes have none: give the complex data, with their phases"]
+    where = centre_line(y) or image_line(y)
+    return [where, level_line(y, operator.measured, sigma), coil_line(y, operator)]
