@@ -59,8 +59,8 @@ class Instrument:
         where they cannot be found in the measurements.
     estimated: those keys -> the operator's tensors that hold what was found.
     findings: (measurements (B, C, H, W), their operators) -> lines on what is found of the instrument in them.
-    doubts:   (measurements (B, C, H, W), their operators, the root of the noise's mean variance, or None) -> lines where they contradict the
-        description.
+    doubts:   (measurements (B, C, H, W), their operators, the root of the noise's mean variance, or None) -> lines
+        where they contradict the description.
     """
 
     section: type[Section]

@@ -230,8 +230,8 @@ class Correlated(Noise):
         root: Tensor = vars(self)["_root"]
         if len(root) != like.shape[1]:
             raise UnveilError(
-                f"noise.covariance is of {len(root)} channels, and the data have {like.shape[1]} (a complex one, as of a "
-                "coil, counts as two): give that of the same channels"
+                f"noise.covariance is of {len(root)} channels, and the data have {like.shape[1]} (a complex one, as of "
+                "a coil, counts as two): give that of the same channels"
             )
         return root.to(like)
 

@@ -57,7 +57,7 @@ def estimate_coils(section: MRISection, source: ImageSource) -> KSpace | None:
     if channels % 2 or channels < 4:
         raise UnveilError(
             f"operator.coils = estimate is for several coils, and the measurements have {channels} real channels, 2 "
-            "for each coil: set it to null; or, of k-space (coils, H, W) of one slice, save kspace[None], (1, coils, H, W)"
+            "for each coil: set it to null; or, of one slice's k-space (coils, H, W), save kspace[None]"
         )
     mask = read_mask(section.mask, height, width, len(source))
     one = mri(mask, height=height)
@@ -103,8 +103,8 @@ def _calibration(y: Tensor, mask: Tensor) -> tuple[Tensor, int, int, float]:
     if (empty := float((centre == 0).all(0).float().mean())) > ZEROS:
         raise UnveilError(
             centre_line(y[None])
-            or f"operator.coils = estimate: {empty:.0%} of the {h}x{w} middle of k-space is 0, which operator.mask calls "
-            "measured: give the mask of these data, or the coils' sensitivities"
+            or f"operator.coils = estimate: {empty:.0%} of the {h}x{w} middle of k-space is 0, which operator.mask "
+            "calls measured: give the mask of these data, or the coils' sensitivities"
         )
     levels = corner_levels(y[None], mask.expand(1, 1, height, width))
     return centre, height, width, 0.0 if levels is None else levels[1]

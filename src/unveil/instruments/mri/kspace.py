@@ -25,7 +25,7 @@ LEVELS_APART = 3.0
 """The ratio of the stated level to the one found, or its inverse, from which they contradict."""
 MORE_BODY = 4.0
 """The ratio of what is seen in the corners of images, 1 / 16 of their area, to what is in their middle, from which
-these are exchanged: of a brain wider than its field of view 7, of T1 slices 12 and more; .15 and less where they are not."""
+these are exchanged: of a brain wider than its field of view 6 to 8, of T1 slices 12 and more; else below .2."""
 RINGS = ((0.5, 0.7), (0.7, 1.1))
 """Of the corners, both frequencies over the highest that are measured."""
 FLAT = 1.15

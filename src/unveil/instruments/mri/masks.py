@@ -96,8 +96,8 @@ def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
     if found.shape not in {(width,), (height, width), (count, height, width)}:
         raise UnveilError(
             f"operator.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a "
-            f"mask ({height}, {width}), columns ({width},), or one mask for each measurement; k-space is (N, coils, H, W), "
-            "of all rows and columns, 0 where nothing was measured"
+            f"mask ({height}, {width}), columns ({width},), or one mask for each measurement; k-space is (N, coils, H, "
+            "W), of all rows and columns, 0 where nothing was measured"
         )
     if found.dtype.kind == "u" and found.max() == np.iinfo(found.dtype).max:
         found = found / found.max()  # white in an image
