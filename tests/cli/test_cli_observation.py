@@ -128,6 +128,26 @@ def test_an_observation_becomes_a_fits_image(observation, tmp_path, monkeypatch,
     assert header["CDELT1"] * 3.6e9 == pytest.approx(-140 / 16)
 
 
+def test_gains_are_not_told_from_fewer_closures_than_a_source_has_numbers(observation, tmp_path, monkeypatch, capsys):
+    """Any source fits these: the one that calibration began with would pass for the observation's."""
+    _, coverage, v = observation
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("unveil.cli.init_simulated.SOURCES", 8)
+    few = tmp_path / "few.uvfits"
+    longest = coverage.pairs[int(torch.hypot(coverage.u, coverage.v).argmax())]
+    of_one = torch.tensor([pair == longest for pair in coverage.pairs])
+    kept = {name: getattr(coverage, name)[of_one] for name in ("u", "v", "sigma", "times")}
+    one = replace(coverage, **kept, pairs=(longest,) * int(of_one.sum()))
+    write_uvfits(few, one, v[of_one], tmp_path / "no.uvfits")
+    words = ["init", "interferometry", few, "--simulate", "sources", "--out", "few.yaml"]
+    assert call(*words, *sets(*TINY, "operator.field_of_view=140")) == 0
+    assert "0 closure quantities of visibilities above 3 sigma" in capsys.readouterr().err
+    assert call("train", "few.yaml") == 0
+    assert call("calibrate", "runs/few", few, "--out", "calibrated.uvfits") == 2
+    assert "0 closure quantities of visibilities above 3 sigma" in capsys.readouterr().err
+    assert not (tmp_path / "calibrated.uvfits").exists()
+
+
 def test_a_fits_image_has_north_up_and_east_to_the_left(tmp_path):
     origin = Origin(empty(tmp_path / "no.uvfits"), (1, 4), "HW", np.dtype("complex128"), (0.0, 1.0))
     x = np.zeros((1, 4, 6), np.float32)

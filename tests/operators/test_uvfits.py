@@ -221,6 +221,21 @@ def test_what_is_missing_is_named(options, message, tmp_path):
         read_uvfits(write(tmp_path / "a.uvfits", cube(stokes=2), **options))
 
 
+@pytest.mark.parametrize(("times", "message"), [(FREQUENCY, "up to 4.54e.09 seconds of light"), (0, "up to 0 seconds")])
+def test_baselines_in_another_unit(times, message, tmp_path):
+    write(tmp_path / "a.uvfits", cube(stokes=2), extra={"UU---SIN": times * U, "VV---SIN": times * V})
+    with pytest.raises(UnveilError, match=message):
+        read_uvfits(tmp_path / "a.uvfits")
+
+
+def test_a_header_without_its_frequency(tmp_path):
+    path = write(tmp_path / "a.uvfits", cube(stokes=2))
+    fits.setval(path, "CRVAL4", value=0.0)
+    fits.setval(path, "CDELT4", value=0.0)
+    with pytest.raises(UnveilError, match="has the frequency 0 hertz"):
+        read_uvfits(path)
+
+
 def test_no_weights_or_all_flagged(tmp_path):
     data = cube(stokes=2)
     with pytest.raises(UnveilError, match="without weights"):

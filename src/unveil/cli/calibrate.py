@@ -1,5 +1,6 @@
 """unveil calibrate: gains of stations, by self-calibration with a run's estimates."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     from unveil.instruments.interferometry.nearest import nearest_source
     from unveil.instruments.interferometry.operator import interferometry
     from unveil.instruments.interferometry.selfcal import self_calibrate
-    from unveil.instruments.interferometry.simulated import read_observation
+    from unveil.instruments.interferometry.simulated import read_observation, without_closures
     from unveil.instruments.interferometry.uvfits_write import write_uvfits
 
     check_free(out, force)
@@ -37,6 +38,8 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     if not isinstance(section, InterferometrySection):
         raise UnveilError(f"{run_folder}: is of {section.kind}, and gains are those of stations of an interferometer")
     seen = read_observation(data, section.field_of_view)
+    if (line := without_closures(seen)) is not None:
+        raise UnveilError(f"{data}: {line}")
     side = torch_device(device)
 
     def image(coverage: Coverage, visibilities: Tensor) -> Tensor:
@@ -55,9 +58,10 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     factors = found.gains.abs().sqrt()
     low, middle, high = factors.quantile(torch.tensor([0.05, 0.5, 0.95]).to(factors)).tolist()
     say(f"gains of stations, geometric means of pairs: {low:.2f} to {high:.2f}, median {middle:.2f}")
-    if max(found.fits[1]) > FITS:
+    worst = max(value for value in found.fits[1] if not math.isnan(value))  # none of one kind
+    if worst > FITS:
         warn(
-            f"{data}: the image does not fit the closure quantities, reduced chi^2 {max(found.fits[1]):.1f}: "
+            f"{data}: the image does not fit the closure quantities, reduced chi^2 {worst:.1f}: "
             f"its source is unlike those that {run_folder} was trained on, or the noise is larger than stated"
         )
     write_uvfits(out, found.coverage, found.visibilities, data)

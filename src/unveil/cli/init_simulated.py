@@ -10,11 +10,12 @@ from unveil.cli.suit import with_batch
 from unveil.config import parse_config
 from unveil.config_file import override, to_yaml
 from unveil.data import atomic_write
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.idle import refuse_idle
 from unveil.instruments.example import HELDOUT, Example
 from unveil.random import make_generator
 from unveil.training.defaults import settings
+from unveil.words import counted
 
 __all__ = ["init_simulated"]
 
@@ -33,7 +34,13 @@ def init_simulated(kind: str, data: str, out: Path, sets: Sequence[str], force: 
     from unveil.instruments.interferometry import InterferometrySection
     from unveil.instruments.interferometry.example import DIAMETERS
     from unveil.instruments.interferometry.operator import interferometry
-    from unveil.instruments.interferometry.simulated import COMPACT, SYSTEMATIC, read_observation, simulate
+    from unveil.instruments.interferometry.simulated import (
+        COMPACT,
+        SYSTEMATIC,
+        read_observation,
+        simulate,
+        without_closures,
+    )
     from unveil.instruments.interferometry.uvfits_write import write_uvfits
 
     folder = out.with_name(f"{out.stem}-sources")
@@ -82,7 +89,10 @@ def init_simulated(kind: str, data: str, out: Path, sets: Sequence[str], force: 
 """
     text += to_yaml(config, out.parent)
     atomic_write(out, lambda path: path.write_text(text, encoding="utf-8"))
-    say(f"{data}: {len(seen.coverage)} visibilities, averaged over scans, of {len(set(seen.coverage.pairs))} pairs")
+    visibilities = counted(len(seen.coverage), "visibility", "visibilities")
+    say(f"{data}: {visibilities}, averaged over scans, of {counted(len(set(seen.coverage.pairs)), 'pair')}")
+    if (line := without_closures(seen)) is not None:
+        warn(f"{data}: {line}")
     say(f"simulated {about}: {folder}")
     say(f"wrote {out}; next: unveil train {out}, then unveil calibrate runs/{out.stem} {data}")
     noise = {"kind": "gaussian", "sigma": operator.sigma}

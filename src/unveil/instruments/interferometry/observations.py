@@ -11,11 +11,12 @@ from torch import Tensor
 
 from unveil.data import ImageSource
 from unveil.data.uvfits import observations
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.instruments.instrument import USUAL, Scale
 from unveil.instruments.interferometry import InterferometrySection
 from unveil.instruments.interferometry.brightness import peak_brightness
 from unveil.instruments.interferometry.operator import MICROARCSECOND, read_coverage
+from unveil.instruments.interferometry.scatter import noise_line
 from unveil.instruments.interferometry.uvfits import read_uvfits
 
 __all__ = ["check_observations", "check_source", "find_brightness", "find_scale"]
@@ -35,7 +36,9 @@ def check_observations(section: InterferometrySection, files: Sequence[Path]) ->
         return
     coverage, source = read_coverage(section)
     for file in files:
-        found, _ = read_uvfits(file)
+        found, visibilities = read_uvfits(file)
+        if (line := noise_line(found, visibilities)) is not None:
+            warn(f"{file}: {line}")
         advice = f"give each observation a run of its own, with --set operator.uvfits={file}"
         if len(found) != len(coverage):
             raise UnveilError(f"{file} has {len(found)} visibilities, and {source} has {len(coverage)}; {advice}")

@@ -10,14 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unveil.errors import UnveilError
+from unveil.errors import UnveilError, warn
 from unveil.instruments.interferometry.averages import average_scans, drop_short
+from unveil.instruments.interferometry.closures import CUT, closures
 from unveil.instruments.interferometry.coverage import Coverage
-from unveil.instruments.interferometry.example import sources
+from unveil.instruments.interferometry.example import PARAMETERS, sources
 from unveil.instruments.interferometry.operator import MICROARCSECOND, interferometry
+from unveil.instruments.interferometry.scatter import noise_line
 from unveil.instruments.interferometry.uvfits import read_uvfits
 
-__all__ = ["SYSTEMATIC", "Observation", "model_visibilities", "read_observation", "simulate"]
+__all__ = ["SYSTEMATIC", "Observation", "model_visibilities", "read_observation", "simulate", "without_closures"]
 
 SYSTEMATIC = 0.02
 """Of each visibility, in jansky over jansky: what gains do not explain, added to thermal noise."""
@@ -48,7 +50,10 @@ def read_observation(path: str | Path, field_of_view: float | None = None) -> Ob
 
     Raises UnveilError where `read_uvfits` does, and for files without times or stations.
     """
-    coverage, visibilities = average_scans(*read_uvfits(path), SYSTEMATIC)
+    measured = read_uvfits(path)
+    if (line := noise_line(*measured)) is not None:
+        warn(f"{path}: {line}")
+    coverage, visibilities = average_scans(*measured, SYSTEMATIC)
     length = torch.hypot(coverage.u, coverage.v)
     if field_of_view is None:
         field_of_view = round(BEAMS / float(length.max()) / MICROARCSECOND)
@@ -58,6 +63,18 @@ def read_observation(path: str | Path, field_of_view: float | None = None) -> Ob
     near = length <= max(shortest, float(length.min()))
     flux = float(visibilities[near].abs().mean())
     return Observation(*drop_short(coverage, visibilities, shortest), flux, field_of_view)
+
+
+def without_closures(seen: Observation) -> str | None:
+    """Return why no gains can be told from an observation: fewer closure quantities than a source has numbers."""
+    count = sum(closures(seen.coverage, seen.visibilities).counts)
+    if count >= PARAMETERS:
+        return None
+    return (
+        f"{count} closure quantities of visibilities above {CUT:g} sigma, and a source has {PARAMETERS} numbers: "
+        "stations' gains cannot be told from these, and whichever source they began with would come out; give an observation of "
+        "more stations, or check its weights"
+    )
 
 
 def simulate(seen: Observation, pixels: int, count: int, generator: torch.Generator) -> tuple[Tensor, float]:

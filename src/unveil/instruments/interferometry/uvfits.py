@@ -26,6 +26,8 @@ from unveil.instruments.interferometry.coverage import Coverage
 
 __all__ = ["read_uvfits"]
 
+LONGEST = 2.0
+"""Seconds of light: farther than to the Moon are no two stations."""
 _STOKES = {1: "I", -1: "RR", -2: "LL", -5: "XX", -6: "YY"}
 
 
@@ -67,7 +69,12 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
         raise UnveilError(f"{path} has visibilities without weights; export them with weights 1 / sigma^2")
     intensity, sigma = _stokes_i(cube, _coordinates(header, axes["STOKES"]), path)
     frequency = _coordinates(header, axes["FREQ"]) + _offsets(groups, tables, cube.shape)[..., None]
-    u, v = (-_seconds(groups, name, path)[:, None, None] * frequency for name in ("UU", "VV"))  # (G, IF, FREQ)
+    if not frequency.min() > 0:
+        raise UnveilError(
+            f"{path} has the frequency {frequency.min():g} hertz: CRVAL of its axis FREQ must be that of the band"
+        )
+    seconds = [_seconds(groups, name, path) for name in ("UU", "VV")]
+    u, v = (-t[:, None, None] * frequency for t in seconds)  # (G, IF, FREQ)
     stations = _stations(groups)
     cross = (u[:, 0, 0] != 0) | (v[:, 0, 0] != 0) if stations is None else stations[0] != stations[1]
     kept = np.isfinite(intensity) & np.isfinite(sigma) & np.isfinite(u) & np.isfinite(v) & cross[:, None, None]
@@ -75,6 +82,12 @@ def _read(header: Any, groups: Any, tables: dict[str, Any], path: str) -> tuple[
         raise UnveilError(
             f"{path} has no unflagged visibility of Stokes I: all weights are <= 0 or not finite, or the stations are "
             "paired with themselves"
+        )
+    longest = max(float(np.abs(t[kept.any((1, 2))]).max()) for t in seconds)
+    if not 0 < longest < LONGEST:
+        raise UnveilError(
+            f"{path} has baselines (UU, VV) of up to {longest:.3g} seconds of light: they must be in seconds, not in "
+            "wavelengths or metres, and not all 0"
         )
     pairs: tuple[tuple[str, str], ...] = ()
     if stations is not None:
