@@ -6,7 +6,7 @@ Instruments that have checks of their own name them in their folder. A line says
 import torch
 from torch import Tensor
 
-from unveil.checks.contradictions import contradictions, mixed_types
+from unveil.checks.contradictions import constant_images, contradictions, mixed_types
 from unveil.checks.fit import Fit, noise_fit
 from unveil.checks.look import look, middle, spread
 from unveil.checks.magnitude import magnitude_line
@@ -37,6 +37,9 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     additive = noise is not None and noise.additive
     level = float(noise.select(which).variance(y).mean()) ** 0.5 if noise is not None and additive else None
     lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
+    empty = constant_images({source.name(int(i)): one for i, one in zip(which, y)})
+    if 0 < len(empty) < len(y):
+        lines.append(f"{', '.join(empty)}: one value alone, as where nothing was recorded: leave such measurements out")
     if known.doubts is not None:
         lines += load(known.doubts)(y, part, level)
     return [line for line in lines if line is not None]

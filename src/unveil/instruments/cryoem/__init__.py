@@ -50,6 +50,8 @@ INSTRUMENT = Instrument(
     units=lambda section: ImageUnits(pixel=section.pixel_size, pixel_unit="Å"),
     table=lambda section: section.table,
     complete="unveil.instruments.cryoem.inside:complete",
+    check="unveil.instruments.cryoem.agree:check_stacks",
+    doubts="unveil.instruments.cryoem.agree:doubts",
 )
 """Particles have one contrast, and a fraction of it drowns in their noise: they are not normalized; and their
 background, which the CTF hardly lets through, drifts under equivariant imaging, while several defoci see everything

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unveil.errors import UnveilError
 
-__all__ = ["read_ctf_table"]
+__all__ = ["box_sides", "read_ctf_table"]
 
 RELION = {
     "rlnImagePixelSize": "pixel_size",
@@ -33,6 +33,7 @@ RELION = {
 
 _PIXEL = ("rlnDetectorPixelSize", "rlnMagnification")
 """Before RELION 3.1: the detector's pixel, micrometres, and by how much the image was magnified."""
+_SIDE = "rlnImageSize"
 _GROUP = "rlnOpticsGroup"
 _IMAGE = "rlnImageName"
 
@@ -73,6 +74,19 @@ def read_ctf_table(path: str, key: str) -> dict[str, Tensor]:
     if not found or not len(next(iter(columns.values()))):
         raise UnveilError(f"{key}: {path} has no rows of {', '.join(RELION)}; give a table of particles")
     return {name: _numbers(columns[column], f"{key}: {path}: {column}") for name, column in found.items()}
+
+
+def box_sides(path: str) -> set[int]:
+    """Return the sides of the images, pixels, that a RELION table states; empty where it, or a .csv, does not.
+
+    A table that cannot be read states nothing here: `read_ctf_table` says so.
+    """
+    if Path(path).suffix.lower() != ".star":
+        return set()
+    try:
+        return {int(side) for side in _read_star(Path(path)).get(_SIDE, ())}
+    except Exception:
+        return set()
 
 
 def _read_csv(file: Path) -> Columns:

@@ -72,8 +72,8 @@ def without_closures(seen: Observation) -> str | None:
         return None
     return (
         f"{count} closure quantities of visibilities above {CUT:g} sigma, and a source has {PARAMETERS} numbers: "
-        "stations' gains cannot be told from these, and whichever source they began with would come out; give an observation of "
-        "more stations, or check its weights"
+        "stations' gains cannot be told from these, and whichever source they began with would come out; give an "
+        "observation of more stations, or check its weights"
     )
 
 
