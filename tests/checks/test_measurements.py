@@ -9,6 +9,7 @@ from unveil.data import Measured, MemorySource
 from unveil.errors import UnveilError
 from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.operator import interferometry
+from unveil.instruments.tomography.sinograms import rotation
 from unveil.noise import Correlated, Gaussian
 from unveil.operators import cartesian_mask, inpainting, mri, random_mask, tomography
 from unveil.random import make_generator, normal
@@ -207,6 +208,59 @@ def test_transmitted_intensities_are_no_sinograms(flat):
     (line,) = lines("tomography", flat * noisy(torch.exp(-y), 0.01), operator)
     assert "seem to be transmitted intensities; divide them by the flats, and save -log" in line
     assert lines("tomography", noisy(0.3 + y), operator) == [], "what surrounds a region of interest"
+
+
+def shifted(y, pixels):
+    """The sinograms with the slice's axis so many detectors farther on."""
+    frequency = torch.fft.rfftfreq(y.shape[-2])[:, None]
+    return torch.fft.irfft(
+        torch.fft.rfft(y, dim=-2) * torch.exp(-2j * np.pi * frequency * pixels), n=y.shape[-2], dim=-2
+    )
+
+
+TURNED = torch.arange(24) * 180 / 24
+
+
+@pytest.mark.parametrize("off", [-7.3, 0.0, 4.0])
+def test_the_axis_of_rotation_is_found(off):
+    operator, error = tomography(TURNED, SIDE - 10, SIDE), []
+    for k in range(8):
+        clean = shifted(operator.A(images(2, SIDE - 10)), off)
+        found = rotation(clean + SIGMA * normal(clean, make_generator("cpu", 8, k)), TURNED)
+        error.append((found.axis - (SIDE - 1) / 2 - off) / found.error)
+    assert torch.tensor(error).square().mean().sqrt() < 2, "of chi^2 of 8, whose root mean square is 1 +- .25"
+    found = lines("tomography", noisy(clean, SIGMA / 10), operator, SIGMA / 10)
+    assert len(found) == (off != 0)
+    assert not off or float(found[0].split("operator.axis=")[1]) == pytest.approx((SIDE - 1) / 2 + off, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    "angles", [2 * TURNED, TURNED[torch.randperm(24, generator=make_generator("cpu", 9))]], ids=["range", "order"]
+)
+def test_angles_that_are_not_those_of_the_sinograms(angles):
+    x = images().roll((4, 7), (-2, -1))
+    y = noisy(tomography(TURNED, SIDE, SIDE).A(x), 0.002)
+    assert lines("tomography", y, tomography(TURNED, SIDE, SIDE), 0.002) == []
+    (line,) = lines("tomography", y, tomography(angles, SIDE, SIDE), 0.002)
+    assert "do not move as those of a slice that is turned by operator.angles" in line
+
+
+def test_few_angles_of_a_narrow_range_do_not_tell_the_axis():
+    angles = torch.arange(12) / 4
+    assert (
+        lines("tomography", noisy(tomography(angles, SIDE, SIDE, axis=20.0).A(images())), tomography(angles, SIDE))
+        == []
+    )
+
+
+def test_lost_projections_and_a_sign_that_was_forgotten():
+    operator = tomography(TURNED, SIDE, SIDE)
+    y = noisy(operator.A(images()))
+    (line,) = lines("tomography", -y, operator)
+    assert "negative in the mean" in line
+    y[..., 5:7] = 0
+    (line,) = lines("tomography", y, operator)
+    assert line.startswith("2 projections of 24, from number 5 on")
 
 
 @pytest.mark.parametrize("view", [130, 20, 130e-6])
