@@ -155,7 +155,9 @@ def test_a_step_that_ends_early_is_told():
     """Eigenvalues over 14 decades: a hundred steps do not do."""
     values = torch.logspace(-14, 0, 400, dtype=torch.float64)
     b = torch.ones(1, 400, dtype=torch.float64)
-    with pytest.warns(UnveilWarning, match="conjugate gradients ended after 100 steps at a residual of"):
+    with pytest.warns(
+        UnveilWarning, match="conjugate gradients ended after 100 steps at a residual of 1e.[0-9]+ or more"
+    ):
         solve(lambda v: values * v, b, torch.tensor([1e-15], dtype=torch.float64))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

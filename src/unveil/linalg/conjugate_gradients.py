@@ -4,6 +4,7 @@ By Hestenes and Stiefel (1952, https://doi.org/10.6028/jres.049.044). deepinv's 
 |p|_H^2, which is no rounding error at the scale of k-space or of micrographs.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -49,16 +50,16 @@ def conjugate_gradients(
     else:
         worst = float((rr.detach() / _dot(b, b).detach().clamp_min(tiny)).amax().sqrt())
         if iterations >= MOST and worst > FAR * tolerance:  # who asks for fewer steps wants an early end
-            _warn_once(f"{worst:.0e}", f"{tolerance:.0e}")
+            _warn_once(f"{10 ** math.floor(math.log10(min(worst, 1e30))):.0e}", f"{tolerance:.0e}")
     return x
 
 
 @cache
 def _warn_once(residual: str, tolerance: str) -> None:
-    """Say it once for each size of the residual: thousands of steps may be alike."""
+    """Say it once for each power of ten of the residual: thousands of steps may be alike."""
     warn(
-        f"conjugate gradients ended after {MOST} steps at a residual of {residual}, not {tolerance}: the noise level "
-        "is very low for this operator, and steps towards the data are inexact; check the level's units"
+        f"conjugate gradients ended after {MOST} steps at a residual of {residual} or more, not {tolerance}: the noise "
+        "level is very low for this operator, and steps towards the data are inexact; check the level's units"
     )
 
 

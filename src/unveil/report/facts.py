@@ -19,6 +19,8 @@ CHECK = "check"
 """The folder in a run's, where `unveil check --out` puts what it finds so that the page shows it."""
 IN_PHOTONS = {"electrons": "read noise, in photons", "dark": "mean in the dark, in photons"}
 """Of noise whose parameters each image tells: what all have in common."""
+RELATIVE = {name: f"noise, {name}, without unit" for name in ("kernel", "rows", "columns", "covariance")}
+"""Of correlated noise: shares, and what is of mean variance 1 beside its sigma."""
 STATED, FOUND, ASSUMED = "declared", "found in the data", "assumed"
 
 
@@ -48,15 +50,15 @@ def facts(run: Run) -> list[Fact]:
     found = [Fact("family of the noise", str(noise["kind"]), kind)]
     for key, value in noise.items():
         if key not in ("kind", "per_image"):
-            known = given.get(key) not in (None, "estimate")
-            what = IN_PHOTONS.get(key, f"noise, {key}, on the [0, 1] scale")
+            known = given.get(key) not in (None, "estimate") or (key == "sigma" and given.get("covariance") is not None)
+            what = RELATIVE.get(key) or IN_PHOTONS.get(key, f"noise, {key}, on the [0, 1] scale")
             found.append(Fact(what, _shown(value), STATED if known else FOUND))
     if noise.get("per_image"):
         found.append(Fact("parameters of the noise", "each image's own", FOUND))
     found.append(Fact("instrument", config.operator.kind, STATED))
     for key, value in config.operator.model_dump().items():
         if key != "kind" and value is not None:
-            found.append(Fact(f"instrument, {key}", _shown(value), STATED))
+            found.append(Fact(f"instrument, {key}", _shown(value), FOUND if value == "estimate" else STATED))
     limits = config.data.value_range
     found.append(Fact("numbers read as 0 and 1", "by their type" if limits is None else _shown(limits), STATED))
     if instrument(config).sees_all:
@@ -87,6 +89,8 @@ def _shown(value: Any) -> str:
     """Return a value in a few words."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list) and isinstance(value[0], list):
+        return f"{len(value)} x {len(value[0])} numbers, in run.json"
     if isinstance(value, (list, tuple)):
         text = ", ".join(_shown(part) for part in value[:9])
         return f"[{text}{', …' if len(value) > 9 else ''}]"
