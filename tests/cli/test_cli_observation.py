@@ -121,6 +121,12 @@ def test_an_observation_becomes_a_fits_image(observation, tmp_path, monkeypatch,
     command = next(line for line in out.splitlines() if line.startswith("wrote calibrated.uvfits")).split()
     chosen = [word.rstrip(",") for word in command if "=" in word]
     assert call("denoise", "runs/eht", "calibrated.uvfits", "--out", "images", *sets(*chosen)) == 0
+    assert "leaves unexplained" not in capsys.readouterr().err
+    level, short = read_uvfits(path)[0].level, sets("sampling.samples=2", "sampling.steps=3")
+    for words, sigma in ((["denoise"], level), (["sample", *short], 2 * level)):
+        there = sets(f"operator.uvfits={path}", f"noise.sigma={sigma}")
+        assert call(words[0], "runs/eht", path, "--out", f"with-gains-{words[0]}", *words[1:], *there) == 0
+        assert "ring: what its estimate leaves unexplained is" in capsys.readouterr().err
     header = fits.getheader(tmp_path / "images" / "calibrated.fits")
     assert header["OBJECT"] == "RING"
     assert header["BUNIT"] == "JY/PIXEL"

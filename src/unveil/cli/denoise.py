@@ -15,7 +15,17 @@ from unveil.cli.failures import Failures
 from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
 from unveil.cli.tables import result_tables, write_tables
-from unveil.cli.use import call_of, is_same_grid, open_input, pictured, sky_of, warn_of_unlike, with_sets
+from unveil.cli.use import (
+    call_of,
+    is_same_grid,
+    left_over,
+    open_input,
+    pictured,
+    sky_of,
+    warn_of_unexplained,
+    warn_of_unlike,
+    with_sets,
+)
 from unveil.data.like import result_files
 from unveil.words import counted
 
@@ -56,12 +66,14 @@ def run_denoise(
     if results.has(names):
         say(f"all {len(source)} are in {out} already; --force computes them again")
     tiles = [f.tiles(dataset.operator, *source.shape(i)[1:]) for i in range(len(source))]
-    ends = list(accumulate(tiles))
+    ends, left = list(accumulate(tiles)), dict[str, float]()
     with progress_bar("denoising") as bar, torch.no_grad():
 
         def estimate(i: int) -> Tensor:
             f.progress = lambda done: bar(ends[i] - tiles[i] + done, ends[-1])
-            x: Tensor = f(dataset[i].to(torch_device(device)))
+            m = dataset[i].to(torch_device(device))
+            x: Tensor = f(m)
+            left[source.name(i)] = left_over(m, x)
             return x.cpu()
 
         done, clipped = process(
@@ -77,6 +89,7 @@ def run_denoise(
         )
     if dtype == "input":
         say(f"clipped to the range of the input's type: {counted(clipped, 'value')}")
+    warn_of_unexplained(left)
     if done == len(source):
         write_tables(tables, results)
     if done:

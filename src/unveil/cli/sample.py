@@ -17,10 +17,12 @@ from unveil.cli.use import (
     NOT_BELOW,
     call_of,
     is_same_grid,
+    left_over,
     open_input,
     open_run_prior,
     pictured,
     sky_of,
+    warn_of_unexplained,
     warn_of_unlike,
     with_sets,
 )
@@ -89,6 +91,7 @@ def run_sample(
         return
     if results.has(names):
         say(f"all {len(source)} are in {out} already; --force draws them again")
+    left: dict[str, float] = {}
     with progress_bar("sampling") as bar:
 
         def draw(i: int) -> Tensor:
@@ -98,7 +101,9 @@ def run_sample(
             def show(done: int, total: int) -> None:
                 bar(i * total + done, len(source) * total)
 
-            x = draw_samples(f, m, sampling, generator, show, prior)[:, 0].cpu()
+            x = draw_samples(f, m, sampling, generator, show, prior)[:, 0]
+            left[source.name(i)] = left_over(m, x.mean(0, keepdim=True))
+            x = x.cpu()
             more = [x.mean(0, keepdim=True)] + ([x.std(0, keepdim=True)] if len(x) > 1 else [])
             return torch.cat([x, *more])
 
@@ -113,6 +118,7 @@ def run_sample(
             pictures=pictures,
             dtype=np.dtype(np.float32),
         )
+    warn_of_unexplained(left)
     if done == len(source):
         write_tables(tables, results)
     if done:

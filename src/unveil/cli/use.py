@@ -1,12 +1,13 @@
 """What the commands that use a trained run share: the run, its estimator and the measurements it is given."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import unveil
 from unveil.checks import look, out_of_range, see
@@ -23,6 +24,7 @@ from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
 from unveil.estimators import Preconditioned, Tiled
 from unveil.instruments.registry import INSTRUMENTS
+from unveil.measurement import Measurement
 from unveil.noise import Noise, OwnNoise
 from unveil.noise.base import together
 from unveil.noise.gaussian import Gaussian
@@ -34,9 +36,12 @@ from unveil.training.setup import instrument, open_measurements, with_gaps
 from unveil.words import counted
 
 __all__ = [
-    "NOT_BELOW", "call_of", "is_same_grid", "open_input", "open_run_prior", "pictured", "sky_of",
-    "unlike_training", "warn_of_unlike", "with_sets",
+    "NOT_BELOW", "call_of", "is_same_grid", "left_over", "open_input", "open_run_prior", "pictured", "sky_of",
+    "unlike_training", "warn_of_unexplained", "warn_of_unlike", "with_sets",
 ]  # fmt: skip
+
+UNEXPLAINED = 10.0
+"""Times the variance of the noise. Of an estimate that fits it is 1; of visibilities with their gains it was 1,900."""
 
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with "
@@ -138,6 +143,25 @@ def unlike_training(run: Run, data: Dataset) -> str | None:
         return line
     level, found = data.noise.fixed_level, common_level(list(images.values()))
     return None if found is None or level is None else other_level(found, level, f"--sigma {found:.2g} states it")
+
+
+def left_over(m: Measurement, x: Tensor) -> float:
+    """Return |y - A x|^2 / m over the variance of the noise, of one measurement and x (1, *image); 0 if A sees all."""
+    if not m.operator.unseen:
+        return 0.0
+    return float((m.mean_square(m.y - m.predict(x)) / m.level**2)[0])
+
+
+def warn_of_unexplained(left: Mapping[str, float]) -> None:
+    """Warn of the measurements, by name, that their estimates leave unexplained."""
+    if not left or (worst := max(left.values())) <= UNEXPLAINED:
+        return
+    many = sum(value > UNEXPLAINED for value in left.values())
+    warn(
+        f"{max(left, key=left.__getitem__)}: what its estimate leaves unexplained is {worst:.2g} times the noise's "
+        f"variance ({many} of {len(left)} leave more than {UNEXPLAINED:g} times): the measurements are not as they are "
+        "described (calibration, coils, mask, level), or the training was too short"
+    )
 
 
 def open_run_prior(run: Run, operator: Operator, device: str) -> Preconditioned | None:
