@@ -9,7 +9,7 @@ import torch
 from unveil.checks.measurements import contradicted
 from unveil.data import MemorySource, open_images
 from unveil.errors import UnveilWarning
-from unveil.instruments.cryoem import CryoEMSection
+from unveil.instruments.cryoem import INSTRUMENT, CryoEMSection
 from unveil.instruments.cryoem.agree import check_stacks
 from unveil.operators import Optics, build_operator, particles
 
@@ -70,6 +70,14 @@ def test_files_that_agree(write, header, recwarn):
 def test_binned_images_with_the_table_of_others(write, stated, words):
     with pytest.warns(UnveilWarning, match=words):
         check_stacks(*write(**stated))
+
+
+def test_results_have_the_pixels_that_the_table_states(write, tmp_path):
+    section, _ = write()
+    assert (INSTRUMENT.units(section).pixel, INSTRUMENT.units(section).pixel_unit) == (PIXEL, "Å")
+    assert INSTRUMENT.units(CryoEMSection(table=section.table, pixel_size=2.5)).pixel == 2.5
+    (tmp_path / "particles.star").unlink()
+    assert INSTRUMENT.units(section).pixel is None
 
 
 def test_the_operator_is_built_all_the_same(write):

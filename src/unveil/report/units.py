@@ -21,9 +21,10 @@ def units_of(config: Config, source: ImageSource) -> UnitsOf:
     """
     numbers = {source.name(i): i for i in range(len(source))}
     found = instrument(config)
+    told = found.units(config.operator)
 
     def units(name: str) -> ImageUnits:
-        told, origin = found.units(config.operator), source.origin(numbers[name])
+        origin = source.origin(numbers[name])
         if not found.same_grid or origin is None:
             return told
         low, high = origin.value_range

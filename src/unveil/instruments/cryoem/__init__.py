@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from unveil.errors import UnveilError
 from unveil.instruments.instrument import ImageUnits, Instrument
 from unveil.paths import FilePath
 from unveil.sections import Section
@@ -36,6 +37,21 @@ class CryoEMSection(Section):
         return self
 
 
+def image_units(section: CryoEMSection) -> ImageUnits:
+    """Return the side of a pixel as the section states it, or as its table does where all particles have one."""
+    size = section.pixel_size
+    if size is None and section.table is not None:
+        from unveil.instruments.cryoem.ctf_table import read_ctf_table
+
+        try:
+            found = read_ctf_table(section.table, "operator.table").get("pixel_size", ())
+            sizes = {round(float(one), 6) for one in found}
+        except UnveilError:  # of a table that is gone the results are there all the same
+            sizes = set()
+        size = sizes.pop() if len(sizes) == 1 else None
+    return ImageUnits(pixel=size, pixel_unit="Å")
+
+
 INSTRUMENT = Instrument(
     section=CryoEMSection,
     build="unveil.instruments.cryoem.operator:build_cryoem",
@@ -47,7 +63,7 @@ INSTRUMENT = Instrument(
     keys=("table",),
     mean=0.0,
     same_grid=True,
-    units=lambda section: ImageUnits(pixel=section.pixel_size, pixel_unit="Å"),
+    units=image_units,
     table=lambda section: section.table,
     complete="unveil.instruments.cryoem.inside:complete",
     check="unveil.instruments.cryoem.agree:check_stacks",
