@@ -38,7 +38,7 @@ def main() -> None:
     options.add_argument("--mat", required=True, metavar="FILE", help="DATA (rows, columns, coils), fully sampled")
     options.add_argument("--work", required=True, type=Path, metavar="DIR")
     options.add_argument("--size", type=int, nargs=2, default=[160, 128], help="of the middle of k-space that is kept")
-    options.add_argument("--sigma", type=float, default=0.006, help="of the noise, over the image's brightest part")
+    options.add_argument("--sigma", type=float, default=0.04, help="level stated, over the brightest part")
     options.add_argument("--slices", type=Path, metavar="NPZ", help="`slices` of another head, to be measured")
     options.add_argument("--plot", type=Path, metavar="PNG", help="where the pictures go")
     options.add_argument("--runs", nargs="*", default=[], metavar="NAME=FOLDER")

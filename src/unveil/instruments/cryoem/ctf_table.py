@@ -79,13 +79,13 @@ def read_ctf_table(path: str, key: str) -> dict[str, Tensor]:
 def box_sides(path: str) -> set[int]:
     """Return the sides of the images, pixels, that a RELION table states; empty where it, or a .csv, does not.
 
-    A table that cannot be read states nothing here: `read_ctf_table` says so.
+    path: of a table that `read_ctf_table` can read.
     """
     if Path(path).suffix.lower() != ".star":
         return set()
     try:
         return {int(side) for side in _read_star(Path(path)).get(_SIDE, ())}
-    except Exception:
+    except (TypeError, ValueError):  # no numbers: that of no image
         return set()
 
 
