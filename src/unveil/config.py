@@ -132,6 +132,11 @@ class LossConfig(Section):
         description="judge equivariant imaging in the default recipe only along what the system saw of each image: for "
         "those that see a small part (MRI, raw mosaics), with a weight of about 3",
     )
+    nonnegative: bool = Field(
+        False,
+        description="images cannot be negative, as brightness: what equivariant imaging in the default recipe and "
+        "loss.camera teach is raised to zero where it is",
+    )
     near: float = Field(
         0.2,
         ge=0,

@@ -26,7 +26,7 @@ USED_BY: dict[str, tuple[str, ...]] = {
 }
 """Key of `loss` -> the recipes that read it."""
 
-UNSEEN = ("symmetry", "equivariance", "seen", "hidden", "camera")
+UNSEEN = ("symmetry", "equivariance", "seen", "hidden", "camera", "nonnegative")
 """Keys of `loss` that teach what the instrument leaves out."""
 
 Rule = Callable[[Config, Instrument], str | None]
@@ -35,6 +35,7 @@ Rule = Callable[[Config, Instrument], str | None]
 
 def _loss(key: str) -> Rule:
     def why(config: Config, instrument: Instrument) -> str | None:
+        loss, camera = config.loss, config.loss.camera and not config.em.rounds
         if key in UNSEEN and instrument.sees_all:
             return f"{instrument.kind} leaves nothing out that it could teach"
         if key in USED_BY and config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
@@ -42,6 +43,8 @@ def _loss(key: str) -> Rule:
             return f"loss.recipe = {config.loss.recipe} does not read it; {readers}"
         if key == "camera" and config.em.rounds:
             return "em.rounds learns from draws in its place"
+        if key == "nonnegative" and not (camera or (loss.equivariance and loss.recipe in USED_BY["seen"])):
+            return "neither equivariant imaging in the default recipe nor loss.camera teaches anything"
         if key == "near" and not instrument.sees_all:
             return f"{instrument.kind} leaves something out, and Stein's estimate is for complete images"
         if key == "near" and not config.noise.additive:
@@ -97,7 +100,7 @@ def _gaps(config: Config, instrument: Instrument) -> str | None:
 RULES: dict[str, Rule] = {
     "data.saturated": _gaps,
     "data.dead": _gaps,
-    **{f"loss.{key}": _loss(key) for key in (*USED_BY, "camera")},
+    **{f"loss.{key}": _loss(key) for key in (*USED_BY, "camera", "nonnegative")},
     "estimator.mean": _unwrapped,
     "estimator.std": _unwrapped,
     "estimator.iterations": _unwrapped,

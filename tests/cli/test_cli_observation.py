@@ -127,6 +127,9 @@ def test_an_observation_becomes_a_fits_image(observation, tmp_path, monkeypatch,
         there = sets(f"operator.uvfits={path}", f"noise.sigma={sigma}")
         assert call(words[0], "runs/eht", path, "--out", f"with-gains-{words[0]}", *words[1:], *there) == 0
         assert "ring: what its estimate leaves unexplained is" in capsys.readouterr().err
+    monkeypatch.setattr("unveil.cli.use.NEGATIVE", 0.0)
+    assert call("denoise", "runs/eht", "calibrated.uvfits", "--out", "negative", *sets(*chosen)) == 0
+    assert "of the energy of its estimate is negative" in capsys.readouterr().err
     header = fits.getheader(tmp_path / "images" / "calibrated.fits")
     assert header["OBJECT"] == "RING"
     assert header["BUNIT"] == "JY/PIXEL"

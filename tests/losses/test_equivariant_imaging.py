@@ -86,6 +86,24 @@ def test_where_it_was_seen_says_nothing_of_the_rest(device):
     assert float(Equivariance(mirror)(f, m, make_generator(device, 3)).detach().min()) > 0.4
 
 
+@SYMMETRIES
+@pytest.mark.parametrize("seen", [False, True])
+def test_images_that_cannot_be_negative(seen, symmetry, device):
+    """The target is then max(f(y), 0); f on its virtual measurement stays as it is, so that it is taught not to be."""
+    case = LinearCase(device, "gaussian")
+    m = case.measure(make_generator(device, 1))
+    x_hat = case.f(m)
+    assert 0.05 < float((x_hat < 0).double().mean()) < 0.95
+
+    def value(loss, target):
+        return loss(lambda some: target if some is m else case.f(some), m, make_generator(device, 2))
+
+    known, plain = (Equivariance(symmetry, seen=seen, nonnegative=n) for n in (True, False))
+    torch.testing.assert_close(value(known, x_hat), value(plain, x_hat.clamp(min=0)))
+    torch.testing.assert_close(value(known, x_hat.abs()), value(plain, x_hat.abs()))
+    assert not torch.allclose(value(known, x_hat), value(plain, x_hat), rtol=0.01)
+
+
 class WrongEquivariance(Equivariance):
     """Rewritten, the way that mistakes are made in."""
 

@@ -110,3 +110,18 @@ def test_coarser_measurements_are_learned_from_alone(monkeypatch):
     small = Inpainting((1, 8, 8), torch.ones(1, 1, 8, 8, dtype=torch.bool))
     m = Measurement(torch.rand(4, 1, 8, 8), small, Gaussian(0.1))
     assert float(loss(lambda m: m.operator.image(m.y), m, make_generator("cpu", 0)).abs().max()) == 0
+
+
+@pytest.mark.parametrize("steps", [10, 40], ids=["draws by a camera", "draws by A"])
+def test_draws_of_images_that_cannot_be_negative(steps, monkeypatch):
+    drawn = torch.randn(1, 4, 1, SIDE, SIDE, generator=make_generator("cpu", 5))
+    for name in ("posterior_samples", "samples_by_camera"):
+        monkeypatch.setattr(looking, name, lambda f, m, *rest, **options: drawn)
+    m = data().batch(torch.arange(4))
+    for nonnegative in (False, True):
+        queue = Queue((1, SIDE, SIDE), 4)
+        queue.follow(torch.nn.Identity())
+        queue.step += 8
+        loss = LearningFromDraws(Zero(), Looks(0.25, 0.05), queue, 0.5, steps, nonnegative)
+        loss(lambda m: m.operator.image(m.y), m, make_generator("cpu", 0))
+        torch.testing.assert_close(queue.images, drawn[0].clamp(min=0) if nonnegative else drawn[0])

@@ -16,12 +16,14 @@ from unveil.cli.outputs import open_results, source_files
 from unveil.cli.screen import progress_bar, say
 from unveil.cli.tables import result_tables, write_tables
 from unveil.cli.use import (
+    below_zero,
     call_of,
     is_same_grid,
     left_over,
     open_input,
     pictured,
     sky_of,
+    warn_of_negative,
     warn_of_unexplained,
     warn_of_unlike,
     with_sets,
@@ -66,7 +68,7 @@ def run_denoise(
     if results.has(names):
         say(f"all {len(source)} are in {out} already; --force computes them again")
     tiles = [f.tiles(dataset.operator, *source.shape(i)[1:]) for i in range(len(source))]
-    ends, left = list(accumulate(tiles)), dict[str, float]()
+    ends, left, negative = list(accumulate(tiles)), dict[str, float](), dict[str, float]()
     with progress_bar("denoising") as bar, torch.no_grad():
 
         def estimate(i: int) -> Tensor:
@@ -74,6 +76,8 @@ def run_denoise(
             m = dataset[i].to(torch_device(device))
             x: Tensor = f(m)
             left[source.name(i)] = left_over(m, x)
+            if config.loss.nonnegative:
+                negative[source.name(i)] = below_zero(x)
             return x.cpu()
 
         done, clipped = process(
@@ -90,6 +94,7 @@ def run_denoise(
     if dtype == "input":
         say(f"clipped to the range of the input's type: {counted(clipped, 'value')}")
     warn_of_unexplained(left)
+    warn_of_negative(negative)
     if done == len(source):
         write_tables(tables, results)
     if done:

@@ -36,12 +36,15 @@ from unveil.training.setup import instrument, open_measurements, with_gaps
 from unveil.words import counted
 
 __all__ = [
-    "NOT_BELOW", "call_of", "is_same_grid", "left_over", "open_input", "open_run_prior", "pictured", "sky_of",
-    "unlike_training", "warn_of_unexplained", "warn_of_unlike", "with_sets",
+    "NOT_BELOW", "below_zero", "call_of", "is_same_grid", "left_over", "open_input", "open_run_prior", "pictured",
+    "sky_of", "unlike_training", "warn_of_negative", "warn_of_unexplained", "warn_of_unlike", "with_sets",
 ]  # fmt: skip
 
 UNEXPLAINED = 10.0
 """Times the variance of the noise. Of an estimate that fits it is 1; of visibilities with their gains it was 1,900."""
+
+NEGATIVE = 0.05
+"""Share of the energy of an estimate. Of simulated sources seen by the Event Horizon Telescope it is .001 or less."""
 
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with "
@@ -161,6 +164,21 @@ def warn_of_unexplained(left: Mapping[str, float]) -> None:
         f"{max(left, key=left.__getitem__)}: what its estimate leaves unexplained is {worst:.2g} times the noise's "
         f"variance ({many} of {len(left)} leave more than {UNEXPLAINED:g} times): the measurements are not as they are "
         "described (calibration, coils, mask, level), or the training was too short"
+    )
+
+
+def below_zero(x: Tensor) -> float:
+    """Return the share of the energy of images that is in negative values; 0 of an empty one."""
+    return float(x.clamp(max=0).square().sum() / x.square().sum().clamp_min(torch.finfo(x.dtype).tiny))
+
+
+def warn_of_negative(shares: Mapping[str, float]) -> None:
+    """Warn of estimates, by name, of which more is negative than images that cannot be would leave."""
+    if not shares or (worst := max(shares.values())) <= NEGATIVE:
+        return
+    warn(
+        f"{max(shares, key=shares.__getitem__)}: {worst:.0%} of the energy of its estimate is negative, and the run "
+        "was told that images cannot be (loss.nonnegative): train with loss.nonnegative=false if they can"
     )
 
 

@@ -17,6 +17,10 @@ k-space each pass learns the truth about an eighth of what was unseen, and the p
     |A T_g^-1 (T_g x_hat - f(A T_g x_hat + sigma w))|^2 / m
 
 f learns from those directions of T_g x_hat alone that A did see before they were turned away from it. (ours)
+
+Where images cannot be negative, max(x_hat, 0) is nearer to x in every pixel, and stands in x_hat's place: a projection
+on what is known of x (Youla and Webb 1982, https://doi.org/10.1109/TMI.1982.4307555), of the target, so that f is
+taught it and stays as near to the data as it was.
 """
 
 from dataclasses import replace
@@ -38,14 +42,15 @@ class Equivariance(Loss):
     nothing to be learned from it.
 
     symmetry: T_g. detach: x_hat is a fixed target, and only the second pass learns; otherwise the gradient flows
-    through both. seen: judge f by the second formula, along what A saw of f(y); T_g^T stands for T_g^-1. The virtual
-    measurement of a sample is by the operator of the next in the batch.
+    through both. seen: judge f by the second formula, along what A saw of f(y); T_g^T stands for T_g^-1. nonnegative:
+    max(f(y), 0) in the place of f(y). The virtual measurement of a sample is by the operator of the next in the batch.
     """
 
-    def __init__(self, symmetry: Symmetry, detach: bool = True, seen: bool = False) -> None:
+    def __init__(self, symmetry: Symmetry, detach: bool = True, seen: bool = False, nonnegative: bool = False) -> None:
         self.symmetry = symmetry
         self.detach = detach
         self.seen = seen
+        self.nonnegative = nonnegative
         self.passes = 4 / 3 if detach else 2
 
     def __call__(self, f: Estimator, m: Measurement, generator: torch.Generator) -> Tensor:
@@ -53,6 +58,8 @@ class Equivariance(Loss):
             return m.y.new_zeros(len(m))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.detach):
             x_hat = f(m)
+            if self.nonnegative:
+                x_hat = x_hat.clamp(min=0)
             g = self.symmetry.draw(x_hat, generator)
             x = self.symmetry.apply(x_hat, g)
         virtual = m.operator.select(torch.arange(len(m), device=m.y.device).roll(1))

@@ -68,11 +68,14 @@ class Queue(Kept):
 class LearningFromDraws(Loss):
     """The loss of the measurements (B,), to which that of draws is added, `weight` times: an objective of (f, m, g).
 
-    steps: of the training.
+    steps: of the training. nonnegative: whether images cannot be negative, so that max(x', 0) is nearer to one than x'.
     """
 
-    def __init__(self, loss: Loss, looks: Looks, queue: Queue, weight: float, steps: int) -> None:
+    def __init__(
+        self, loss: Loss, looks: Looks, queue: Queue, weight: float, steps: int, nonnegative: bool = False
+    ) -> None:
         self.loss, self.looks, self.queue, self.weight = loss, looks, queue, weight
+        self.nonnegative = nonnegative
         self.multipliers = loss.multipliers
         self.begin, self.camera = BEGIN * steps, CAMERA * steps
 
@@ -91,6 +94,8 @@ class LearningFromDraws(Loss):
     def draw(self, f: Estimator, m: Measurement, step: int, generator: torch.Generator) -> Tensor:
         """Draw x (b, *image), one for each measurement."""
         if step < self.camera:
-            return posterior_samples(f, m, generator, samples=1, steps=EVALUATIONS)[0]
-        std, scale = self.looks.std, self.looks.scale
-        return samples_by_camera(f, m, std, generator, scale=scale, samples=1, steps=EVALUATIONS)[0]
+            x = posterior_samples(f, m, generator, samples=1, steps=EVALUATIONS)[0]
+        else:
+            std, scale = self.looks.std, self.looks.scale
+            x = samples_by_camera(f, m, std, generator, scale=scale, samples=1, steps=EVALUATIONS)[0]
+        return x.clamp(min=0) if self.nonnegative else x

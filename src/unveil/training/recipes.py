@@ -124,7 +124,7 @@ def default(config: LossConfig, mean: float) -> Loss:
         base = Mix([(config.near, near), (1 - config.near, base)])
     if not config.equivariance or not config.symmetry:
         return base
-    term = Weighted(Equivariance(make_symmetry(config.symmetry), seen=config.seen))
+    term = Weighted(Equivariance(make_symmetry(config.symmetry), seen=config.seen, nonnegative=config.nonnegative))
     return Sum([(1.0, base), (config.equivariance, term)])
 
 

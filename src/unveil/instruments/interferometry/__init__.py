@@ -63,7 +63,7 @@ INSTRUMENT = Instrument(
     build="unveil.instruments.interferometry.operator:build_interferometry",
     example="unveil.instruments.interferometry.example:interferometry",
     settings={
-        "loss": {"symmetry": ["rotate"], "scales": [1], "camera": 1.0},
+        "loss": {"symmetry": ["rotate"], "scales": [1], "camera": 1.0, "nonnegative": True},
         "estimator": {"std": 0.3},
     },
     keys=("pixels", "field_of_view", "uvfits"),
