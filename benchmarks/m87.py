@@ -41,6 +41,7 @@ from unveil.instruments.interferometry.closures import closures
 from unveil.instruments.interferometry.gains import corrupt
 from unveil.instruments.interferometry.simulated import (
     SYSTEMATIC,
+    Observation,
     model_visibilities,
     read_observation,
     simulate,
@@ -105,23 +106,30 @@ def truths(run: Path, data: Path, work: Path, count: int, seed: int) -> list[dic
     """Simulated sources, seen as `data` was and corrupted by stations, imaged as it is."""
     section, found = open_run(run).config.operator, []
     seen = read_observation(data, section.field_of_view)
-    coverage, _ = average_scans(*read_uvfits(data))
     generator = make_generator("cpu", seed, 87)
     x, brightness = simulate(seen, section.pixels, count, generator)
-    length, shortest = torch.hypot(coverage.u, coverage.v), torch.hypot(seen.coverage.u, seen.coverage.v).min()
-    for k, v in enumerate(model_visibilities(coverage, x, section.field_of_view, brightness)):
-        jet = (seen.flux - float(brightness * x[k].sum())) * (length < shortest)  # wider than the image
-        v = v + jet
-        noise = torch.view_as_complex(torch.randn(2, len(v), 2, generator=generator, dtype=torch.float64))
-        noisy = v * (1 + SYSTEMATIC * noise[0]) + coverage.sigma * noise[1]
+    for k in range(count):
         file = work / f"observed_{k}.uvfits"
-        write_uvfits(file, coverage, corrupt(coverage, noisy, generator), data)
+        observed(brightness * x[k], seen, data, file, section.field_of_view, generator)
         result = imaged(run, file, work, f"truth_{k}", seed)
         image, truth = result.pop("images")[0], brightness * x[k, 0].double()
         error = (aligned(image, truth) - truth).square().mean()
         pixel = section.field_of_view / section.pixels
         found.append({**result, "psnr": float(10 * (truth.max() ** 2 / error).log10()), "truth": figures(truth, pixel)})
     return found
+
+
+def observed(
+    x: Tensor, seen: Observation, data: Path, file: Path, field_of_view: float, generator: torch.Generator
+) -> None:
+    """Write x (1, H, W), jansky per pixel, as `data` would have seen it, corrupted by stations, to `file`."""
+    coverage, _ = average_scans(*read_uvfits(data))
+    v = model_visibilities(coverage, x[None], field_of_view, 1.0)[0]
+    length, shortest = torch.hypot(coverage.u, coverage.v), torch.hypot(seen.coverage.u, seen.coverage.v).min()
+    v = v + (seen.flux - float(x.sum())) * (length < shortest)  # a jet wider than the image
+    noise = torch.view_as_complex(torch.randn(2, len(v), 2, generator=generator, dtype=torch.float64))
+    noisy = v * (1 + SYSTEMATIC * noise[0]) + coverage.sigma * noise[1]
+    write_uvfits(file, coverage, corrupt(coverage, noisy, generator), data)
 
 
 def aligned(x: Tensor, truth: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.example import STATIONS, TRACK, sources
 from unveil.instruments.interferometry.gains import corrupt, fit_gains, stations_of
 from unveil.instruments.interferometry.nearest import nearest_source
-from unveil.instruments.interferometry.selfcal import self_calibrate
+from unveil.instruments.interferometry.selfcal import FITS, TURNS, self_calibrate, worst
 from unveil.instruments.interferometry.simulated import SYSTEMATIC, Observation, model_visibilities
 from unveil.instruments.interferometry.uvtrack import uv_track
 from unveil.random import make_generator
@@ -137,6 +137,21 @@ def test_an_observation_of_a_known_source_is_calibrated(coverage):
     ratio = (found.visibilities / models[17]).abs()  # without gains, but for a factor common to all
     assert abs(ratio.median() - 1) < 0.1
     assert (ratio / ratio.median() - 1).abs().median() < 0.03
+    assert len(found.fits) == 2, "the start fits: one turn"
+    images = []
+
+    def follow(points, visibilities):
+        images.append(image(points, visibilities))
+        return images[-1]
+
+    wrong = self_calibrate(seen, follow, x[3:4], brightness)
+    assert worst(wrong.fits[0]) > FITS
+    assert len(images) == len(wrong.fits) - 1 == TURNS
+    assert torch.equal(wrong.x, images[-1])
+    again = self_calibrate(seen, image, images[0], brightness, turns=1)  # each turn begins with the last one's image
+    assert again.fits[0] == wrong.fits[1]
+    assert again.fits[1] == wrong.fits[2]
+    assert worst((float("nan"), 3.0)) == 3.0
 
 
 def test_without_times_there_are_no_scans():

@@ -1,6 +1,5 @@
 """unveil calibrate: gains of stations, by self-calibration with a run's estimates."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -15,10 +14,7 @@ from unveil.noise import Gaussian
 from unveil.random import make_generator
 from unveil.runs import open_run
 
-__all__ = ["FITS", "run_calibrate"]
-
-FITS = 2.0
-"""Reduced chi^2 of closure quantities up to which the image is taken to be that of the observation."""
+__all__ = ["run_calibrate"]
 
 
 def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str, force: bool) -> None:
@@ -27,7 +23,7 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     from unveil.instruments.interferometry.coverage import Coverage, whiten
     from unveil.instruments.interferometry.nearest import nearest_source
     from unveil.instruments.interferometry.operator import interferometry
-    from unveil.instruments.interferometry.selfcal import self_calibrate
+    from unveil.instruments.interferometry.selfcal import FITS, self_calibrate, worst
     from unveil.instruments.interferometry.simulated import read_observation, without_closures
     from unveil.instruments.interferometry.uvfits_write import write_uvfits
 
@@ -53,26 +49,33 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     start = nearest_source(seen, section.pixels, make_generator("cpu", seed))
     found = self_calibrate(seen, image, start, section.brightness)
     say("reduced chi^2 of closure phases and of log closure amplitudes")
-    for name, (phases, amplitudes) in zip(("nearest simulated source", "estimate"), found.fits):
+    turns = len(found.fits) - 1
+    last = "estimate" if turns == 1 else f"estimate, {turns} turns"
+    for name, (phases, amplitudes) in (("nearest simulated source", found.fits[0]), (last, found.fits[-1])):
         say(f"{name:>25}  {phases:8.2f}  {amplitudes:8.2f}")
+    if turns > 1:
+        say(
+            f"no simulated source fits, so that gains are those of the estimate itself, found in {turns} turns: an "
+            "error that both have alike no closure quantity tells"
+        )
     factors = found.gains.abs().sqrt()
     low, middle, high = factors.quantile(torch.tensor([0.05, 0.5, 0.95]).to(factors)).tolist()
     say(f"gains of stations, geometric means of pairs: {low:.2f} to {high:.2f}, median {middle:.2f}")
-    worst = max(value for value in found.fits[1] if not math.isnan(value))  # none of one kind
-    if worst > FITS:
+    if worst(found.fits[-1]) > FITS:
         warn(
-            f"{data}: the image does not fit the closure quantities, reduced chi^2 {worst:.1f}: "
+            f"{data}: the image does not fit the closure quantities, reduced chi^2 {worst(found.fits[-1]):.1f}: "
             f"its source is unlike those that {run_folder} was trained on, or the noise is larger than stated"
         )
     write_uvfits(out, found.coverage, found.visibilities, data)
     level = found.coverage.level
     sets = f"--set operator.uvfits={out} --set noise.sigma={level:.6g}"
     names = ("closure_phases", "log_closure_amplitudes")
-    nearest, estimate = (dict(zip(names, fit)) for fit in found.fits)
+    nearest, estimate = (dict(zip(names, fit)) for fit in (found.fits[0], found.fits[-1]))
     figures(
         {
             "reduced_chi2": estimate,
             "reduced_chi2_of_nearest": nearest,
+            "turns": turns,
             "gains": {"low": low, "median": middle, "high": high},
             "sigma": level,
             "calibrated": str(out),
