@@ -1,7 +1,7 @@
 """The tasks of incomplete.py: clean images, cut or simulated, and the imaging system that measures them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +135,12 @@ def horizon(options) -> Task:
     return Task(train, test, operator, operator, operator.sigma, settings)
 
 
+def horizon_validation(options) -> Task:
+    """The same with other sources in the test, on which choices are made."""
+    task = horizon(options)
+    return replace(task, test=sources(64, task.train.shape[-1], make_generator("cpu", 3)))
+
+
 def molecules(snr: float) -> Callable:
     """Projections of a density in random directions, each with its own defocus.
 
@@ -168,6 +174,7 @@ TASKS: dict[str, Callable] = {
     "mri8-small": undersampled(8, False, 64),
     "mri8-several-small": undersampled(8, True, 64),
     "eht": horizon,
+    "eht-validation": horizon_validation,
     "cryoem": molecules(0.1),
     "cryoem-0.05": molecules(0.05),
     "cryoem-0.5": molecules(0.5),

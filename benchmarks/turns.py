@@ -4,9 +4,10 @@
 
 --run: trained as examples/m87.md says. Two kinds of sources: those that the run was trained on the like of, and the
 same with a bright spot beside, of which no start knows. Each has random phases and gains of 10% for each station in
-each scan, and noise as m87.py gives it. After each turn of `self_calibrate`, in the mean over sources: PSNR in dB of
-the image, its flux that of the truth, moved to where it is most like it; and the reduced chi^2 of closure phases and of
-log closure amplitudes, of which the start's are the first.
+each scan, and noise as m87.py gives it. After each turn of `self_calibrate`:
+
+psnr    dB, the mean over sources, of the image, its flux that of the truth, moved to where it is most like it
+chi2    reduced, of closure phases and of log closure amplitudes, medians over sources; first those of the start
 """
 
 import math
@@ -55,14 +56,12 @@ def main() -> None:
             file = options.json.with_suffix(".uvfits")
             observed(truth * brightness, seen, options.data, file, section.field_of_view, generator)
             found = read_observation(file, section.field_of_view)
-            turned = nearest_source(found, section.pixels, make_generator("cpu", options.seed))
-            psnr.append([])
-            for turn in range(TURNS):
-                calibrated = self_calibrate(found, image, turned, section.brightness, turns=1)
-                turned = calibrated.x
-                fits += [[calibrated.fits[0]]] if turn == 0 else []
-                fits[-1].append(calibrated.fits[1])
-                psnr[-1].append(likeness(turned[0, 0].double(), truth[0].double()))
+            start, turns = nearest_source(found, section.pixels, make_generator("cpu", options.seed)), []
+            for _ in range(TURNS):
+                turns.append(self_calibrate(found, image, start, section.brightness, turns=1))
+                start = turns[-1].x
+            psnr.append([likeness(turn.x[0, 0].double(), truth[0].double()) for turn in turns])
+            fits.append([turns[0].fits[0], *(turn.fits[1] for turn in turns)])
             file.unlink()
         result[name] = {
             "psnr": torch.tensor(psnr).mean(0).tolist(),

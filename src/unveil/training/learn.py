@@ -117,8 +117,8 @@ class _Learning:
         symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
         turned = make_symmetry(symmetry) if symmetry else None
         looks = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned)
-        known = config.loss.nonnegative
-        return LearningFromDraws(self.loss, looks, queue, config.loss.camera, training.steps, known), queue
+        losses = config.loss
+        return LearningFromDraws(self.loss, looks, queue, losses.camera, training.steps, losses.nonnegative), queue
 
     def rounds_with_prior(self, f: nn.Module) -> nn.Module:
         config, data = self.config, chosen(self.data, self.config.em.images)
