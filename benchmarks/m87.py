@@ -11,8 +11,10 @@ chi2         reduced chi^2 of closure phases and of log closure amplitudes, with
 bands        of each day: root mean square, over pixels, of the difference of the two bands' estimates, over the
              deviation that the samples of both give it: 1 where they differ as their samples say
 
-The same is done with simulated crescents of which the truth is known, with random phases and gains of 10% for each
-station in each scan (--truths of them, by the coverage of the first file): PSNR, diameter and ratio beside the truth's.
+--scans and --without leave some of each observation out: that many scans are kept, spread evenly, and no pair with that
+station. The same is done with simulated crescents of which the truth is known, with random phases and gains of 10% for
+each station in each scan (--truths of them, by the coverage of the first file): PSNR, diameter and ratio beside the
+truth's.
 """
 
 import json
@@ -36,8 +38,9 @@ from torch import Tensor
 
 from common import parser, write
 from ring import measure
-from unveil.instruments.interferometry.averages import average_scans
+from unveil.instruments.interferometry.averages import average_scans, scans_of
 from unveil.instruments.interferometry.closures import closures
+from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.gains import corrupt
 from unveil.instruments.interferometry.simulated import (
     SYSTEMATIC,
@@ -95,6 +98,23 @@ def imaged(run: Path, data: Path, work: Path, name: str, seed: int) -> dict[str,
         },
         "images": x,
     }
+
+
+def left(data: Path, work: Path, scans: int | None, without: str | None) -> Path:
+    """Write what is left of an observation, in `scans` of its scans, of stations other than `without`; its path."""
+    if scans is None and without is None:
+        return data
+    coverage, visibilities = read_uvfits(data)
+    number = scans_of(coverage)
+    last = int(number.max())
+    kept = torch.linspace(0, last, last + 1 if scans is None else scans).round().long()
+    keep = torch.isin(number, kept) & torch.tensor([without not in pair for pair in coverage.pairs])
+    which = keep.nonzero()[:, 0]
+    pairs = tuple(coverage.pairs[i] for i in which.tolist())
+    part = Coverage(coverage.u[which], coverage.v[which], coverage.sigma[which], pairs, coverage.times[which])
+    file = work / f"left_{data.name}"
+    write_uvfits(file, part, visibilities[which], data)
+    return file
 
 
 def figures(x: Tensor, pixel: float) -> dict[str, float | None]:
@@ -167,10 +187,13 @@ def main() -> None:
         options.add_argument(name, type=Path, required=True)
     options.add_argument("--picture", type=Path)
     options.add_argument("--truths", type=int, default=2)
+    options.add_argument("--scans", type=int, help="of each observation that are kept; default: all")
+    options.add_argument("--without", metavar="STATION", help="a station that is left out")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
-    files = sorted(options.data.glob("*.uvfits"))
+    originals = sorted(options.data.glob("*.uvfits"))
+    files = [left(file, options.work, options.scans, options.without) for file in originals]
     results, images = {}, {}
     for file in files:
         day, band = re.search(r"_(\d{3})_(lo|hi)_", file.name).groups()
@@ -185,7 +208,7 @@ def main() -> None:
             for day in days
             if {f"{day} lo", f"{day} hi"} <= set(images)
         },
-        "truths": truths(options.run, files[0], options.work, options.truths, options.seed),
+        "truths": truths(options.run, files[0], options.work, options.truths, options.seed) if options.truths else [],
     }
     write(options.json, options, record)
     if options.picture:
