@@ -263,6 +263,23 @@ def test_lost_projections_and_a_sign_that_was_forgotten():
     assert line.startswith("2 projections of 24, from number 5 on")
 
 
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_dead_detectors(value):
+    operator = tomography(TURNED, SIDE, SIDE)
+    y = noisy(operator.A(images()))
+    y[..., 9:11, :] = noisy(torch.full_like(y[..., 9:11, :], value), SIGMA / 10)
+    (line,) = lines("tomography", y, operator)
+    assert line.startswith("2 detectors of 48, from pixel 9 on, hardly change from angle to angle")
+
+
+@pytest.mark.parametrize("air", [0.0, SIGMA])
+def test_detectors_that_see_air_are_not_dead(air):
+    operator = tomography(TURNED, SIDE - 12, SIDE)
+    clean = operator.A(images(2, SIDE - 12))
+    y = torch.where(clean == 0, noisy(clean, air) if air else clean, noisy(clean))
+    assert lines("tomography", y, operator) == []
+
+
 @pytest.mark.parametrize("view", [130, 20, 130e-6])
 def test_a_field_of_view_in_another_unit_is_told(view):
     u = torch.tensor([1e9, 3e9, 6e9], dtype=torch.float64)

@@ -17,7 +17,7 @@ from unveil.instruments.tomography.operator import ParallelBeam
 from unveil.operators.base import Operator
 from unveil.words import counted
 
-__all__ = ["Rotation", "axes_line", "mass_line", "rotation", "rotation_line", "transmitted_line"]
+__all__ = ["Rotation", "axes_line", "dead_line", "mass_line", "rotation", "rotation_line", "transmitted_line"]
 
 CONSTANT = 0.1
 """The largest relative deviation of sums that are one mass, truncated rays and noise included."""
@@ -38,6 +38,11 @@ FAR = 1.0
 """Pixels by which the axis of rotation may be off before slices show arcs."""
 APART = 4.0
 """Standard errors, besides."""
+DEAD, WIDE = 0.25, 3
+"""Of the deviation over angles that detectors within so many pixels have on both sides, the most that a dead one has:
+.47 is the least of the 640 detectors of a real tooth."""
+MANY = 0.25
+"""The share of the detectors that are dead at most: more are how the slices are."""
 WAVY = 0.003
 """The deviation of the centres of mass from those of three numbers, over the detectors, from which angles are wrong."""
 
@@ -111,6 +116,22 @@ def mass_line(y: Tensor) -> str | None:
     )
 
 
+def dead_line(y: Tensor) -> str | None:
+    """Return a line where detectors of y (B, C, detectors, angles) see less of the slice than those on both sides."""
+    if y.shape[-1] * len(y) < FEWEST_ANGLES:
+        return None
+    over = y.double().var(-1).mean((0, 1)).sqrt()
+    sides = [torch.stack([over.roll(k * side) for k in range(1, WIDE + 1)]).amax(0) for side in (1, -1)]
+    inner = torch.arange(WIDE, max(WIDE, len(over) - WIDE))
+    dead = inner[(over < DEAD * torch.minimum(*sides))[inner]].tolist()
+    if not 0 < len(dead) < MANY * len(over):
+        return None
+    return (
+        f"{counted(len(dead), 'detector')} of {len(over)}, from pixel {dead[0]} on, hardly change from angle to angle, "
+        "unlike their neighbours: dead or stuck ones, whose slices have rings; interpolate them from their neighbours"
+    )
+
+
 def axes_line(y: Tensor) -> str | None:
     """Return a line where sinograms y (B, C, detectors, angles) seem to have their axes exchanged."""
     over_detectors, over_angles = (deviation(y.double().sum(axis)) for axis in (-2, -1))
@@ -150,7 +171,7 @@ def deviation(sums: Tensor) -> float:
 
 def doubts(y: Tensor, operator: Operator, sigma: float | None) -> list[str | None]:
     """Return what sinograms y (B, C, detectors, angles) contradict of their description, a line each."""
-    line = axes_line(y) or transmitted_line(y) or mass_line(y)
+    line = axes_line(y) or transmitted_line(y) or mass_line(y) or dead_line(y)
     if line is None and isinstance(operator, ParallelBeam):
         line = rotation_line(y, operator, sigma)
     return [line]
