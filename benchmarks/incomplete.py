@@ -98,7 +98,8 @@ def main() -> None:
         table[name] |= figures(x_hat, task)
         if isinstance(f, nn.Module):
             table[name]["parameters"] = sum(p.numel() for p in f.parameters())
-            if METHODS[name].recipe in ("supervised", "default"):  # the others learn nothing below sigma_n
+            below = METHODS[name].recipe in ("supervised", "default") or METHODS[name].loss.get("camera")
+            if below:  # the others learn nothing below sigma_n
                 table[name] |= sampled(f, learned_prior(name, task, options), test, x_hat, task, options)
         pictures[name] = x_hat
         print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)

@@ -29,11 +29,11 @@ def data():
     return Dataset(MemorySource({str(i): y for i, y in enumerate(OPERATOR.A(x))}), OPERATOR, Gaussian(0.1))
 
 
-def train(folder, stop=None):
+def train(folder, stop=None, loss=None, estimator=None):
     values = {
         "data": {"path": "y"},
-        "estimator": {"widths": [4, 4], "prior": "white"},
-        "loss": {"camera": 1.0, "scales": [1]},
+        "estimator": {"widths": [4, 4], "prior": "white", **(estimator or {})},
+        "loss": {"camera": 1.0, "scales": [1], **(loss or {})},
         "training": {"steps": STEPS, "batch": 4, "checkpoint_every": 5, "warmup": 2},
     }
     config = parse_config(values, "test")
@@ -100,6 +100,22 @@ def test_who_draws_and_when(monkeypatch):
     assert all(f is teacher for _, f, _ in calls)
     assert all(float(v.abs().max()) == 0 for v in values[:6])  # of the draws, all 0, f is right but for noise: it is 0
     assert set(queue.state_dict()) == {"images", "drawn", "step"}
+
+
+def test_draws_are_about_f_where_no_loss_teaches_levels_below(tmp_path, monkeypatch):
+    calls = []
+
+    def about(f, prior, m, generator):
+        calls.append(prior)
+        return torch.zeros(len(m), 1, SIDE, SIDE)
+
+    for name in ("posterior_samples", "samples_by_camera"):
+        monkeypatch.setattr(looking, name, lambda *a, **k: pytest.fail("nothing can go on"))
+    monkeypatch.setattr(looking, "draws_about", about)
+    f = train(tmp_path, loss={"normalized": 0.0}, estimator={"prior": None})
+    assert f.prior is not None
+    assert len(calls) == sum(s >= 0.15 * STEPS and (s % EVERY == 0 or s == 3) for s in range(STEPS))
+    assert all(torch.equal(prior.spectrum, f.prior.spectrum) for prior in calls)
 
 
 def test_coarser_measurements_are_learned_from_alone(monkeypatch):

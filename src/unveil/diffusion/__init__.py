@@ -5,10 +5,12 @@ go_on.py       the sampler, for every noise family and every instrument
 sample.py      posterior samples, by the instrument that began or by a camera
 camera.py      the ideal camera, an instrument that sees what A does not
 mmps.py        the estimator that goes on with a camera under a learned prior of the images
+about.py       draws where no loss teaches the levels that samples go through
 inflation.py   the one number of the sampler that is fitted to a trained network
 consistent.py  a loss: what is learned above the noise holds below it
 """
 
+from unveil.diffusion.about import draws_about
 from unveil.diffusion.camera import Camera
 from unveil.diffusion.consistent import ConsistentDiffusion
 from unveil.diffusion.go_on import Instrument, Progress, Same, go_on
@@ -28,6 +30,7 @@ __all__ = [
     "Same",
     "Schedule",
     "UnderPrior",
+    "draws_about",
     "fit_inflation",
     "geometric",
     "go_on",

@@ -14,6 +14,7 @@ from unveil.dataset import Dataset
 from unveil.diffusion import HIGHEST
 from unveil.estimators import Preconditioned, UNet
 from unveil.losses import LogUniform, Looks, Loss, Simulated
+from unveil.losses.looks import BLIND
 from unveil.noise.gaussian import Gaussian
 from unveil.operators.identity import Identity
 from unveil.symmetry import make_symmetry
@@ -25,7 +26,7 @@ from unveil.training.inflation import fit_to_images
 from unveil.training.looks import LearningFromDraws, Queue
 from unveil.training.loop import Batches, Kept, Objective, Validation, train
 from unveil.training.ranks import from_first
-from unveil.training.recipes import make_loss, suited
+from unveil.training.recipes import RECIPES, make_loss, suited
 from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
@@ -116,9 +117,12 @@ class _Learning:
         queue = Queue(shape, Queue.size(training.steps, training.batch))
         symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
         turned = make_symmetry(symmetry) if symmetry else None
-        looks = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned)
         losses = config.loss
-        return LearningFromDraws(self.loss, looks, queue, losses.camera, training.steps, losses.nonnegative), queue
+        prior = None if RECIPES[losses.recipe].below(losses) else f.prior
+        blind = BLIND if prior is None else 0.0
+        looks = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned, blind)
+        objective = LearningFromDraws(self.loss, looks, queue, losses.camera, training.steps, losses.nonnegative, prior)
+        return objective, queue
 
     def rounds_with_prior(self, f: nn.Module) -> nn.Module:
         config, data = self.config, chosen(self.data, self.config.em.images)

@@ -6,13 +6,16 @@
 beside the loss of the measurements themselves, which is unbiased in what A sees at every step. The first draws are made
 by going on with A: right in A x, and in the rest the mean f(y); the symmetries turn what was seen into what was not.
 From then on draws are made by going on with the camera, so that what is taught includes the spread of what A does not
-see. The queue is part of the checkpoint, so that a training that is resumed ends as one that was not interrupted.
+see. Where no loss teaches levels below that of y (particles), nothing can go on to begin with: there all draws are
+about f(y) (`unveil.diffusion.about`), and f(y) itself is left to the measurements. The queue is part of the checkpoint,
+so that a training that is resumed ends as one that was not interrupted.
 """
 
 import torch
 from torch import Tensor, nn
 
-from unveil.diffusion import posterior_samples, samples_by_camera
+from unveil.diffusion import draws_about, posterior_samples, samples_by_camera
+from unveil.estimators import Stationary
 from unveil.losses import Looks, Loss
 from unveil.measurement import Estimator, Measurement
 from unveil.training.loop import Kept
@@ -69,12 +72,21 @@ class LearningFromDraws(Loss):
     """The loss of the measurements (B,), to which that of draws is added, `weight` times: an objective of (f, m, g).
 
     steps: of the training. nonnegative: whether images cannot be negative, so that max(x', 0) is nearer to one than x'.
+    prior: of draws about f(y); None: they go on.
     """
 
     def __init__(
-        self, loss: Loss, looks: Looks, queue: Queue, weight: float, steps: int, nonnegative: bool = False
+        self,
+        loss: Loss,
+        looks: Looks,
+        queue: Queue,
+        weight: float,
+        steps: int,
+        nonnegative: bool = False,
+        prior: Stationary | None = None,
     ) -> None:
         self.loss, self.looks, self.queue, self.weight = loss, looks, queue, weight
+        self.prior = prior
         self.nonnegative = nonnegative
         self.multipliers = loss.multipliers
         self.begin, self.camera = BEGIN * steps, CAMERA * steps
@@ -93,7 +105,9 @@ class LearningFromDraws(Loss):
 
     def draw(self, f: Estimator, m: Measurement, step: int, generator: torch.Generator) -> Tensor:
         """Draw x (b, *image), one for each measurement."""
-        if step < self.camera:
+        if self.prior is not None:
+            x = draws_about(f, self.prior, m, generator)
+        elif step < self.camera:
             x = posterior_samples(f, m, generator, samples=1, steps=EVALUATIONS)[0]
         else:
             std, scale = self.looks.std, self.looks.scale
