@@ -1,5 +1,6 @@
-"""Draws about f(y) have its mean, and spread in all as f errs: signals of two contrasts, of which f knows which."""
+"""Draws about f(y) have its mean, and spread in A x as f errs: signals of two contrasts, of which f knows which."""
 
+import pytest
 import torch
 
 from unveil.diffusion import draws_about
@@ -38,16 +39,20 @@ def knowing(m):
     return torch.cat([LOW.estimate(m[:half]), HIGH.estimate(m[half:])])
 
 
-def test_they_spread_as_f_errs():
+@pytest.mark.parametrize("factor", [1.0, 1.5], ids=["the spectrum", "half too much of it"])
+def test_they_spread_in_what_a_sees_as_f_errs(factor):
     x, m = measured()
-    x_hat = knowing(m)
-    drawn = draws_about(knowing, BOTH, m, make_generator("cpu", 2))
-    spread, error = ((t - x_hat).square().flatten(1).mean(1) for t in (drawn, x))
-    linear = (BOTH.estimate(m) - x_hat).square().flatten(1).mean(1)
-    off = (spread - error).mean()
-    deviation = ((spread - error).var() / len(x)).sqrt()
-    assert off.abs() < 4 * deviation
-    assert linear.mean() > 10 * deviation, "what f knows beside is left out of the spread: else they were wider by this"
+    x_hat, prior = knowing(m), stationary(factor)
+    drawn = draws_about(knowing, prior, m, make_generator("cpu", 2))
+    spread, error = (m.mean_square(m.predict(t - x_hat)) for t in (drawn, x))
+    # rho is of the batch: what E|y|^2 - |A f|^2 tells, and what it is of
+    told = m.mean_square(m.y) - SIGMA**2 - m.mean_square(m.predict(x_hat))
+    torch.testing.assert_close(spread.mean(), told.mean())
+    off = told - error
+    deviation = (off.var() / len(x)).sqrt()
+    assert off.mean().abs() < 4 * deviation
+    wide = m.mean_square(m.predict(prior.posterior_draw(m, make_generator("cpu", 2)) - prior.estimate(m)))
+    assert wide.mean() - error.mean() > 8 * deviation, "the stationary prior's own draws are wider than f errs"
 
 
 def test_their_mean_is_f():
@@ -56,9 +61,3 @@ def test_their_mean_is_f():
     drawn = torch.stack([draws_about(knowing, BOTH, few, make_generator("cpu", 3, k)) for k in range(100)])
     z = (drawn.mean(0) - knowing(few)) / (drawn.std(0) / 10)
     assert abs(float(z.square().mean()) - 1) < 4 * (2 / z.numel()) ** 0.5 * 2  # neighbours correlate
-
-
-def test_of_the_best_linear_estimate_they_are_its_posterior_draws():
-    _, m = measured()
-    drawn = draws_about(BOTH.estimate, BOTH, m, make_generator("cpu", 4))
-    torch.testing.assert_close(drawn, BOTH.posterior_draw(m, make_generator("cpu", 4)))
