@@ -1,6 +1,6 @@
 """Where expectation maximisation goes from the right network: samples beside a camera, as it learns from its own draws.
 
-    python benchmarks/em_drift.py --train DIR --test DIR --steps 1500 --json OUT
+    python benchmarks/em_drift.py --train DIR --test DIR --steps 1500 --work DIR --json OUT
 
 MRI x8 of 64x64. f learns beside a camera from the images themselves; then, for half as many steps at half the rate,
 from measurements alone and from its own draws (`unveil.training.looks`), which begin at once. Were a round of EM
@@ -20,13 +20,11 @@ from torch import Tensor, nn
 
 from common import parser, write
 from imaging_methods import METHODS
-from incomplete import LOWEST, SAMPLED, configuration, dataset, figures, measure, reconstruct, sampled, supervised
+from incomplete import LOWEST, SAMPLED, configuration, dataset, draw, figures, measure, reconstruct, sampled, supervised
 from tasks import TASKS, Task
-from unveil.diffusion import samples_by_camera
 from unveil.losses import Looks
 from unveil.measurement import Measurement
 from unveil.operators import magnitude
-from unveil.random import make_generator
 from unveil.symmetry import make_symmetry
 from unveil.training import build_estimator, looks, train
 from unveil.training.batches import make_batches
@@ -41,10 +39,7 @@ def seen(f: nn.Module, test: Measurement, task: Task, options) -> dict:
     f = copy.deepcopy(f).eval()
     x_hat, x = reconstruct(f, test), task.test[:SAMPLED]
     found = figures(x_hat, task) | sampled(f, None, test, x_hat, task, options)
-    drawn = samples_by_camera(
-        f, test[:SAMPLED], f.std, make_generator(options.device, options.seed, 30), scale=float(f.scale),
-        samples=2, steps=options.evaluations, batch=8,
-    )  # fmt: skip
+    drawn = draw(f, None, test[:SAMPLED], x_hat[:SAMPLED], options)  # the same samples again
     air = nn.functional.max_pool2d(magnitude(x), APART, 1, APART // 2) < BLACK
     found["air"] = float(((drawn.square().mean(2, keepdim=True) * air).sum() / (len(drawn) * air.sum())).sqrt())
     found["power"] = [a / b for a, b in zip(quarters(drawn), quarters(x))]
@@ -81,11 +76,11 @@ def main() -> None:
     config = configuration(task, METHODS["camera"], options)
     steps, training = options.steps // 2, config.training
     training = training.model_copy(update={"steps": steps, "learning_rate": training.learning_rate / 2})
-    looks.BEGIN = looks.CAMERA = 0.0  # draws by the camera from the first step on
     queue = looks.Queue(tuple(task.train.shape[1:]), looks.Queue.size(steps, training.batch))
     turned = make_symmetry([name for name in config.loss.symmetry if name != "amplitude"])
     again = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned)
     objective = looks.LearningFromDraws(recipe_loss(config, data), again, queue, config.loss.camera, steps)
+    objective.begin = objective.camera = 0.0  # draws by the camera from the first step on
     table = {"0": seen(f, test, task, options)}
 
     def progress(done: int, total: int, metrics: dict[str, float]) -> None:

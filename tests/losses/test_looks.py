@@ -22,6 +22,21 @@ def exact(m, std=STD):
     return (seen * m.y + root * scaled + MEAN / std**2) / precision
 
 
+@pytest.mark.parametrize("blind", [0.0, 0.1, 1.0])
+def test_the_share_that_the_camera_says_nothing_of(blind, generator, device):
+    x = torch.zeros(4000, 1, SIDE, SIDE, device=device)
+    said = []
+
+    def f(m):
+        said.append(m.apart()[1])
+        return x
+
+    operator = Inpainting((1, SIDE, SIDE), SHOWN).to(device)
+    Looks(STD, LOWEST, blind=blind)(f, x, operator, Gaussian(SIGMA), generator)
+    share = float((said[0] == 0).float().mean())
+    assert abs(share - blind) <= 4 * (blind * (1 - blind) / len(x)) ** 0.5
+
+
 @pytest.fixture
 def drawn(device, generator):
     """Losses of many images by an estimator, on the same draws."""

@@ -112,9 +112,12 @@ def test_draws_are_about_f_where_no_loss_teaches_levels_below(tmp_path, monkeypa
     for name in ("posterior_samples", "samples_by_camera"):
         monkeypatch.setattr(looking, name, lambda *a, **k: pytest.fail("nothing can go on"))
     monkeypatch.setattr(looking, "draws_about", about)
+    taught = []
+    monkeypatch.setattr(Looks, "__call__", lambda self, f, x, *rest: taught.append(self.blind) or x.new_zeros(len(x)))
     f = train(tmp_path, loss={"normalized": 0.0}, estimator={"prior": None})
     assert f.prior is not None
     assert len(calls) == sum(s >= 0.15 * STEPS and (s % EVERY == 0 or s == 3) for s in range(STEPS))
+    assert set(taught) == {0.0}, "f(y) itself is left to the measurements"
     assert all(torch.equal(prior.spectrum, f.prior.spectrum) for prior in calls)
 
 

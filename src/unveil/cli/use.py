@@ -48,7 +48,8 @@ NEGATIVE = 0.05
 
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with "
-    "loss.recipe=default or em.rounds=1"
+    "loss.recipe=default and loss.normalized above 0, with loss.camera above 0 where the instrument leaves something "
+    "out, or with em.rounds=1"
 )
 
 

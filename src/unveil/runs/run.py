@@ -40,7 +40,7 @@ from unveil.training.checkpoint import latest_checkpoint, load_weights, read_wei
 from unveil.training.inflation import read_inflation
 from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
-from unveil.training.recipes import RECIPES
+from unveil.training.recipes import teaches_below
 from unveil.training.setup import (
     build_estimator,
     indices,
@@ -76,9 +76,8 @@ class Run:
     @property
     def learns_below(self) -> bool:
         """Whether anything taught the levels below the measured one, through which posterior samples go."""
-        config, recipe = self.config, RECIPES[self.config.loss.recipe]
-        coarser = recipe.scales and max(self.scales) > 1
-        return coarser or recipe.below(config.loss) or config.em.rounds > 0 or config.loss.camera > 0
+        config = self.config
+        return teaches_below(config.loss, self.scales) or config.em.rounds > 0 or config.loss.camera > 0
 
     @property
     def inflation(self) -> float:

@@ -26,7 +26,7 @@ from unveil.training.inflation import fit_to_images
 from unveil.training.looks import LearningFromDraws, Queue
 from unveil.training.loop import Batches, Kept, Objective, Validation, train
 from unveil.training.ranks import from_first
-from unveil.training.recipes import RECIPES, make_loss, suited
+from unveil.training.recipes import make_loss, suited, teaches_below
 from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
@@ -118,7 +118,7 @@ class _Learning:
         symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
         turned = make_symmetry(symmetry) if symmetry else None
         losses = config.loss
-        prior = None if RECIPES[losses.recipe].below(losses) else f.prior
+        prior = None if teaches_below(losses, self.scales) else f.prior
         blind = BLIND if prior is None else 0.0
         looks = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned, blind)
         objective = LearningFromDraws(self.loss, looks, queue, losses.camera, training.steps, losses.nonnegative, prior)

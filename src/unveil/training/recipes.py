@@ -7,7 +7,7 @@ All have two parts. In measurement space an unbiased loss of A f; for what A doe
 with nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,7 @@ from unveil.noise.base import Noise
 from unveil.operators.base import Operator
 from unveil.symmetry import make_symmetry
 
-__all__ = ["RECIPES", "Recipe", "make_loss", "partly_normalized", "suited", "trainable_stein"]
+__all__ = ["RECIPES", "Recipe", "make_loss", "partly_normalized", "suited", "teaches_below", "trainable_stein"]
 
 PROBE_STEP = 0.1
 """Of the divergence in training, in units of sigma: through ReLUs a short finite difference has a noisy gradient, and a
@@ -207,6 +207,12 @@ RECIPES: dict[str, Recipe] = {
     "splitting": Recipe(splitting),
     "equivariant-splitting": Recipe(equivariant_splitting),
 }
+
+
+def teaches_below(config: LossConfig, scales: Sequence[int]) -> bool:
+    """Return whether the recipe teaches levels below the measured one; scales: of the batches, at least (1,)."""
+    recipe = RECIPES[config.recipe]
+    return (recipe.scales and max(scales) > 1) or recipe.below(config)
 
 
 def make_loss(config: LossConfig, mean: float = 0.5) -> Loss:
