@@ -21,7 +21,6 @@ from common import parser, write
 from incomplete import total_variation
 from unveil.data import MemorySource
 from unveil.evaluation import psnr, ssim
-from unveil.instruments.mri import MRISection
 from unveil.instruments.mri.calibration import estimate_coils
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
@@ -47,8 +46,7 @@ def main() -> None:
     y, mask = masked(options)
     images = torch.fft.ifft2(torch.fft.ifftshift(torch.complex(*y.chunk(2, 1)), dim=(-2, -1)), norm="ortho")
     reference = torch.linalg.vector_norm(torch.fft.fftshift(images, dim=(-2, -1)), dim=1, keepdim=True)
-    section = MRISection(mask=str(options.work / "mask.npy"), coils="estimate")
-    operator = estimate_coils(section, MemorySource({"brain": (mask * y)[0]}))
+    operator = estimate_coils(mask, MemorySource({"brain": (mask * y)[0]}))
     if options.slices:
         simulate(options, operator)
     m = Measurement(operator.project(y), operator, Gaussian(options.sigma))

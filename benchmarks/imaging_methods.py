@@ -29,7 +29,12 @@ METHODS = {
     "supervised": Method("supervised", "supervised"),
     "supervised-above": Method("supervised, s >= sigma_n", "supervised-above"),
     "measured": Method("measurement space alone", "measured"),
-    "measured-camera": Method("measurement space alone, with draws beside a camera", "measured", {"camera": 0.1}),
+    **{
+        f"measured-camera-{weight:g}": Method(
+            f"measurement space alone, loss.camera = {weight:g}", "measured", {"camera": weight}
+        )
+        for weight in (0.03, 0.1, 0.3, 1.0)
+    },
     "ei": Method("equivariant imaging (EI)", "equivariant", {"equivariance": 1.0}),
     "ei-0.1": Method("EI, weight 0.1", "equivariant", {"equivariance": 0.1}),
     "splitting": Method("measurement splitting (SSDU)", "splitting", {"hidden": 0.4}),

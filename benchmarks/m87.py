@@ -1,15 +1,18 @@
-"""M87* of 2017 (EHT Collaboration 2019, https://doi.org/10.3847/2041-8213/ab0ec7), by the commands of examples/m87.md.
+"""M87* of 2017 (EHT Collaboration 2019, https://doi.org/10.3847/2041-8213/ab0ec7) and of 2018 (EHT Collaboration 2024,
+https://doi.org/10.1051/0004-6361/202347932), by the commands of examples/m87.md.
 
     python benchmarks/m87.py --run runs/m87 --data DIR --work DIR --picture docs/m87.png --json OUT
 
---data: network-calibrated UVFITS files, one a day and band (https://github.com/eventhorizontelescope/2019-D01-01).
+--data: network-calibrated UVFITS files, one a day and band (https://github.com/eventhorizontelescope/2019-D01-01, and
+2024-D01-01).
 --run: trained as examples/m87.md says, on simulated sources at the coverage of one of them. Each file is calibrated,
 and its image estimated and sampled, by `unveil calibrate`, `denoise` and `sample`. Then, from the FITS images:
 
-ring         diameter in microarcseconds, and brightness of its south over that of its north (`ring.py`)
+ring         diameter in microarcseconds, brightness of its south over that of its north, and where it is brightest, in
+             degrees east of north (`ring.py`)
 chi2         reduced chi^2 of closure phases and of log closure amplitudes, with 2% of each visibility in their noise
-bands        of each day: root mean square, over pixels, of the difference of the two bands' estimates, over the
-             deviation that the samples of both give it: 1 where they differ as their samples say
+bands        of each day: root mean square, over pixels, of the difference of two bands' estimates, over the
+             deviation that the samples of both give it: 1 where they differ as their samples say; the mean over pairs
 
 --scans and --without leave some of each observation out: that many scans are kept, spread evenly, and no pair with that
 station. The same is done with simulated crescents of which the truth is known, with random phases and gains of 10% for
@@ -24,6 +27,7 @@ import statistics
 import subprocess
 import sys
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +162,9 @@ def aligned(x: Tensor, truth: Tensor) -> Tensor:
     return min(moved, key=lambda t: float((t - truth).square().sum()))
 
 
-def agreement(lo: Tensor, hi: Tensor) -> float:
-    spread = (lo[1:].var(0) + hi[1:].var(0)).mean()
-    return float(((lo[0] - aligned(hi[0], lo[0])).square().mean() / spread).sqrt())
+def agreement(one: Tensor, other: Tensor) -> float:
+    spread = (one[1:].var(0) + other[1:].var(0)).mean()
+    return float(((one[0] - aligned(other[0], one[0])).square().mean() / spread).sqrt())
 
 
 def draw(path: Path, images: dict[str, Tensor], field: float, results: dict[str, Any]) -> None:
@@ -196,7 +200,7 @@ def main() -> None:
     files = [left(file, options.work, options.scans, options.without) for file in originals]
     results, images = {}, {}
     for file in files:
-        day, band = re.search(r"_(\d{3})_(lo|hi)_", file.name).groups()
+        day, band = re.search(r"_(\d{3})_(lo|hi|b\d)_", file.name).groups()
         results[name := f"{day} {band}"] = imaged(options.run, file, options.work, f"m87_{day}_{band}", options.seed)
         images[name] = results[name].pop("images")
     days = sorted({name.split()[0] for name in images})
@@ -204,9 +208,9 @@ def main() -> None:
         "training": open_run(options.run).config.model_dump(mode="json", include={"training", "loss", "estimator"}),
         "observations": results,
         "bands": {
-            day: agreement(images[f"{day} lo"], images[f"{day} hi"])
+            day: statistics.mean(agreement(images[one], images[other]) for one, other in pairs)
             for day in days
-            if {f"{day} lo", f"{day} hi"} <= set(images)
+            if (pairs := list(combinations(sorted(name for name in images if name.startswith(day))[::-1], 2)))
         },
         "truths": truths(options.run, files[0], options.work, options.truths, options.seed) if options.truths else [],
     }

@@ -24,13 +24,15 @@ class Ring:
     """diameter: in the units of `pixel`. spread: of the radius over directions, relative.
 
     south_over_north: mean brightness between half and one and a half times the radius, of both halves. depression: mean
-    brightness at the centre over that of the ring.
+    brightness at the centre over that of the ring. angle: where the ring is brightest, the first harmonic over
+    directions, in degrees east of north, 0 to 360.
     """
 
     diameter: float
     spread: float
     south_over_north: float
     depression: float
+    angle: float
 
 
 def measure(x: Tensor, pixel: float) -> Ring:
@@ -52,8 +54,16 @@ def measure(x: Tensor, pixel: float) -> Ring:
     radius, profile = peaks[best].mean(), profiles[best]
     inside = ((radii > radius / 2) & (radii < 1.5 * radius))[:, None] * radii[:, None]
     south, north = ((profile * inside)[:, half].sum() for half in (angle.sin() > 1e-9, angle.sin() < -1e-9))
+    around = (profile * inside).sum(0)
+    east, up = -(around * angle.cos()).sum(), -(around * angle.sin()).sum()
     level = profile[int((radii - radius).abs().argmin())].mean()
-    return Ring(float(2 * radius * pixel), float(spread[best]), float(south / north), float(profile[0].mean() / level))
+    return Ring(
+        diameter=float(2 * radius * pixel),
+        spread=float(spread[best]),
+        south_over_north=float(south / north),
+        depression=float(profile[0].mean() / level),
+        angle=math.degrees(math.atan2(east, up)) % 360,
+    )
 
 
 def _sample(x: Tensor, place: Tensor) -> Tensor:

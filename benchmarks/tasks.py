@@ -164,6 +164,19 @@ def molecules(snr: float) -> Callable:
     return task
 
 
+def molecules_validation(options) -> Task:
+    """Of signal-to-noise ratio .1, tested on 32 of the training's particles, which it then leaves out: for choices."""
+    task = molecules(0.1)(options)
+    rest, last = torch.arange(len(task.train) - 32), torch.arange(len(task.train) - 32, len(task.train))
+    return replace(
+        task,
+        train=task.train[rest],
+        test=task.train[last],
+        operator=task.operator.select(rest),
+        test_operator=task.operator.select(last),
+    )
+
+
 TASKS: dict[str, Callable] = {
     "inpainting": missing_pixels,
     "demosaicing": colour_mosaic,
@@ -176,6 +189,7 @@ TASKS: dict[str, Callable] = {
     "eht": horizon,
     "eht-validation": horizon_validation,
     "cryoem": molecules(0.1),
+    "cryoem-validation": molecules_validation,
     "cryoem-0.05": molecules(0.05),
     "cryoem-0.5": molecules(0.5),
 }

@@ -26,6 +26,17 @@ def test_a_ring_is_as_wide_as_it_is(diameter, east, north):
     assert found.depression < 0.4
 
 
+@pytest.mark.parametrize("turned", [20.0, 110.0, 200.0, 335.0])
+def test_where_it_is_brightest_is_told_east_of_north(turned):
+    """North is up and east is left: a quarter turn of x against the clock adds 90 degrees."""
+    axis = (torch.arange(SIDE) - (SIDE - 1) / 2) * PIXEL
+    place = torch.atan2(-axis[None], -axis[:, None])
+    r = torch.hypot(axis, axis[:, None])
+    x = torch.exp(-((r - 21) ** 2) / 50) * (1 + 0.4 * torch.cos(place - turned * torch.pi / 180))
+    assert measure(x, PIXEL).angle == pytest.approx(turned, abs=3)
+    assert measure(x.rot90(), PIXEL).angle == pytest.approx((turned + 90) % 360, abs=3)
+
+
 def test_the_brighter_side_is_told_from_the_other():
     assert measure(crescent(44.0, 0.0, 0.0, -0.4), PIXEL).south_over_north < 0.8
     assert measure(crescent(44.0, 0.0, 0.0, 0.0), PIXEL).south_over_north == pytest.approx(1, abs=0.02)

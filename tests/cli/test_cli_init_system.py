@@ -227,10 +227,11 @@ def test_the_mask_beside_k_space_is_found(tmp_path, capsys, refused):
     words = ("init", "mri", tmp_path / "x.h5", "--out", tmp_path / "c.yaml", *sets("noise.sigma=0.02"))
     with h5py.File(tmp_path / "x.h5", "w") as file:  # as fastMRI
         file["kspace"] = np.load(data)
-    assert "operator.mask is missing" in refused(*words)
+    assert call(*words) == 0
+    assert load_config(tmp_path / "c.yaml").operator.mask == "estimate"
     with h5py.File(tmp_path / "x.h5", "a") as file:
         file["mask"] = np.load(mask).astype(np.float32)
-    assert call(*words) == 0
+    assert call(*words, "--force") == 0
     assert f"operator.mask is {tmp_path / 'x.h5'}:mask" in " ".join(capsys.readouterr().out.split())
     config = load_config(tmp_path / "c.yaml")
     assert config.operator.mask == f"{tmp_path / 'x.h5'}:mask"
@@ -342,7 +343,7 @@ def test_the_noise_is_estimated_where_it_can_be(kind, examples, tmp_path):
 def test_what_is_missing_is_said(refused, tmp_path):
     data, mask = k_space(tmp_path)
     out = ("--out", tmp_path / "c.yaml")
-    assert "operator.mask is missing; add it, or pass --set operator.mask=" in refused("init", "mri", data, *out)
+    assert "noise.sigma" in refused("init", "mri", data, *out)
     assert "noise.sigma" in refused("init", "mri", data, *out, *sets(f"operator.mask={mask}"))
     known = sets(f"operator.mask={mask}", "noise.sigma=0.1")
     assert "absent.npy" in refused("init", "mri", tmp_path / "absent.npy", *out, *known)

@@ -15,8 +15,9 @@ from unveil.cli import main
 from unveil.data import MemorySource
 from unveil.errors import UnveilError
 from unveil.instruments.mri import MRISection
-from unveil.instruments.mri.calibration import estimate_coils, left_over, sampled_centre
+from unveil.instruments.mri.calibration import left_over, sampled_centre
 from unveil.instruments.mri.espirit import espirit
+from unveil.instruments.mri.inside import estimate
 from unveil.operators import birdcage_coils, build_operator, cartesian_mask, mri
 from unveil.random import make_generator
 
@@ -52,7 +53,7 @@ def source(*ys: torch.Tensor) -> MemorySource:
 @pytest.mark.parametrize(("sigma", "least"), [(0.0, 0.998), (0.02, 0.998), (0.1, 0.98)])
 def test_they_are_those_that_measured_up_to_a_phase_that_makes_x_real(sigma, least, tmp_path):
     """In strong noise too, where patches by a share of the largest singular value alone gave a cosine of .4."""
-    operator = estimate_coils(section(tmp_path), source(measured(sigma), measured(sigma, key=2)))
+    operator = estimate(section(tmp_path), source(measured(sigma), measured(sigma, key=2)))
     true, x = birdcage_coils(COILS, SIDE, SIDE), body()
     for maps in operator.sensitivities:
         torch.testing.assert_close(maps.abs().square().sum(0), torch.ones(SIDE, SIDE), rtol=0, atol=1e-4)
@@ -68,7 +69,7 @@ def test_they_are_those_that_measured_up_to_a_phase_that_makes_x_real(sigma, lea
 def test_a_narrow_centre_serves(tmp_path):
     mask = cartesian_mask(SIDE, SIDE, 3, 10 / SIDE, make_generator("cpu", 2))
     assert sampled_centre(mask)[1] >= 10
-    maps = estimate_coils(section(tmp_path, mask), source(measured(0.01, mask))).sensitivities[0]
+    maps = estimate(section(tmp_path, mask), source(measured(0.01, mask))).sensitivities[0]
     assert (maps.conj() * birdcage_coils(COILS, SIDE, SIDE)).sum(0).abs()[body().abs() > 0.2].min() > 0.99
 
 
@@ -99,7 +100,8 @@ def test_what_they_leave_of_the_centre_tells_right_from_wrong():
 
 def test_a_field_of_view_smaller_than_the_body_is_said():
     y, true = measured(0.01), birdcage_coils(COILS, SIDE, SIDE)
-    (line,) = findings("mri", source(y), mri(MASK, true))
+    share, line = findings("mri", source(y), mri(MASK, true))
+    assert share == f"{float(MASK.float().mean()):.1%} of k-space is measured"
     assert "explain 99." in line or "explain 100" in line
     half = SIDE // 2 - SIDE // 6  # of the columns that are kept: the others fold onto them
     coil_images = true * body(0.95)
@@ -128,10 +130,24 @@ def test_a_field_of_view_smaller_than_the_body_is_said():
 )
 def test_what_is_refused_in_one_line(y, mask, words, tmp_path):
     with pytest.raises(UnveilError, match=words) as caught:
-        estimate_coils(section(tmp_path, mask), source(y))
+        estimate(section(tmp_path, mask), source(y))
     assert "\n" not in str(caught.value)
     with pytest.raises(UnveilError, match="or set it to estimate"):
         build_operator(MRISection(mask=str(tmp_path / "mask.npy")), (6, SIDE, SIDE), 1)
+
+
+def test_coils_that_are_given_as_measurements_are_told_from_slices():
+    """Of two or three it cannot be told: one smooth image is another times something smooth."""
+    coils = torch.stack([torch.stack(parts) for parts in zip(*measured(0.01)[0].chunk(2))])
+    lines = findings("mri", source(*coils[:, None]), mri(MASK))
+    assert any("one scan's by several coils: if they are, save kspace[None]" in line for line in lines)
+    draw = make_generator("cpu", 4)
+    blobs = torch.nn.functional.interpolate(torch.rand(8, 1, 12, 12, generator=draw), size=SIDE, mode="bicubic")
+    slices = [body(0.6 + 0.04 * i) * blob[0] for i, blob in enumerate(blobs)]
+    one = mri(MASK)
+    y = one.A(torch.stack([torch.stack([x.real, x.imag]) for x in slices]))
+    y = one.project(y + 0.01 * torch.randn(y.shape, generator=draw))
+    assert not any("several coils" in line for line in findings("mri", source(*y[:, None]), one))
 
 
 def call(*words, code=0) -> str:

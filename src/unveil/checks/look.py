@@ -7,13 +7,16 @@ from torch import Tensor
 
 from unveil.data import ImageSource, Window
 from unveil.errors import UnveilError
+from unveil.operators.base import Operator
 from unveil.random import make_generator
 
-__all__ = ["filled", "look", "middle", "missing", "spread"]
+__all__ = ["few", "filled", "look", "middle", "missing", "spread"]
 
 IMAGES = 32
 WINDOW = 512
 """How many images are looked at, and the side of the window in the middle of each, pixels."""
+MEASUREMENTS = 8
+"""How many of incomplete ones, each whole."""
 NEAR = (1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32)
 """Within how many pixels of a gap is looked for a known one, in turn."""
 
@@ -38,6 +41,12 @@ def look(
             continue
         images[source.name(i)] = filled(y) if gaps == "fill" else y
     return images
+
+
+def few(source: ImageSource, operator: Operator) -> tuple[Tensor, Tensor, Operator]:
+    """Return the numbers (B,) of some of the measurements, themselves (B, C, H, W), and their operators."""
+    which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
+    return which, torch.stack([source.read(int(i)) for i in which]), operator.select(which)
 
 
 def missing(source: ImageSource) -> float:

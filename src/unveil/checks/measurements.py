@@ -4,11 +4,10 @@ Instruments that have checks of their own name them in their folder. A line says
 """
 
 import torch
-from torch import Tensor
 
 from unveil.checks.contradictions import constant_images, contradictions, mixed_types
 from unveil.checks.fit import Fit, noise_fit
-from unveil.checks.look import look, middle, spread
+from unveil.checks.look import few, look, middle, spread
 from unveil.checks.magnitude import magnitude_line
 from unveil.checks.masks import mask_line
 from unveil.data import ImageSource
@@ -18,9 +17,6 @@ from unveil.noise import Noise
 from unveil.operators.base import Operator
 
 __all__ = ["contradicted", "findings", "fit_of_images", "image_lines", "looked_at"]
-
-MEASUREMENTS = 8
-"""How many are looked at, spread over all."""
 
 
 def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Noise | None = None) -> list[str]:
@@ -33,7 +29,7 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
     if known.sees_all:
         told = [line for line in (mixed_types(source), magnitude_line(source)) if line is not None]
         return told + image_lines(source, noise)
-    which, y, part = _few(source, operator)
+    which, y, part = few(source, operator)
     additive = noise is not None and noise.additive
     level = float(noise.select(which).variance(y).mean()) ** 0.5 if noise is not None and additive else None
     lines: list[str | None] = [mask_line(y, part.measured, centred=known.centred)]
@@ -48,13 +44,7 @@ def contradicted(kind: str, source: ImageSource, operator: Operator, noise: Nois
 def findings(kind: str, source: ImageSource, operator: Operator) -> list[str]:
     """Return lines on what is found of the instrument `kind` in its measurements."""
     found = INSTRUMENTS[kind].findings
-    return [] if found is None else list(load(found)(*_few(source, operator)[1:]))
-
-
-def _few(source: ImageSource, operator: Operator) -> tuple[Tensor, Tensor, Operator]:
-    """Return the numbers (B,) of some of the measurements, themselves (B, C, H, W), and their operators."""
-    which = torch.arange(0, len(source), -(-len(source) // MEASUREMENTS))
-    return which, torch.stack([source.read(int(i)) for i in which]), operator.select(which)
+    return [] if found is None else list(load(found)(*few(source, operator)[1:]))
 
 
 def image_lines(source: ImageSource, noise: Noise | None = None) -> list[str]:

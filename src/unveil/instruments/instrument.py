@@ -44,6 +44,8 @@ class Instrument:
     mean:     of its images; 0 where that is their background.
     prior:    stationary, or white where that cannot tell what it measures one from another, or is slow to apply.
     level_shows: whether the noise level can be estimated from the measurements, which look like images with noise.
+    level:    (measurements (B, C, H, W), their operators) -> the level that they tell otherwise; None where they do
+        not.
     same_grid: whether its images have the pixels of their measurements, and so their size and units.
     sees_all: whether it leaves nothing out: its measurements are the images, each of its own shape, and have windows.
     centred:  whether the middle of its measurements is the zero frequency.
@@ -71,6 +73,7 @@ class Instrument:
     mean: float = 0.5
     prior: str = "stationary"
     level_shows: bool = True
+    level: Name | None = None
     same_grid: bool = False
     sees_all: bool = False
     centred: bool = False

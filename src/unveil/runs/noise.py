@@ -7,11 +7,12 @@ from typing import Any, Literal
 import torch
 
 from unveil.checks import look
-from unveil.checks.look import filled, middle
+from unveil.checks.look import few, filled, middle
 from unveil.config import Config
 from unveil.data import ImageSource
 from unveil.data.ranges import stored_range, stored_ranges
 from unveil.errors import UnveilError
+from unveil.instruments.instrument import load
 from unveil.noise import NOISES, Found, Gaussian, Noise, OwnNoise, choose_noise, estimate_common_sigma
 from unveil.noise.estimate.spectrum import NoiseFound, find_spectrum
 from unveil.noises import CorrelatedNoise
@@ -51,12 +52,17 @@ def find_noise(config: Config, source: ImageSource, operator: Operator) -> Noise
     if operator.sigma is not None:
         low, high = config.data.value_range or (0.0, 1.0)
         return Gaussian(operator.sigma / (high - low))
-    if not instrument(config).level_shows:
+    known = instrument(config)
+    told = None if known.level is None else load(known.level)(*few(source, operator)[1:])
+    if told is not None:
+        return Gaussian(told)
+    if not known.level_shows:
+        kind, these = config.operator.kind, "" if known.level is None else "these "
         raise UnveilError(
-            f"noise.sigma: the level cannot be estimated from measurements by {config.operator.kind}; add --set "
+            f"noise.sigma: the level cannot be estimated from {these}measurements by {kind}; add --set "
             "noise.sigma=..., on the scale of the measurements"
         )
-    if config.noise.kind == "auto" and instrument(config).sees_all:
+    if config.noise.kind == "auto" and known.sees_all:
         return found_noise(config, source).noise
     return Gaussian(_level(config, source))
 

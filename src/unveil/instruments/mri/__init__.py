@@ -15,9 +15,10 @@ class MRISection(Section):
     """Accelerated Cartesian MRI: complex k-space on a centred grid, of one coil or several."""
 
     kind: Literal["mri"] = Field("mri", description="the imaging system; another kind has other keys")
-    mask: FilePath = Field(
+    mask: FilePath | Literal["estimate"] = Field(
+        "estimate",
         description="PNG, .npy or HDF5 (FILE.h5:DATASET), (H, W), columns (W,), or one mask per measurement (N, H, W); "
-        "1 (white) where k-space is measured, 0 elsewhere"
+        "1 (white) where k-space is measured, 0 elsewhere; estimate: where each k-space is not 0",
     )
     coils: FilePath | Literal["estimate"] | None = Field(
         None,
@@ -46,10 +47,11 @@ INSTRUMENT = Instrument(
     mean=0.0,
     prior="white",
     level_shows=False,
+    level="unveil.instruments.mri.kspace:noise_level",
     centred=True,
     complete="unveil.instruments.mri.inside:complete",
-    estimate="unveil.instruments.mri.calibration:estimate_coils",
-    estimated={"coils": "sensitivities"},
+    estimate="unveil.instruments.mri.inside:estimate",
+    estimated={"coils": "sensitivities", "mask": "mask"},
     findings="unveil.instruments.mri.calibration:findings",
     doubts="unveil.instruments.mri.kspace:doubts",
     scales=True,

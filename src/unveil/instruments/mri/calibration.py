@@ -18,11 +18,9 @@ import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.instruments.mri import MRISection
 from unveil.instruments.mri.coils import normalize_coils
 from unveil.instruments.mri.espirit import centre_images, espirit
 from unveil.instruments.mri.kspace import centre_line, corner_levels
-from unveil.instruments.mri.masks import read_mask
 from unveil.instruments.mri.operator import KSpace, mri
 
 if TYPE_CHECKING:
@@ -40,26 +38,27 @@ LEFT = 0.02
 """The share of its energy that sensitivities may leave: several times what right ones do."""
 SECOND = 0.9
 """The second eigenvalue from which a pixel holds two places of the body."""
+ALIKE = 0.75
+"""The mean second eigenvalue, by energy, below which measurements may be the coils of one scan: of two scans' coils .3
+and .6, of slices of a head .86 to .96 (of two or three slices .4 to .7, as of coils)."""
 OVERLAP = 0.05
 """The share of the image's energy in such pixels from which the field of view is too small."""
 
 
-def estimate_coils(section: MRISection, source: ImageSource) -> KSpace | None:
-    """Return the operator of the measurements in `source`, sensitivities estimated in each; None where they are given.
+def estimate_coils(mask: Tensor, source: ImageSource) -> KSpace:
+    """Return the operator of the measurements in `source`, sensitivities estimated in each.
 
-    Raises UnveilError for a single coil, and where the centre of k-space is not fully sampled.
+    mask: (H, W), (W,) or (N, H, W). Raises UnveilError for a single coil, and where the centre of k-space is not fully
+    sampled.
     """
-    if section.coils != "estimate":
-        return None
     from unveil.data.measured import Measured  # which come after the operators
 
-    channels, height, width = source.shape(0)
+    channels, height, _ = source.shape(0)
     if channels % 2 or channels < 4:
         raise UnveilError(
             f"operator.coils = estimate is for several coils, and the measurements have {channels} real channels, 2 "
             "for each coil: set it to null; or, of one slice's k-space (coils, H, W), save kspace[None]"
         )
-    mask = read_mask(section.mask, height, width, len(source))
     one = mri(mask, height=height)
     measured, maps = Measured(source, one), []
     for i in range(len(source)):
@@ -144,14 +143,18 @@ def coil_line(y: Tensor, operator: KSpace) -> str | None:
 
 
 def findings(y: Tensor, operator: KSpace) -> list[str]:
-    """Return lines on what was found in k-space y (B, 2 coils, H, W) of several coils.
+    """Return lines on what was found in k-space y (B, 2 coils, H, W).
 
-    How well their sensitivities explain its centre; and whether the field of view is smaller than the body, as it is
-    where two places of it lie on one pixel, which the first y is asked.
+    How much of it was measured; of a single coil whether these may be several coils of one scan; of several how well
+    their sensitivities explain its centre, and whether the field of view is smaller than the body, as it is where two
+    places of it lie on one pixel, which the first y is asked.
     """
+    lines = [f"{float(operator.mask.float().mean()):.1%} of k-space is measured"]
+    if operator.sensitivities is None:
+        return lines + coils_of_one(y, operator)
     if not (shares := left_over(y, operator)):
-        return []
-    lines = [f"the coils' sensitivities explain {1 - max(shares):.2%} of the energy in the centre of k-space"]
+        return lines
+    lines += [f"the coils' sensitivities explain {1 - max(shares):.2%} of the energy in the centre of k-space"]
     centre, height, width, level = _calibration(y[0], operator.mask[0, 0])
     second = espirit(centre, height, width, level)[1][1]
     power = centre_images(centre, height, width).abs().square().sum(0)
@@ -161,3 +164,21 @@ def findings(y: Tensor, operator: KSpace) -> list[str]:
             "than it: one set of sensitivities cannot tell them apart, and images are blends there"
         )
     return lines
+
+
+def coils_of_one(y: Tensor, operator: KSpace) -> list[str]:
+    """Return a line where measurements y (B, 2, H, W) may be what the coils of one scan measured; else none."""
+    if len(y) < 2 or len(operator.mask) > 1:
+        return []
+    try:
+        centre, height, width, level = _calibration(torch.cat([y[:, 0], y[:, 1]]), operator.mask[0, 0])
+    except UnveilError:
+        return []
+    second = espirit(centre, height, width, level)[1][1]
+    power = centre_images(centre, height, width).abs().square().sum(0)
+    if float((power * second).sum() / power.sum()) > ALIKE:
+        return []
+    return [
+        "the measurements look like one scan's by several coils: if they are, save kspace[None], (1, coils, H, W), and "
+        "set operator.coils to estimate, or give the sensitivities"
+    ]

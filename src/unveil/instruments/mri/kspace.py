@@ -15,7 +15,7 @@ from torch.fft import ifft2, ifftshift
 if TYPE_CHECKING:
     from unveil.instruments.mri.operator import KSpace
 
-__all__ = ["centre_line", "corner_levels", "image_line", "level_line"]
+__all__ = ["centre_line", "corner_levels", "image_line", "level_line", "noise_level"]
 
 BOX = 8
 """The box around the zero frequency has sides of 1 / BOX of k-space."""
@@ -86,16 +86,30 @@ def level_line(y: Tensor, measured: Tensor | None, sigma: float | None) -> str |
     """
     if sigma is None or (found := corner_levels(y, measured)) is None:
         return None
-    inner, outer, spread = found
-    images = not (1 / FLAT < inner / outer < FLAT and 1 / FLAT < spread / outer < FLAT)
-    peak = float(y.square().mean((0, 1)).max()) ** 0.5
-    if outer > sigma / LEVELS_APART and (outer < sigma * LEVELS_APART or images or peak < PEAK * outer):
+    outer = found[1]
+    if outer > sigma / LEVELS_APART and (outer < sigma * LEVELS_APART or not _noise_alone(y, found)):
         return None
     return (
         f"the noise in the corners of k-space has level {outer:.2g}, and {sigma:.2g} is stated: check it, unless "
         "images are as sharp as their pixels; it is that of the real and of the imaginary part, in the units of the "
         "data"
     )
+
+
+def noise_level(y: Tensor, operator: "KSpace") -> float | None:
+    """Return the level of real and imaginary part in k-space y (B, 2 coils, H, W), where its corners are noise alone.
+
+    None where they are not, or hold too little.
+    """
+    found = corner_levels(y, operator.measured)
+    return found[1] if found is not None and found[1] > 0 and _noise_alone(y, found) else None
+
+
+def _noise_alone(y: Tensor, levels: tuple[float, float, float]) -> bool:
+    """Return whether images do not reach the corners of k-space y, whose `corner_levels` are `levels`."""
+    inner, outer, spread = levels
+    peak = float(y.square().mean((0, 1)).max()) ** 0.5
+    return 1 / FLAT < inner / outer < FLAT and 1 / FLAT < spread / outer < FLAT and peak >= PEAK * outer
 
 
 def corner_levels(y: Tensor, measured: Tensor | None) -> tuple[float, float, float] | None:

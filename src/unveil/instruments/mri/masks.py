@@ -88,12 +88,14 @@ def check_mask(mask: Tensor) -> None:
 
 
 def read_mask(path: str, height: int, width: int, count: int) -> Tensor:
-    """Return the boolean mask in a file, for `count` measurements: (H, W), (W,) or (count, H, W).
+    """Return the boolean mask in a file, for `count` measurements: (H, W), (W,), (count, H, W) or (1, H, W).
 
     Raises UnveilError for another shape, and for values other than 0 and 1 (in an image: black and white).
     """
     found = read_array(path, "operator.mask")
-    if found.shape not in {(width,), (height, width), (count, height, width)}:
+    if found.ndim == 4 and found.shape[1] == 1:  # as operators hold it
+        found = found[:, 0]
+    if found.shape not in {(width,), (height, width), (1, height, width), (count, height, width)}:
         raise UnveilError(
             f"operator.mask: {path} has shape {found.shape}, and the {count} measurements are {height}x{width}; give a "
             f"mask ({height}, {width}), columns ({width},), or one mask for each measurement; k-space is (N, coils, H, "

@@ -62,6 +62,11 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
 
     Raises UnveilError when the measurements are not complex k-space, or when mask or sensitivities do not fit them.
     """
+    return with_mask(section, read_mask(section.mask, *shape[1:], count), shape, count)
+
+
+def with_mask(section: MRISection, mask: Tensor, shape: tuple[int, ...], count: int) -> "KSpace":
+    """Return the operator that a configuration describes but for its mask, see `mri`, and raise where `build_mri`."""
     channels, height, width = shape
     if channels % 2:
         raise UnveilError(
@@ -74,7 +79,6 @@ def build_mri(section: MRISection, shape: tuple[int, int, int], count: int) -> "
             f"of complex numbers ({channels // 2}, {height}, {width}), or set it to estimate, from the centre of "
             "k-space"
         )
-    mask = read_mask(section.mask, height, width, count)
     coils = None if section.coils is None else read_coils(section.coils, channels // 2, height, width, count)
     return mri(mask, coils, height)
 
