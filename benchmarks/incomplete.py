@@ -72,6 +72,7 @@ def main() -> None:
         "--work", type=Path, metavar="DIR", help="keeps the trainings; default: OUT without its ending"
     )
     options.add_argument("--plot", type=Path, metavar="PNG", help="where the pictures go")
+    options.add_argument("--plot-samples", type=Path, metavar="PNG", help="where pictures of samples go")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
     names = list(METHODS) if options.methods == "all" else options.methods.split(",")
@@ -84,7 +85,7 @@ def main() -> None:
     data = dataset(measure(task.operator, task.train, task.sigma_n, 10))
     test = measure(task.test_operator, task.test, task.sigma_n, 20).to(options.device)
     task = replace(task, test=task.test.to(options.device), test_operator=task.test_operator.to(options.device))
-    table, pictures = {}, {}
+    table, pictures, drawn = {}, {}, {}
     for name in names:
         begin, before = time.process_time(), latest_checkpoint(folder_of(name, options) / "checkpoints")
         f = learned(name, task, data, options)
@@ -100,7 +101,8 @@ def main() -> None:
             table[name]["parameters"] = sum(p.numel() for p in f.parameters())
             below = METHODS[name].recipe in ("supervised", "default") or METHODS[name].loss.get("camera")
             if below:  # the others learn nothing below sigma_n
-                table[name] |= sampled(f, learned_prior(name, task, options), test, x_hat, task, options)
+                drawn[name], more = sampled(f, learned_prior(name, task, options), test, x_hat, task, options)
+                table[name] |= more
         pictures[name] = x_hat
         print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)
     timed = [n for n in names if METHODS[n].recipe not in (*CLASSICAL, *PUBLISHED)] if options.timed else []
@@ -120,6 +122,11 @@ def main() -> None:
         from plots import plot_reconstructions
 
         plot_reconstructions(task.test, pictures, {name: METHODS[name].label for name in names}, options.plot)
+    if options.plot_samples:
+        from plots import plot_samples
+
+        rows = {METHODS[name].label: (pictures[name], samples) for name, samples in drawn.items()}
+        plot_samples(task.test, rows, options.plot_samples)
 
 
 def measure(operator: Operator, x: Tensor, sigma: float, key: int) -> Measurement:
@@ -327,15 +334,17 @@ def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
     return {f"distance_{name}": frechet_distance(real, found)}
 
 
-def sampled(f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, options) -> dict[str, float]:
-    """Samples of the first test images: PSNR, spread over error in x and in A x, and their Frechet distance to the
-    truth."""
+def sampled(
+    f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, options
+) -> tuple[Tensor, dict[str, float]]:
+    """Samples of the first test images, and their figures: PSNR, spread over error in x and in A x, and their Frechet
+    distance to the truth."""
     m, x_hat, x = test[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
     begin = time.process_time()
     samples = draw(f, prior, m, x_hat, options)
     spent = (time.process_time() - begin) / (len(samples) * len(m))
     errors = [e.mean() for e in (mean_square_error(x_hat, x), m.mean_square(m.predict(x_hat - x)))]
-    return of_samples(samples, m, x, errors, spent)
+    return samples, of_samples(samples, m, x, errors, spent)
 
 
 def by_samples(f: BySamples, test: Measurement, task: Task, options) -> dict[str, float]:

@@ -11,8 +11,8 @@ and its image estimated and sampled, by `unveil calibrate`, `denoise` and `sampl
 ring         diameter in microarcseconds, brightness of its south over that of its north, and where it is brightest, in
              degrees east of north (`ring.py`)
 chi2         reduced chi^2 of closure phases and of log closure amplitudes, with 2% of each visibility in their noise
-bands        of each day: root mean square, over pixels, of the difference of two bands' estimates, over the
-             deviation that the samples of both give it: 1 where they differ as their samples say; the mean over pairs
+bands        of each two of a day: root mean square, over pixels, of the difference of their estimates, over the
+             deviation that the samples of both give it: 1 where they differ as their samples say
 
 --scans and --without leave some of each observation out: that many scans are kept, spread evenly, and no pair with that
 station. The same is done with simulated crescents of which the truth is known, with random phases and gains of 10% for
@@ -168,16 +168,18 @@ def agreement(one: Tensor, other: Tensor) -> float:
 
 
 def draw(path: Path, images: dict[str, Tensor], field: float, results: dict[str, Any]) -> None:
-    """A row for each observation: the estimate, two samples, and the deviation of all."""
+    """A row for each observation: the estimate, two samples, and the deviation of all, on a scale of its own."""
     figure, rows = plt.subplots(len(images), 4, figsize=(8.4, 2.2 * len(images)), squeeze=False)
     half = field / 2
     for number, (row, (name, x)) in enumerate(zip(rows, images.items())):
-        top = float(x[:3].max())
+        top, deviation = float(x[:3].max()), x[1:].std(0)
+        tops = (top, top, top, float(deviation.max()))
         titles = ("estimate", "sample", "sample", "deviation of samples")
-        for axis, image, title in zip(row, (x[0], x[1], x[2], x[1:].std(0)), titles):
-            axis.imshow(image, cmap="afmhot", vmin=0, vmax=top, extent=(half, -half, -half, half))
+        for axis, image, title, most in zip(row, (x[0], x[1], x[2], deviation), titles, tops):
+            axis.imshow(image, cmap="afmhot", vmin=0, vmax=most, extent=(half, -half, -half, half))
             axis.set_title(title if number == 0 else "", fontsize=9)
             axis.tick_params(labelsize=6)
+        row[3].text(0.96, 0.04, f"up to {tops[3] / top:.0%}", transform=row[3].transAxes, ha="right", color="w", size=7)
         ring = results[name]["estimate"]["ring"]
         row[0].set_ylabel(f"{name}\n{ring['diameter']:.0f} µas", fontsize=8)
     rows[-1][0].set_xlabel("east of the centre, µas", fontsize=7)
@@ -203,14 +205,13 @@ def main() -> None:
         day, band = re.search(r"_(\d{3})_(lo|hi|b\d)_", file.name).groups()
         results[name := f"{day} {band}"] = imaged(options.run, file, options.work, f"m87_{day}_{band}", options.seed)
         images[name] = results[name].pop("images")
-    days = sorted({name.split()[0] for name in images})
     record = {
         "training": open_run(options.run).config.model_dump(mode="json", include={"training", "loss", "estimator"}),
         "observations": results,
         "bands": {
-            day: statistics.mean(agreement(images[one], images[other]) for one, other in pairs)
-            for day in days
-            if (pairs := list(combinations(sorted(name for name in images if name.startswith(day))[::-1], 2)))
+            f"{one}, {other}": agreement(images[one], images[other])
+            for one, other in combinations(sorted(images), 2)
+            if one.split()[0] == other.split()[0]
         },
         "truths": truths(options.run, files[0], options.work, options.truths, options.seed) if options.truths else [],
     }

@@ -1,17 +1,19 @@
 """The pictures of the documentation, from the results of the benchmarks."""
 
+from itertools import product
 from pathlib import Path
 from textwrap import fill
 
 import matplotlib
 import numpy as np
+import torch
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-__all__ = ["plot_below_noise", "plot_reconstructions"]
+__all__ = ["plot_below_noise", "plot_reconstructions", "plot_samples"]
 
 COLOURS = plt.get_cmap("tab10").colors
 
@@ -56,7 +58,7 @@ def plot_reconstructions(
     for row in range(images):
         top = float(truth[row].abs().max())
         for axis, (label, x) in zip(axes[row], columns):
-            image = x[row].square().sum(0).sqrt() if x.shape[1] == 2 else x[row].permute(1, 2, 0).squeeze(-1)
+            image = _flat(x[row])
             low = -top if float(truth.min()) < -0.2 else 0.0
             if image.ndim == 3:
                 image = image.clamp(0, 1)
@@ -66,6 +68,39 @@ def plot_reconstructions(
                 axis.set_title(fill(label, 24), fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def plot_samples(truth: Tensor, rows: dict[str, tuple[Tensor, Tensor]], path: Path, images: int = 2) -> None:
+    """The first images of each method: its estimate, three samples, where samples differ, and where the estimate errs.
+
+    rows: label -> (x_hat (N, C, H, W), samples (S, N, C, H, W)). Deviation and error have one scale, the larger's.
+    """
+    titles = ("estimate", "sample", "sample", "sample", "deviation of samples", "error of the estimate", "truth")
+    figure = Figure(figsize=(1.7 * len(titles), 1.8 * images * len(rows)), layout="constrained")
+    axes = figure.subplots(images * len(rows), len(titles), squeeze=False)
+    for row, (label, i) in zip(axes, product(rows, range(images))):
+        x_hat, samples, x = (t.cpu() for t in (rows[label][0][i], rows[label][1][:, i], truth[i]))
+        apart = [samples.var(0).sum(0).sqrt(), (x_hat - x).square().sum(0).sqrt()]
+        most, top = float(torch.stack(apart).max()), float(x.abs().max())
+        low = -top if float(truth.min()) < -0.2 and len(x) == 1 else 0.0
+        for axis, image in zip(row, (x_hat, *samples[:3])):
+            axis.imshow(_flat(image).clamp(low, top), cmap="gray", vmin=low, vmax=top, interpolation="nearest")
+        for axis, image in zip(row[4:], apart):
+            axis.imshow(image, cmap="magma", vmin=0, vmax=most, interpolation="nearest")
+        row[-1].imshow(_flat(x), cmap="gray", vmin=low, vmax=top, interpolation="nearest")
+        row[0].set_ylabel(fill(label, 20), fontsize=7)
+    for axis, title in zip(axes[0], titles):
+        axis.set_title(title, fontsize=7)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """x (C, H, W) as it is shown: (H, W), of a complex image its modulus; (H, W, 3) in colour."""
+    return torch.linalg.vector_norm(x, dim=0) if len(x) == 2 else x.movedim(0, -1).squeeze(-1)
 
 
 def plot_perception(result: dict, path: Path) -> None:

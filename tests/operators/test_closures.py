@@ -12,7 +12,7 @@ from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.example import STATIONS, TRACK, sources
 from unveil.instruments.interferometry.gains import corrupt, fit_gains, stations_of
 from unveil.instruments.interferometry.nearest import nearest_source
-from unveil.instruments.interferometry.selfcal import FITS, TURNS, self_calibrate, worst
+from unveil.instruments.interferometry.selfcal import FITS, TURNS, misfit, self_calibrate, worst
 from unveil.instruments.interferometry.simulated import SYSTEMATIC, Observation, model_visibilities
 from unveil.instruments.interferometry.uvtrack import uv_track
 from unveil.random import make_generator
@@ -146,6 +146,23 @@ def test_an_observation_of_a_known_source_is_calibrated(coverage):
     last = self_calibrate(seen, image, x[9:10], brightness, turns=1)  # each turn begins with the last one's image
     torch.testing.assert_close(wrong.gains, last.gains)
     assert worst((float("nan"), 3.0)) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("fits", "said"),
+    [
+        (((1.1, 0.9), (0.9, 1.9)), None),
+        (((5.0, 3.0), (0.9, 1.9)), None),
+        (((5.0, 3.0), (2.0, 2.6)), "chi^2 2.6: the source is unlike those that were simulated"),
+        (
+            ((1.3, 1.0), (1.0, 2.7)),
+            "chi^2 2.7: a simulated source does (1.3), so the network learned at other points",
+        ),
+        (((float("nan"), 1.0), (float("nan"), 2.7)), "a simulated source does"),
+    ],
+)
+def test_why_an_image_does_not_fit(fits, said):
+    assert (misfit(fits) is None) if said is None else (said in misfit(fits))
 
 
 def test_without_times_there_are_no_scans():

@@ -23,7 +23,7 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     from unveil.instruments.interferometry.coverage import Coverage, whiten
     from unveil.instruments.interferometry.nearest import nearest_source
     from unveil.instruments.interferometry.operator import interferometry
-    from unveil.instruments.interferometry.selfcal import FITS, self_calibrate, worst
+    from unveil.instruments.interferometry.selfcal import misfit, self_calibrate
     from unveil.instruments.interferometry.simulated import read_observation, without_closures
     from unveil.instruments.interferometry.uvfits_write import write_uvfits
 
@@ -61,11 +61,8 @@ def run_calibrate(run_folder: Path, data: str, out: Path, seed: int, device: str
     factors = found.gains.abs().sqrt()
     low, middle, high = factors.quantile(torch.tensor([0.05, 0.5, 0.95]).to(factors)).tolist()
     say(f"gains of stations, geometric means of pairs: {low:.2f} to {high:.2f}, median {middle:.2f}")
-    if worst(found.fits[-1]) > FITS:
-        warn(
-            f"{data}: the image does not fit the closure quantities, reduced chi^2 {worst(found.fits[-1]):.1f}: "
-            f"its source is unlike those that {run_folder} was trained on, or the noise is larger than stated"
-        )
+    if (why := misfit(found.fits)) is not None:
+        warn(f"{data}: {why}")
     write_uvfits(out, found.coverage, found.visibilities, data)
     level = found.coverage.level
     sets = f"--set operator.uvfits={out} --set noise.sigma={level:.6g}"

@@ -25,7 +25,7 @@ from unveil.instruments.interferometry.coverage import Coverage
 from unveil.instruments.interferometry.gains import fit_gains
 from unveil.instruments.interferometry.simulated import Observation, model_visibilities
 
-__all__ = ["FITS", "TURNS", "Calibrated", "Fit", "self_calibrate", "worst"]
+__all__ = ["FITS", "TURNS", "Calibrated", "Fit", "misfit", "self_calibrate", "worst"]
 
 FITS = 2.0
 """Reduced chi^2 of closure quantities up to which an image is taken to be that of the observation."""
@@ -79,6 +79,17 @@ def self_calibrate(
         x = image(coverage, seen.visibilities / gains)
         fits.append(_fit(closed, model(x)))
     return Calibrated(coverage, seen.visibilities / gains, gains, x, tuple(fits))
+
+
+def misfit(fits: tuple[Fit, ...]) -> str | None:
+    """Return why the image may not fit the closure quantities, given the fits of `Calibrated`; None where it fits."""
+    start, last = worst(fits[0]), worst(fits[-1])
+    if not last > FITS:
+        return None
+    why = "the source is unlike those that were simulated, or the noise is larger than stated"
+    if start <= FITS:
+        why = f"a simulated source does ({start:.1f}), so the network learned at other points (u, v), or too briefly"
+    return f"the image does not fit the closure quantities, reduced chi^2 {last:.1f}: {why}"
 
 
 def worst(fit: Fit) -> float:
