@@ -162,18 +162,22 @@ def call(*words, code=0) -> str:
 
 def test_a_run_keeps_them_and_goes_on_with_them(tmp_path):
     y = torch.cat([measured(0.05, key=i)[..., 12:36, 12:36] for i in range(3)])
-    np.save(tmp_path / "k.npy", torch.complex(*y.chunk(2, 1)).numpy())
-    np.save(tmp_path / "mask.npy", MASK[12:36, 12:36].numpy())
+    k = torch.complex(*y.chunk(2, 1)).numpy()
+    np.save(tmp_path / "k.npy", k)  # which tells its mask, too
     tiny = ["training.steps=1", "training.warmup=0", "training.batch=1", "estimator.widths=[4]", "loss.camera=0",
             "estimator.iterations=1", "sampling.inflation=0", "loss.equivariance=0", "noise.sigma=0.05",
-            "operator.coils=estimate", f"operator.mask={tmp_path / 'mask.npy'}"]  # fmt: skip
+            "operator.coils=estimate"]  # fmt: skip
     sets = [word for setting in tiny for word in ("--set", setting)]
     said = call("init", "mri", tmp_path / "k.npy", "--out", tmp_path / "c.yaml", *sets)
     assert "the coils' sensitivities explain " in said
     call("train", tmp_path / "c.yaml", "--out", tmp_path / "run")
     kept = tmp_path / "run" / "estimated" / "coils.npy"
     assert np.load(kept).shape == (3, COILS, 24, 24)
+    assert (np.load(kept.with_name("mask.npy"))[0, 0] == MASK[12:36, 12:36].numpy()).all()
     assert "trained already" in call("train", tmp_path / "c.yaml", "--out", tmp_path / "run")
     call("evaluate", tmp_path / "run", "--sampled", 0)
+    k[:, :, :, [2, 21]] = 0
+    np.save(tmp_path / "other.npy", k)  # of another mask
+    call("reconstruct", tmp_path / "run", tmp_path / "other.npy", "--out", tmp_path / "images")
     np.save(kept, np.load(kept)[::-1])
     assert "estimated/coils.npy: is not what operator.coils was" in call("evaluate", tmp_path / "run", code=2)
