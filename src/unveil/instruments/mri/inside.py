@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from unveil.data.hdf5 import mask_inside
-from unveil.errors import warn
+from unveil.errors import UnveilError, warn
 from unveil.instruments.mri import MRISection
 
 if TYPE_CHECKING:
@@ -50,11 +50,13 @@ def estimate(section: MRISection, source: ImageSource) -> KSpace | None:
 def nonzero(source: ImageSource) -> Tensor:
     """Return where each k-space (2 coils, H, W) is not 0 in every coil: (N, H, W), or (1, H, W) where all are alike.
 
-    Warns where all of it counts as measured.
+    Warns where all of it counts as measured. Raises UnveilError where nothing does.
     """
     import torch
 
     masks = torch.stack([(source.read(i) != 0).any(0) for i in range(len(source))])
+    if not bool((some := masks.flatten(1).any(1)).all()):
+        raise UnveilError(f"{source.where(int((~some).nonzero()[0]))}: k-space is 0 everywhere: leave it out")
     if bool(masks.all()):
         warn(
             "operator.mask = estimate: k-space is 0 nowhere, so all of it counts as measured; give the mask of these "
