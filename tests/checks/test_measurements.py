@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from unveil.checks.level import find_level
 from unveil.checks.measurements import contradicted
 from unveil.data import Measured, MemorySource
 from unveil.errors import UnveilError
@@ -198,9 +197,7 @@ def test_the_level_that_the_corners_of_k_space_tell(sigma):
     y = k_space() + (sigma**2 - SIGMA**2) ** 0.5 * torch.randn(k_space().shape, generator=make_generator("cpu", 3))
     for mask in (COLUMNS, torch.ones_like(COLUMNS)):
         assert noise_level(y * mask, mri(mask)) == pytest.approx(sigma, rel=0.07)
-    assert find_level(mri(COLUMNS), (2, SIDE, SIDE), y * COLUMNS) == noise_level(y * COLUMNS, mri(COLUMNS))
     assert noise_level(torch.zeros_like(y), mri(COLUMNS)) is None
-    assert find_level(mri(COLUMNS), (2, SIDE, SIDE), torch.zeros_like(y)) == "entries are missing"
 
 
 # --- sinograms

@@ -2,15 +2,13 @@
 
 They do where every entry is measured and a point of the image shows in few of them: the entries over which it spreads,
 (sum a_i^2)^2 / sum a_i^4 with a = A delta, are SPREAD of all at most. Fourier coefficients do not; blurred images, CTFs
-and sinograms do. Instruments that tell it in another way name that in their folder.
+and sinograms do.
 """
 
 import torch
 from torch import Tensor
 
 from unveil.errors import UnveilError
-from unveil.instruments.instrument import load
-from unveil.instruments.registry import INSTRUMENTS
 from unveil.noise import estimate_common_sigma
 from unveil.operators.base import Operator
 
@@ -23,9 +21,6 @@ SMALLEST = 16
 
 def find_level(operator: Operator, image_shape: tuple[int, ...], y: Tensor) -> float | str:
     """Return sigma of the noise in measurements y (B, *measurement), or why it was not looked for."""
-    own = INSTRUMENTS[operator.kind].level if operator.kind in INSTRUMENTS else None
-    if own is not None and (level := load(own)(y, operator.select(torch.arange(len(y))).to(y.device))) is not None:
-        return float(level)
     part = operator.select(torch.zeros(1, dtype=torch.long)).to(y.device)
     if part.measured is not None:
         return "entries are missing"
