@@ -8,13 +8,18 @@ the Gaussian is stationary where theirs has a low rank; and images are turned by
 which one mask for all says nothing of what it leaves out (they have a mask for each image, and flip and shift).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from mmps import samples_under_prior
 from published import BySamples, Setting
 from unveil.data import ImageSource
-from unveil.diffusion import HIGHEST, samples_under_prior
-from unveil.estimators import Preconditioned, Stationary
+from unveil.dataset import Dataset
+from unveil.diffusion import HIGHEST, geometric
+from unveil.errors import UnveilError
+from unveil.estimators import Preconditioned, Stationary, UNet
 from unveil.losses import LogUniform, Simulated
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
@@ -22,14 +27,41 @@ from unveil.operators import Identity
 from unveil.random import make_generator
 from unveil.symmetry import make_symmetry
 from unveil.training.draws import make_draws
-from unveil.training.em import chosen, draw_images_of, images_like
-from unveil.training.learn import image_denoiser
+from unveil.training.em import LOWEST, chosen
 from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 
 __all__ = ["UnderLearned", "learn"]
 
 LAPS = 4
+
+
+class Shaped(ImageSource):
+    """The names of measurements, and the shape (C, H, W) of the images that are drawn from them.
+
+    Nothing can be read.
+    """
+
+    def __init__(self, measurements: ImageSource, image_shape: tuple[int, ...]) -> None:
+        self._measurements = measurements
+        self._shape = image_shape
+
+    @property
+    def channels(self) -> int:
+        return self._shape[0]
+
+    def __len__(self) -> int:
+        return len(self._measurements)
+
+    def shape(self, i: int) -> tuple[int, int, int]:
+        channels, height, width = self._shape
+        return channels, height, width
+
+    def name(self, i: int) -> str:
+        return self._measurements.name(i)
+
+    def _read(self, i: int, window: tuple[int, int, int, int]) -> Tensor:
+        raise UnveilError(f"{self.name(i)}: only its shape is known, not the image")
 
 
 class Linear(nn.Module):
@@ -57,6 +89,23 @@ class UnderLearned(BySamples):
         return samples_under_prior(self.prior, m, about, highest, generator, samples=samples, steps=evaluations)
 
 
+def drawing(
+    linear: Linear, prior: nn.Module, data: Dataset, highest: float, steps: int, seed: int
+) -> Callable[[int], Tensor]:
+    """i -> x (C, H, W) ~ p(x | y_i) under the prior, on its device; each of a generator of its own."""
+    device = next(prior.parameters()).device
+    linear.to(device)
+
+    def draw(i: int) -> Tensor:
+        m, generator = data[i].to(device), make_generator(device, seed, i)
+        x = samples_under_prior(
+            prior, m, linear(m), highest, generator, samples=1, steps=steps, schedule=geometric, lowest=LOWEST
+        )
+        return x[0, 0]
+
+    return torch.no_grad()(draw)
+
+
 def learn(estimator: nn.Module, setting: Setting) -> UnderLearned:
     """Return the sampler; the network is as large as `estimator`, which knows measurements and is not used."""
     config, folder, device = setting.config, setting.folder, setting.device
@@ -75,14 +124,17 @@ def learn(estimator: nn.Module, setting: Setting) -> UnderLearned:
     def first(i: int) -> Tensor:
         return gaussian.posterior_draw(data[i], make_generator("cpu", config.seed, 40, i))[0]
 
-    draws: ImageSource = make_draws(folder / "draws-0.zarr", images_like(data), first)
-    prior: nn.Module = image_denoiser(config, shape[0], mean)
+    like = Shaped(data.source, shape)
+    draws: ImageSource = make_draws(folder / "draws-0.zarr", like, first)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        prior: nn.Module = Preconditioned(UNet(shape[0], config.estimator.widths, config.estimator.blocks), mean, std)
     for lap in range(LAPS):
         if lap:
-            draws = draw_images_of(
-                linear, prior, data, folder / f"draws-{lap}.zarr", highest=HIGHEST * std, steps=config.em.draw_steps,
-                seed=config.seed + 50 + lap, device=device,
-            )  # fmt: skip
+            draw = drawing(
+                linear, prior.to(device).eval(), data, HIGHEST * std, 2 * config.em.draw_steps, config.seed + 50 + lap
+            )
+            draws = make_draws(folder / f"draws-{lap}.zarr", like, draw)
 
         def batches(generator: torch.Generator, images: ImageSource = draws) -> Tensor:
             which = torch.randint(0, len(images), (config.training.batch,), generator=generator)

@@ -10,8 +10,7 @@ __all__ = ["METHODS", "Method"]
 class Method:
     """label: in tables. recipe: of `unveil.training.recipes`; supervised, supervised-above; pseudo-inverse, linear, tv,
     which train no network; or the module of a method that is trained in a way of its own (`published.py`).
-    loss, estimator, em: settings over the task's. shared: whether the steps are those of the training and of its round
-    together, half of them the training's.
+    loss, estimator, em: settings over the task's.
     """
 
     label: str
@@ -19,7 +18,6 @@ class Method:
     loss: dict = field(default_factory=dict)
     estimator: dict = field(default_factory=dict)
     em: dict = field(default_factory=dict)
-    shared: bool = False
 
 
 METHODS = {
@@ -46,12 +44,6 @@ METHODS = {
     "default": Method("default", "default"),
     "camera": Method("default, with draws beside a camera", "default", {"camera": 1.0}),
     "supervised-camera": Method("supervised, beside a camera too", "supervised", {"camera": 1.0}),
-    "default-em": Method(
-        "default, then a round of EM", "default", em={"rounds": 1, "steps": 300, "images": 100, "draw_steps": 8}
-    ),
-    "prior": Method(
-        "default, then a separate prior", "default", em={"rounds": 1, "images": 30, "draw_steps": 8}, shared=True
-    ),
     "diem": Method("DiEM (Rozet et al.)", "diem", em={"images": 30, "draw_steps": 8}),
     "msm": Method("MSM (Park et al.)", "msm"),
     "weighted-ssdu": Method("weighted SSDU, robust to noise", "weighted-ssdu"),

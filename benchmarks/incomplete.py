@@ -35,7 +35,7 @@ from unveil.config import Config, parse_config
 from unveil.config_file import override
 from unveil.data import MemorySource
 from unveil.dataset import Dataset
-from unveil.diffusion import HIGHEST, fit_inflation, posterior_samples, samples_by_camera, samples_under_prior
+from unveil.diffusion import fit_inflation, posterior_samples, samples_by_camera
 from unveil.errors import UnveilError
 from unveil.estimators import Preconditioned, Stationary
 from unveil.evaluation import mean_square_error, psnr, ssim
@@ -47,7 +47,7 @@ from unveil.random import make_generator
 from unveil.training import build_estimator, learn, make_loss, train
 from unveil.training.batches import make_batches
 from unveil.training.checkpoint import latest_checkpoint
-from unveil.training.learn import LOWEST_LOOK, open_prior
+from unveil.training.learn import LOWEST_LOOK
 from unveil.training.recipes import RECIPES, suited
 from unveil.training.setup import possible_scales, signal_mean
 from unveil.training.spectrum import learn_spectrum
@@ -101,7 +101,7 @@ def main() -> None:
             table[name]["parameters"] = sum(p.numel() for p in f.parameters())
             below = METHODS[name].recipe in ("supervised", "default") or METHODS[name].loss.get("camera")
             if below:  # the others learn nothing below sigma_n
-                drawn[name], more = sampled(f, learned_prior(name, task, options), test, x_hat, task, options)
+                drawn[name], more = sampled(f, test, x_hat, task, options)
                 table[name] |= more
         pictures[name] = x_hat
         print(name, {k: round(v, 4) for k, v in table[name].items() if isinstance(v, float)}, flush=True)
@@ -149,11 +149,8 @@ def configuration(task: Task, method: Method, options) -> Config:
     settings["loss"] = {"scales": [1], **settings.get("loss", {}), **own}
     settings["estimator"] = {**settings.get("estimator", {}), **method.estimator}
     training = {"batch": 8, "checkpoint_every": 250, "validate_every": options.steps, "warmup": min(100, options.steps)}
-    steps, em = options.steps, method.em
-    if method.shared:
-        steps, em = options.steps // 2, {**em, "steps": options.steps // 4}
-    settings["training"] = {**training, **settings.get("training", {}), "steps": steps}
-    values = {"seed": options.seed, "data": {"path": "simulated"}, "em": em, **settings}
+    settings["training"] = {**training, **settings.get("training", {}), "steps": options.steps}
+    values = {"seed": options.seed, "data": {"path": "simulated"}, "em": method.em, **settings}
     return parse_config(values, "benchmark")
 
 
@@ -247,12 +244,6 @@ def folder_of(name: str, options) -> Path:
     return (options.work or options.json.with_suffix("")) / name
 
 
-def learned_prior(name: str, task: Task, options):
-    """The denoiser of the images under which x is sampled, of a method with rounds; else None."""
-    prior = open_prior(folder_of(name, options), configuration(task, METHODS[name], options), task.train.shape[1])
-    return None if prior is None else prior.to(options.device)
-
-
 def total_variation(m: Measurement, weight: float = 1.0, iterations: int = 60) -> Tensor:
     """argmin |A x - y|^2 / 2 + weight sigma TV(x) by accelerated proximal gradients (Beck and Teboulle 2009)."""
     from deepinv.optim import TVPrior
@@ -334,14 +325,12 @@ def distance(name: str, images: Tensor, x: Tensor) -> dict[str, float]:
     return {f"distance_{name}": frechet_distance(real, found)}
 
 
-def sampled(
-    f: nn.Module, prior, test: Measurement, x_hat: Tensor, task: Task, options
-) -> tuple[Tensor, dict[str, float]]:
+def sampled(f: nn.Module, test: Measurement, x_hat: Tensor, task: Task, options) -> tuple[Tensor, dict[str, float]]:
     """Samples of the first test images, and their figures: PSNR, spread over error in x and in A x, and their Frechet
     distance to the truth."""
     m, x_hat, x = test[:SAMPLED], x_hat[:SAMPLED], task.test[:SAMPLED]
     begin = time.process_time()
-    samples = draw(f, prior, m, x_hat, options)
+    samples = draw(f, m, options)
     spent = (time.process_time() - begin) / (len(samples) * len(m))
     errors = [e.mean() for e in (mean_square_error(x_hat, x), m.mean_square(m.predict(x_hat - x)))]
     return samples, of_samples(samples, m, x, errors, spent)
@@ -374,16 +363,12 @@ def of_samples(samples: Tensor, m: Measurement, x: Tensor, errors: list[Tensor],
     return result | distance("samples", samples.flatten(0, 1), x)
 
 
-def draw(f: nn.Module, prior, m: Measurement, x_hat: Tensor, options) -> Tensor:
-    """Samples (S, B, C, H, W): under the learned prior of the images, or by going on, inflation fitted to some y."""
+def draw(f: nn.Module, m: Measurement, options) -> Tensor:
+    """Samples (S, B, C, H, W), by going on with a camera where f knows one, else with A, inflation fitted to some y."""
     generator = make_generator(options.device, options.seed, 30)
     if isinstance(f, Preconditioned) and f.camera:
         return samples_by_camera(
             f, m, f.std, generator, scale=float(f.scale), samples=options.samples, steps=options.evaluations, batch=8
-        )
-    if prior is not None:
-        return samples_under_prior(
-            prior, m, x_hat, HIGHEST * prior.std, generator, samples=options.samples, steps=options.evaluations
         )
     try:
         inflation = fit_inflation(f, m[:FITTED], steps=options.evaluations, batch=8)

@@ -141,6 +141,13 @@ def test_incomplete_measurements_keep_their_operator(noisy, tmp_path):
     assert torch.equal(again(noisy), model(noisy))
 
 
+def test_rounds_of_measurements_that_leave_something_out_are_refused(noisy):
+    operator = inpainting(torch.rand(32, 32, generator=make_generator("cpu", 6)) < 0.7)
+    settings = {**SMALL, "em": {"rounds": 1}}
+    with pytest.raises(UnveilError, match="rounds draw complete images, and these are not"):
+        unveil.learn(operator.project(noisy), operator=operator, noise=Gaussian(0.1), settings=settings, progress=False)
+
+
 def test_what_no_measurement_sees_is_said_kept_and_told_of_the_pictures(noisy, tmp_path):
     mask = torch.ones(32, 32)
     mask[:, 14:18] = 0  # a flip leaves it where it is

@@ -83,7 +83,7 @@ def located(config: Config) -> Config:
 def to_yaml(config: Config, folder: Path | None = None) -> str:
     """Return the configuration as YAML with each key's meaning beside it.
 
-    `load_config` reads it back unchanged from `folder`. Keys that do nothing here are left out.
+    `load_config` reads it back unchanged from `folder`. Keys that do nothing here are left out, and sections of them.
 
     folder: of the file that it will be, to which its paths are relative; None: the working directory.
     """
@@ -95,7 +95,7 @@ def to_yaml(config: Config, folder: Path | None = None) -> str:
     for name in type(config).model_fields:
         section = getattr(config, name)
         if isinstance(section, Section):
-            lines.append(f"\n{name}:  # {' '.join((type(section).__doc__ or '').split())}")
+            keys = []
             for key, field in type(section).model_fields.items():
                 if f"{name}.{key}" in idle and getattr(section, key) == field.default:
                     continue
@@ -104,5 +104,7 @@ def to_yaml(config: Config, folder: Path | None = None) -> str:
                     .removesuffix("...\n")
                     .strip()
                 )
-                lines.append(f"  {key}: {text}  # {field.description}")
+                keys.append(f"  {key}: {text}  # {field.description}")
+            if keys:
+                lines += [f"\n{name}:  # {' '.join((type(section).__doc__ or '').split())}", *keys]
     return "\n".join(lines) + "\n"

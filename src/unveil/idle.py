@@ -35,15 +35,13 @@ Rule = Callable[[Config, Instrument], str | None]
 
 def _loss(key: str) -> Rule:
     def why(config: Config, instrument: Instrument) -> str | None:
-        loss, camera = config.loss, config.loss.camera and not config.em.rounds
+        loss = config.loss
         if key in UNSEEN and instrument.sees_all:
             return f"{instrument.kind} leaves nothing out that it could teach"
-        if key in USED_BY and config.loss.recipe not in USED_BY[key] and not (key == "symmetry" and config.em.rounds):
+        if key in USED_BY and config.loss.recipe not in USED_BY[key]:
             readers = ", ".join(USED_BY[key]) + (" does" if len(USED_BY[key]) == 1 else " do")
             return f"loss.recipe = {config.loss.recipe} does not read it; {readers}"
-        if key == "camera" and config.em.rounds:
-            return "em.rounds learns from draws in its place"
-        if key == "nonnegative" and not (camera or (loss.equivariance and loss.recipe in USED_BY["seen"])):
+        if key == "nonnegative" and not (loss.camera or (loss.equivariance and loss.recipe in USED_BY["seen"])):
             return "neither equivariant imaging in the default recipe nor loss.camera teaches anything"
         if key == "near" and not instrument.sees_all:
             return f"{instrument.kind} leaves something out, and Stein's estimate is for complete images"
@@ -75,19 +73,17 @@ def _prior(config: Config, instrument: Instrument) -> str | None:
     return None
 
 
+def _complete(config: Config, instrument: Instrument) -> str | None:
+    if instrument.sees_all:
+        return None
+    return f"rounds draw complete images, and {instrument.kind} leaves something out, of which loss.camera learns"
+
+
 def _rounds(config: Config, instrument: Instrument) -> str | None:
     return None if config.em.rounds else "em.rounds is 0"
 
 
-def _delta(config: Config, instrument: Instrument) -> str | None:
-    if config.em.rounds and not instrument.sees_all:
-        return f"rounds for {instrument.kind} draw whole images"
-    return _rounds(config, instrument)
-
-
 def _inflation(config: Config, instrument: Instrument) -> str | None:
-    if config.em.rounds and not instrument.sees_all:
-        return "samples are drawn under the prior that rounds learn"
     if config.loss.camera and not instrument.sees_all:
         return "samples are drawn by going on with a camera"
     return "the sampler has fewer than three steps" if config.sampling.steps < 3 else None
@@ -107,7 +103,8 @@ RULES: dict[str, Rule] = {
     "estimator.prior": _prior,
     "training.crop": _crops,
     "training.augment": _crops,
-    "em.delta": _delta,
+    "em.rounds": _complete,
+    "em.delta": _rounds,
     "em.steps": _rounds,
     "em.images": _rounds,
     "em.draw_steps": _rounds,

@@ -13,7 +13,7 @@ from unveil.measurement import Measurement
 from unveil.random import make_generator
 from unveil.runs import create_run, train_run
 from unveil.training import build_estimator, learn, read_metrics
-from unveil.training.setup import open_measurements, split
+from unveil.training.setup import open_measurements
 
 LEARN = sys.modules[learn.__module__]
 """The module, whose name is also the function's."""
@@ -117,29 +117,3 @@ def test_the_masks_matter_to_training(data, tmp_path):
     first = train_run(create_run(tmp_path / "a", masked.configure(data)), device="cpu")
     np.save(data / "mask.npy", np.roll(np.load(data / "mask.npy"), 1, 0))
     assert not same(first, train_run(create_run(tmp_path / "b", masked.configure(data)), device="cpu"))
-
-
-@pytest.mark.parametrize(
-    ("images", "drawn"), [(1, [0]), (5, [0, 1, 3, 5, 7]), (9, list(range(9))), (50, list(range(9)))]
-)
-def test_rounds_draw_at_most_as_many_images_as_they_should_with_their_masks(images, drawn, data, tmp_path, monkeypatch):
-    class Stop(Exception):
-        pass
-
-    given = []
-
-    def capture(f, prior, measurements, *arguments, **options):
-        given.append(measurements)
-        raise Stop
-
-    monkeypatch.setattr(LEARN, "train", lambda estimator, *arguments, **options: estimator)
-    monkeypatch.setattr(LEARN, "draw_images_of", capture)
-    config = masked.configure(data, em={"rounds": 1, "images": images, "draw_steps": 2}, sampling={"inflation": "fit"})
-    with pytest.raises(Stop):
-        train_run(create_run(tmp_path / "run", config), device="cpu")
-    (measurements,) = given
-    training = split(open_measurements(config)[0], config)[0]
-    source = measurements.source
-    assert [source.name(k) for k in range(len(measurements))] == [training.name(i) for i in drawn]
-    for k in range(len(drawn)):
-        assert torch.equal(measurements[k].operator.measured, source.read(k)[None] != 0)

@@ -53,7 +53,6 @@ def imaging_configuration(folder):
         "noise": {"sigma": 0.1},
         "estimator": {"widths": [4]},
         "training": {"steps": 2, "batch": 2, "warmup": 0},
-        "em": {"rounds": 1, "steps": 1, "images": 3, "draw_steps": 2},
     }
     (folder / "imaging.yaml").write_text(yaml.safe_dump(values))
 

@@ -16,7 +16,7 @@ from unveil.cli.device import torch_device
 from unveil.cli.failures import EXIT_PARTLY, Failures
 from unveil.cli.outputs import keep_inputs, open_results, read_manifest, source_files
 from unveil.cli.screen import console, figures, metrics_table, progress_bar, say
-from unveil.cli.use import NOT_BELOW, call_of, open_input, open_run_prior, unlike_training, with_sets
+from unveil.cli.use import NOT_BELOW, call_of, open_input, unlike_training, with_sets
 from unveil.config import Config
 from unveil.data import ImageSource, open_images
 from unveil.dataset import Dataset
@@ -161,7 +161,6 @@ def evaluate_and_report(
             seed=seed,
             device=torch_device(device),
             progress=bar,
-            prior=open_run_prior(run, data.operator, device),
             symmetry=energy_kept(config.loss.symmetry),
             mean=signal_mean(config),
             blind=blind_to(run.never_seen, data, config, torch_device(device)),

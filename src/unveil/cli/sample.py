@@ -19,7 +19,6 @@ from unveil.cli.use import (
     is_same_grid,
     left_over,
     open_input,
-    open_run_prior,
     pictured,
     sky_of,
     warn_of_unexplained,
@@ -80,8 +79,7 @@ def run_sample(
         dry_run=dry_run,
     )
     warn_of_unlike(data, run, dataset)
-    prior = open_run_prior(run, dataset.operator, device)
-    if dataset.operator.unseen and prior is None and knows_camera(f) is None:
+    if dataset.operator.unseen and knows_camera(f) is None:
         say(UNSEEN.format(kind=config.operator.kind))
     if dry_run:
         say(
@@ -101,7 +99,7 @@ def run_sample(
             def show(done: int, total: int) -> None:
                 bar(i * total + done, len(source) * total)
 
-            x = draw_samples(f, m, sampling, generator, show, prior)[:, 0]
+            x = draw_samples(f, m, sampling, generator, show)[:, 0]
             left[source.name(i)] = left_over(m, x.mean(0, keepdim=True))
             x = x.cpu()
             more = [x.mean(0, keepdim=True)] + ([x.std(0, keepdim=True)] if len(x) > 1 else [])

@@ -22,7 +22,7 @@ from unveil.data.like_fits import Sky
 from unveil.data.uvfits import observations
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
-from unveil.estimators import Preconditioned, Tiled
+from unveil.estimators import Tiled
 from unveil.instruments.registry import INSTRUMENTS
 from unveil.measurement import Measurement
 from unveil.noise import Noise, OwnNoise
@@ -36,7 +36,7 @@ from unveil.training.setup import instrument, open_measurements, with_gaps
 from unveil.words import counted
 
 __all__ = [
-    "NOT_BELOW", "below_zero", "call_of", "is_same_grid", "left_over", "open_input", "open_run_prior", "pictured",
+    "NOT_BELOW", "below_zero", "call_of", "is_same_grid", "left_over", "open_input", "pictured",
     "sky_of", "unlike_training", "warn_of_negative", "warn_of_unexplained", "warn_of_unlike", "with_sets",
 ]  # fmt: skip
 
@@ -49,7 +49,7 @@ NEGATIVE = 0.05
 NOT_BELOW = (
     "its recipe teaches no noise level below the measured one, through which samples go; train with "
     "loss.recipe=default and loss.normalized above 0, with loss.camera above 0 where the instrument leaves something "
-    "out, or with em.rounds=1"
+    "out, or with em.rounds=1 where it does not"
 )
 
 
@@ -183,12 +183,6 @@ def warn_of_negative(shares: Mapping[str, float]) -> None:
     )
 
 
-def open_run_prior(run: Run, operator: Operator, device: str) -> Preconditioned | None:
-    """Return the prior of the images under which samples are drawn, on `device`, where the run learned one."""
-    prior = run.prior(operator)
-    return None if prior is None else prior.to(torch_device(device))
-
-
 def with_sets(run: Run, sets: Sequence[str]) -> Config:
     """Return the run's configuration with overrides, and the gain fitted when training ended.
 
@@ -231,10 +225,7 @@ def call_of(command: str, run: Run, data: Dataset, device: str, config: Config) 
 
     The weights, the measurements and their system, the level and the machine's kind.
     """
-    weights = hashlib.sha256()
-    for name in ("model.safetensors", "prior.safetensors"):
-        if (run.folder / name).is_file():
-            weights.update((run.folder / name).read_bytes())
+    weights = hashlib.sha256(run.weights.read_bytes())
     return {
         "command": command,
         "unveil": unveil.__version__,

@@ -4,7 +4,6 @@ schedule.py    the exposures at which it stops
 go_on.py       the sampler, for every noise family and every instrument
 sample.py      posterior samples, by the instrument that began or by a camera
 camera.py      the ideal camera, an instrument that sees what A does not
-mmps.py        the estimator that goes on with a camera under a learned prior of the images
 about.py       draws where no loss teaches the levels that samples go through
 inflation.py   the one number of the sampler that is fitted to a trained network
 consistent.py  a loss: what is learned above the noise holds below it
@@ -15,7 +14,6 @@ from unveil.diffusion.camera import Camera
 from unveil.diffusion.consistent import ConsistentDiffusion
 from unveil.diffusion.go_on import Instrument, Progress, Same, go_on
 from unveil.diffusion.inflation import fit_inflation
-from unveil.diffusion.mmps import UnderPrior, samples_under_prior
 from unveil.diffusion.sample import posterior_samples, samples_by_camera
 from unveil.diffusion.schedule import SCHEDULES, Schedule, geometric, karras
 from unveil.losses.looks import HIGHEST
@@ -29,7 +27,6 @@ __all__ = [
     "Progress",
     "Same",
     "Schedule",
-    "UnderPrior",
     "draws_about",
     "fit_inflation",
     "geometric",
@@ -37,5 +34,4 @@ __all__ = [
     "karras",
     "posterior_samples",
     "samples_by_camera",
-    "samples_under_prior",
 ]

@@ -3,8 +3,7 @@
 The state is (y, x_t), x_t = x + t^(-1/2) w at exposure t of the camera, from t = 0, where it says nothing, to where it
 says all. With f = E[x | y, x_t], of the measurement that lies beside the camera's (`unveil.operators.beside`), `go_on`
 draws x ~ p(x | y) exactly as the steps get short, also of what A does not see. f must know such measurements: in closed
-form, as a network that has learned from draws (`unveil.training.looks`), or from a prior of the images
-(`unveil.diffusion.mmps`).
+form, or as a network that has learned from draws (`unveil.training.looks`).
 """
 
 import torch

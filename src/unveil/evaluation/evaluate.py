@@ -13,8 +13,8 @@ from unveil.config import SamplingConfig
 from unveil.data import ImageSource
 from unveil.data.depth import groups, places
 from unveil.dataset import Dataset
-from unveil.diffusion import HIGHEST, SCHEDULES, posterior_samples, samples_by_camera, samples_under_prior
-from unveil.estimators import Preconditioned, Tiled, knows_camera
+from unveil.diffusion import SCHEDULES, posterior_samples, samples_by_camera
+from unveil.estimators import Tiled, knows_camera
 from unveil.evaluation.calibration import posterior_variance, spread_over_error
 from unveil.evaluation.distortion import mean_square_error, psnr, ssim
 from unveil.evaluation.fields import FIGURES, Subject
@@ -109,32 +109,15 @@ def draw_samples(
     config: SamplingConfig,
     generator: torch.Generator,
     progress: Callable[[int, int], object] | None = None,
-    prior: Preconditioned | None = None,
 ) -> Tensor:
     """Draw posterior samples (S, B, C, H, W) of m, as `config` says.
 
-    An inflation that is still to be fitted counts as 0: `Run.inflation` is the fitted one. prior: of the images,
-    learned in rounds; x is then drawn under it, and else by f: by going on with a camera where f knows one, or with A.
+    By going on with a camera where f knows one, else with A. An inflation that is still to be fitted counts as 0:
+    `Run.inflation` is the fitted one.
     """
-    schedule = SCHEDULES[config.schedule]
-    if prior is not None:
-        with torch.no_grad():
-            about = f(m)
-        return samples_under_prior(
-            prior,
-            m,
-            about,
-            HIGHEST * prior.std,
-            generator,
-            samples=config.samples,
-            steps=config.steps,
-            schedule=schedule,
-            lowest=config.lowest,
-            progress=progress,
-        )
     how: dict[str, Any] = {
-        "samples": config.samples, "steps": config.steps, "schedule": schedule, "lowest": config.lowest,
-        "batch": at_once(m), "progress": progress,
+        "samples": config.samples, "steps": config.steps, "schedule": SCHEDULES[config.schedule],
+        "lowest": config.lowest, "batch": at_once(m), "progress": progress,
     }  # fmt: skip
     if (network := knows_camera(f)) is not None:
         return samples_by_camera(f, m, network.std, generator, scale=float(network.scale), **how)
@@ -165,14 +148,13 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], object] | None = None,
-    prior: Preconditioned | None = None,
     symmetry: Symmetry | None = None,
     mean: float = 0.0,
     blind: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Evaluation]:
     """Evaluate f on each measurement of `data`; posterior samples of the first `sampled` ones.
 
-    prior: as in `draw_samples`. reference: the clean images, in the same order and of the same shapes. repeat: second
+    reference: the clean images, in the same order and of the same shapes. repeat: second
     exposures of the same scenes, likewise. symmetry, mean: of the images, as in `turned_power`; where samples of
     incomplete measurements are to be judged by turned instruments. blind: images -> the part of them that no
     measurement sees (`unveil.identifiability.Blind`), where there is such. progress: (images done, all). Raises
@@ -194,7 +176,7 @@ def evaluate(
         with torch.no_grad():
             x_hat = f(m)
         risk = estimate_risk(f, m, generator, x_hat=x_hat)
-        samples = draw_samples(f, m, sampling, generator, prior=prior) if i < sampled else None
+        samples = draw_samples(f, m, sampling, generator) if i < sampled else None
         raw = m.operator.A_dagger(m.y)
         if m.operator.measured is not None and not m.operator.unseen:  # what faulty pixels would show is not known
             raw = raw + x_hat - m.operator.A_dagger(m.predict(x_hat))
@@ -210,7 +192,7 @@ def evaluate(
             None if samples is None else samples[:, 0].cpu(),
             None if x is None else x[0].cpu(),
             risk,
-            *_predicted(f, m, sampling, samples, x, prior, seed, i),
+            *_predicted(f, m, sampling, samples, x, seed, i),
             None if samples is None or len(samples) < 2 else shown_samples(m, x_hat, samples, risk),
             *_seen_whole(f, m, x_hat, x, risk, rings, make_generator(device, seed, i, _HALVES)),
             None
@@ -229,7 +211,6 @@ def _predicted(
     sampling: SamplingConfig,
     samples: Tensor | None,
     x: Tensor | None,
-    prior: Preconditioned | None,
     seed: int,
     i: int,
 ) -> tuple[Predicted | None, Predicted | None]:
@@ -240,7 +221,7 @@ def _predicted(
     height, width = m.y.shape[-2:]
     h, w = min(height, VIEWED), min(width, VIEWED)
     part = m.window(((height - h) // 2, (width - w) // 2, h, w)) or m
-    predicted = predict_rest(lambda view: draw_samples(f, view, sampling, generator, prior=prior), part, generator)
+    predicted = predict_rest(lambda view: draw_samples(f, view, sampling, generator), part, generator)
     return predicted, None if x is None else against_reference(samples[:, 0], x[0], generator)
 
 

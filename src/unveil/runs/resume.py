@@ -64,8 +64,7 @@ def _train(run: Run, device: str, stages: Stages | None) -> nn.Module:
     if learned is not None:
         from_first(lambda: record_learned(run.folder, learned))
         held_out = told(held_out, learned)
-    exact = run.prior(data.operator) is not None or knows_camera(estimator) is not None
-    if run.learns_below and not exact:  # under a learned prior of the images, or a camera, the exact sampler draws
+    if run.learns_below and knows_camera(estimator) is None:  # going on with a camera is the exact sampler
         from_first(lambda: fit_sampler(run, estimator, held_out, device, stages))
     weights = {name: value.detach() for name, value in estimator.state_dict().items()}
     from_first(lambda: atomic_write(run.weights, lambda path: save_weights(path, weights)))

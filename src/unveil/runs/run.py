@@ -12,7 +12,6 @@ round-1/, ...        the same of each round of the iterated recipe, and its draw
 sampler.json         the inflation of the sampler, fitted to the trained network
 checkpoints/         the newest two, for resuming
 model.safetensors    the averaged weights, once training is done
-prior.safetensors    of incomplete measurements after rounds: a denoiser of the images, under which samples are drawn
 """
 
 import os
@@ -27,7 +26,6 @@ from unveil.config import Config
 from unveil.data import Measured
 from unveil.dataset import Dataset
 from unveil.errors import UnveilError, warn
-from unveil.estimators import Preconditioned
 from unveil.noise import Noise, OwnNoise
 from unveil.operators.base import Operator
 from unveil.operators.identity import Identity
@@ -38,7 +36,6 @@ from unveil.runs.noise import noise_of
 from unveil.runs.record import open_record
 from unveil.training.checkpoint import latest_checkpoint, load_weights, read_weights
 from unveil.training.inflation import read_inflation
-from unveil.training.learn import open_prior
 from unveil.training.ranks import is_first
 from unveil.training.recipes import teaches_below
 from unveil.training.setup import (
@@ -175,15 +172,6 @@ class Run:
     def _known(self) -> Config:
         """Return the configuration, with what was estimated of the operator when the run began."""
         return with_estimated(self.config, self.folder, open_record(self.folder)[0].estimated)
-
-    def prior(self, operator: Operator) -> Preconditioned | None:
-        """Return D, of the images in noise, on the CPU, where rounds learned one, else None.
-
-        They learn it from measurements by `operator`.
-        """
-        if operator.image_shape is None or not self.config.em.rounds:
-            return None
-        return open_prior(self.folder, self.config, operator.image_shape[0])
 
 
 def open_run(folder: str | os.PathLike[str], *, given: bool = False) -> Run:

@@ -6,39 +6,10 @@ from pathlib import Path
 from torch import Tensor
 
 from unveil.data import DrawStore, ImageSource
-from unveil.errors import UnveilError
 from unveil.training import ranks
 from unveil.training.interrupt import stop_on_interrupt
 
-__all__ = ["Shaped", "make_draws"]
-
-
-class Shaped(ImageSource):
-    """The names of measurements, and the shape (C, H, W) of the images that are drawn from them.
-
-    Nothing can be read.
-    """
-
-    def __init__(self, measurements: ImageSource, image_shape: tuple[int, ...]) -> None:
-        self._measurements = measurements
-        self._shape = image_shape
-
-    @property
-    def channels(self) -> int:
-        return self._shape[0]
-
-    def __len__(self) -> int:
-        return len(self._measurements)
-
-    def shape(self, i: int) -> tuple[int, int, int]:
-        channels, height, width = self._shape
-        return channels, height, width
-
-    def name(self, i: int) -> str:
-        return self._measurements.name(i)
-
-    def _read(self, i: int, window: tuple[int, int, int, int]) -> Tensor:
-        raise UnveilError(f"{self.name(i)}: only its shape is known, not the image")
+__all__ = ["make_draws"]
 
 
 def make_draws(

@@ -7,13 +7,8 @@
 step is the posterior sampler (Rozet, Andry, Lanusse and Louppe 2024, https://arxiv.org/abs/2405.13712); half of each
 batch stays with the measurements, whose loss is unbiased above the measured level. No symmetry of the images is
 assumed. Each round starts from the measurements y, not from the draws of the round before, so that errors of the
-sampler do not add up.
-
-Where A leaves something out, the draws of f are blind where A is. Then a denoiser of the images is learned as well:
-
-    round r:   D_r <- the denoiser of the law of x_(r-1),     x_r ~ p(x | y) under D_r      by moment matching
-
-and f in the last place, on the draws of the last round.
+sampler do not add up. Rounds are of complete images: of others draws would be blind where A is, and `loss.camera`
+learns from draws that are not (`unveil.training.looks`).
 """
 
 import math
@@ -27,14 +22,14 @@ from torch import Tensor, nn
 from unveil.config import EMConfig
 from unveil.data import ImageSource
 from unveil.dataset import Dataset
-from unveil.diffusion import geometric, go_on, posterior_samples, samples_under_prior
+from unveil.diffusion import geometric, go_on, posterior_samples
 from unveil.estimators import Tiled
 from unveil.losses import Loss, Simulated
 from unveil.measurement import Estimator, Measurement
 from unveil.random import make_generator
-from unveil.training.draws import Shaped, make_draws
+from unveil.training.draws import make_draws
 
-__all__ = ["Draws", "WithDraws", "draw_images_of", "draw_training_set", "exposures_of_rounds"]
+__all__ = ["Draws", "WithDraws", "draw_training_set", "exposures_of_rounds"]
 
 LOWEST = 0.05
 """The last level of a draw of x, as a multiple of the measured one."""
@@ -86,47 +81,7 @@ def draw_training_set(
         share = torch.linspace(0, 1, steps + 1, device=m.y.device, dtype=m.y.dtype)
         return go_on(estimator, m, t**share, generator, inflation=inflation).y[0]
 
-    like = data.source if not math.isinf(t) or data.operator.image_shape is None else images_like(data)
-    return make_draws(path, like, draw, progress)
-
-
-@torch.no_grad()
-def draw_images_of(
-    f: nn.Module,
-    prior: nn.Module,
-    data: Dataset,
-    path: Path,
-    *,
-    highest: float,
-    steps: int,
-    seed: int,
-    device: torch.device | str = "cpu",
-    progress: ProgressOfDraws | None = None,
-) -> ImageSource:
-    """Draw x ~ p(x | y) under a prior of the images, of each measurement, in the zarr group `path`.
-
-    As `draw_training_set` does.
-
-    prior: D, an estimator of images in white noise. highest: the level at which the draws start, several times the
-    deviation of the images.
-    """
-    f.to(device).eval()
-    prior.to(device).eval()
-
-    def draw(i: int) -> Tensor:
-        m = data[i].to(device)
-        x = samples_under_prior(
-            prior, m, f(m), highest, make_generator(device, seed, i), samples=1, steps=2 * steps, schedule=geometric,
-            lowest=LOWEST,
-        )  # fmt: skip
-        return x[0, 0]
-
-    return make_draws(path, images_like(data), draw, progress)
-
-
-def images_like(data: Dataset) -> ImageSource:
-    """Return the names of the measurements, with the shapes of their images."""
-    return Shaped(data.source, data.operator.image_shape or data.source.shape(0))
+    return make_draws(path, data.source, draw, progress)
 
 
 @dataclass(frozen=True)

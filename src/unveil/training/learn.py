@@ -9,19 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from unveil.config import Config, TrainingConfig
-from unveil.data import ImageSource, atomic_write
+from unveil.data import ImageSource
 from unveil.dataset import Dataset
-from unveil.diffusion import HIGHEST
-from unveil.estimators import Preconditioned, UNet
+from unveil.errors import UnveilError
+from unveil.estimators import Preconditioned
 from unveil.losses import LogUniform, Looks, Loss, Simulated
 from unveil.losses.looks import BLIND
-from unveil.noise.gaussian import Gaussian
-from unveil.operators.identity import Identity
 from unveil.symmetry import make_symmetry
 from unveil.training.batches import draw_images, make_batches
-from unveil.training.checkpoint import latest_checkpoint, load_weights, save_weights
+from unveil.training.checkpoint import latest_checkpoint
 from unveil.training.device import join
-from unveil.training.em import Draws, WithDraws, chosen, draw_images_of, draw_training_set, exposures_of_rounds
+from unveil.training.em import Draws, WithDraws, chosen, draw_training_set, exposures_of_rounds
 from unveil.training.inflation import fit_to_images
 from unveil.training.looks import LearningFromDraws, Queue
 from unveil.training.loop import Batches, Kept, Objective, Validation, train
@@ -31,9 +29,8 @@ from unveil.training.setup import signal_mean
 from unveil.training.spectrum import learn_spectrum
 from unveil.training.stages import Stages
 
-__all__ = ["learn", "open_prior", "recipe_loss"]
+__all__ = ["learn", "recipe_loss"]
 
-PRIOR = "prior.safetensors"
 LOWEST_LOOK = 0.04
 """The lowest level of a camera that looks train, as a multiple of that of y: below the last that a sampler asks for."""
 LOWEST = 0.08
@@ -57,12 +54,15 @@ def learn(
 
     estimator: f(m), weights drawn; changed in place. data: what it learns from. held_out: what it is validated on, and
     the inflation of the rounds' sampler is fitted to. scales: at which it learns (`unveil.training.batches`).
-    folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round; of incomplete
-    measurements also the last round's denoiser of the images (`open_prior`). Whatever is there already is gone on with.
+    folder: gets checkpoints and metrics, and round-<r>/ the draws and the training of each round. Whatever is there
+    already is gone on with.
     loss: in place of the one that the configuration names. validation: of the estimator, as training goes on
     (`unveil.evaluation.validation`); None: it is not looked at.
-    Raises what `train`, `draw_training_set` and `fit_to_images` raise.
+    Raises UnveilError for rounds of incomplete measurements, and what `train`, `draw_training_set` and `fit_to_images`
+    raise.
     """
+    if config.em.rounds and data.operator.unseen:  # draws by f would be blind where A is
+        raise UnveilError("em.rounds draw complete images, and these are not: set it to 0, or take loss.camera instead")
     return _Learning(data, held_out, config, folder, loss, scales, device, stages, validation).run(estimator)
 
 
@@ -91,10 +91,6 @@ class _Learning:
         self.learn_spectrum(f)
         objective, kept = self.objective(f)
         f = self.fit(f, objective, self.batches(self.data, self.scales), "training", self.validation, kept)
-        if not config.em.rounds:
-            return f
-        if self.data.operator.unseen:
-            return self.rounds_with_prior(f)
         for r, t in enumerate(exposures_of_rounds(config.em), start=1):
             stage = f"round-{r}"
             draws = self.draw(f, t, stage)
@@ -123,35 +119,6 @@ class _Learning:
         looks = Looks(config.estimator.std, LOWEST_LOOK, float(f.scale), turned, blind)
         objective = LearningFromDraws(self.loss, looks, queue, losses.camera, training.steps, losses.nonnegative, prior)
         return objective, queue
-
-    def rounds_with_prior(self, f: nn.Module) -> nn.Module:
-        config, data = self.config, chosen(self.data, self.config.em.images)
-        draws = self.draw(f, math.inf, "round-0")
-        # turned images are as likely, and of what A does not see the draws are wrong in a way that is fixed to A;
-        # shifts a convolutional network knows
-        turned = make_symmetry([name for name in config.loss.symmetry if name not in ("amplitude", "shift")])
-        prior: nn.Module = image_denoiser(config, draws.channels, self.mean)
-        std, sigma = config.estimator.std, float(self.data[0].level)
-        of_images = Simulated(LogUniform(0.04 * sigma, HIGHEST * std), turned)
-
-        def denoising(f: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
-            return of_images(f, x, Identity(), Gaussian(torch.ones((), device=x.device)), generator)
-
-        for r in range(1, config.em.rounds + 1):
-            stage, images = f"round-{r}", draws
-
-            def batches(generator: torch.Generator, images: ImageSource = images) -> Tensor:
-                return draw_images(images, False, config.training.batch, 0, False, generator)
-
-            prior = self.fit(prior, denoising, batches, f"{stage}/prior", None)
-            draws = draw_images_of(
-                f, prior, data, self.folder / stage / "draws.zarr", highest=HIGHEST * std, steps=config.em.draw_steps,
-                seed=derived_seed(config.seed, stage), device=join(self.device).device, progress=self.progress(stage),
-            )  # fmt: skip
-        weights = prior.state_dict()
-        from_first(lambda: atomic_write(self.folder / PRIOR, lambda path: save_weights(path, weights)))
-        loss, pairs = self.with_draws(draws)
-        return self.fit(f, loss, pairs, "last", self.validation)
 
     def fit(
         self,
@@ -187,9 +154,7 @@ class _Learning:
         """
         config, training = self.config, self.config.training
         half = max(1, training.batch // 2)
-        symmetry = [name for name in config.loss.symmetry if name != "amplitude"]
-        turned = make_symmetry(symmetry) if self.data.operator.unseen and symmetry else None
-        simulated = Simulated(LogUniform(LOWEST, config.loss.levels[1]), turned)
+        simulated = Simulated(LogUniform(LOWEST, config.loss.levels[1]))
         measurements = self.batches(self.data, (1,), max(1, training.batch - half))
 
         def batches(generator: torch.Generator) -> Draws:
@@ -230,26 +195,6 @@ class _Learning:
             return prior.spectrum
 
         prior.spectrum = from_first(spectrum)
-
-
-def image_denoiser(config: Config, channels: int, mean: float) -> Preconditioned:
-    """Make D, of images in white noise, weights drawn from the configuration's seed alone."""
-    form = config.estimator
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return Preconditioned(UNet(channels, form.widths, form.blocks), mean, form.std)
-
-
-def open_prior(folder: Path, config: Config, channels: int) -> Preconditioned | None:
-    """Return D of the images (C, H, W) of a run with rounds, on the CPU; None where there were none.
-
-    Its highest level is HIGHEST times its deviation.
-    """
-    if not (folder / PRIOR).is_file():
-        return None
-    prior = image_denoiser(config, channels, signal_mean(config))
-    load_weights(folder / PRIOR, prior)
-    return prior.eval()
 
 
 def later(config: Config) -> TrainingConfig:

@@ -45,7 +45,7 @@ def build_estimator(
     mean = signal_mean(config)
     chosen = form.prior or instrument(config).prior
     prior = None if chosen == "white" or shape is None else Stationary(shape, mean, form.std)
-    camera = bool(config.loss.camera) and not config.em.rounds and bool(operator.unseen)
+    camera = bool(config.loss.camera) and bool(operator.unseen)
     views = inputs(operator, not uneven, prior is not None, form.iterations, camera)
     with _seeded(config):
         if backbone is None:

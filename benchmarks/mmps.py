@@ -21,9 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unveil.diffusion.camera import Camera
-from unveil.diffusion.go_on import Progress, go_on
-from unveil.diffusion.schedule import Schedule, karras
+from unveil.diffusion import Camera, Progress, Schedule, go_on, karras
 from unveil.errors import UnveilError
 from unveil.measurement import Estimator, Measurement
 from unveil.noise.gaussian import Gaussian

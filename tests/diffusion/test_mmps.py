@@ -5,7 +5,8 @@ import pytest
 import torch
 from known_laws import Matrix, check_law, noisy, signal
 
-from unveil.diffusion import Camera, UnderPrior, geometric, go_on, samples_under_prior
+from mmps import UnderPrior, samples_under_prior
+from unveil.diffusion import Camera, geometric, go_on
 from unveil.errors import UnveilError
 from unveil.measurement import Measurement
 from unveil.noise import Gaussian
