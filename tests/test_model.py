@@ -23,6 +23,8 @@ from unveil.runs.noise import recorded
 from unveil.training.setup import open_measurements
 
 SMALL = {"estimator": {"widths": [8, 12]}, "training": {"batch": 4, "crop": 16}, "sampling": {"steps": 3}}
+WHOLE = {**SMALL, "training": {"batch": 4}}
+"""Of measurements that are learned from whole."""
 
 
 def images(count=6, side=32, channels=1):
@@ -130,7 +132,7 @@ def test_arrays_complex_ones_and_paths_are_measurements(noisy, tmp_path):
 def test_incomplete_measurements_keep_their_operator(noisy, tmp_path):
     mask = torch.rand(32, 32, generator=make_generator("cpu", 6)) < 0.7
     operator = inpainting(mask)
-    settings = {**SMALL, "loss": {"scales": [1]}, "estimator": {"widths": [8, 12], "prior": "white"}}
+    settings = {**WHOLE, "estimator": {"widths": [8, 12], "prior": "white"}}
     model = unveil.learn(
         operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=2, settings=settings, progress=False
     )
@@ -141,18 +143,34 @@ def test_incomplete_measurements_keep_their_operator(noisy, tmp_path):
     assert torch.equal(again(noisy), model(noisy))
 
 
-def test_rounds_of_measurements_that_leave_something_out_are_refused(noisy):
+def test_settings_that_do_nothing_for_the_operator_are_refused(noisy):
     operator = inpainting(torch.rand(32, 32, generator=make_generator("cpu", 6)) < 0.7)
-    settings = {**SMALL, "em": {"rounds": 1}}
+    how = {"noise": Gaussian(0.1), "steps": 1, "progress": False}
+    for section, key, value, why in (
+        ("training", "crop", 16, "are learned from whole"),
+        ("em", "rounds", 1, "rounds draw complete images"),
+        ("loss", "camera", 1.0, "identity leaves nothing out"),
+    ):
+        A = Identity() if key == "camera" else operator
+        with pytest.raises(UnveilError, match=rf"settings: {section}.{key} = .* does nothing: .*{why}"):
+            unveil.learn(noisy, operator=A, settings={section: {key: value}}, **how)
+
+
+def test_rounds_of_a_physics_that_leaves_something_out_are_refused(noisy):
+    physics = deepinv.physics.Inpainting((1, 32, 32), mask=0.6, rng=torch.Generator().manual_seed(0))
+    settings = {**WHOLE, "em": {"rounds": 1}}
     with pytest.raises(UnveilError, match="rounds draw complete images, and these are not"):
-        unveil.learn(operator.project(noisy), operator=operator, noise=Gaussian(0.1), settings=settings, progress=False)
+        unveil.learn(
+            physics.A(noisy), operator=physics, image_shape=(1, 32, 32), noise=Gaussian(0.1), settings=settings,
+            progress=False,
+        )  # fmt: skip
 
 
 def test_what_no_measurement_sees_is_said_kept_and_told_of_the_pictures(noisy, tmp_path):
     mask = torch.ones(32, 32)
     mask[:, 14:18] = 0  # a flip leaves it where it is
     operator = inpainting(mask)
-    settings = {**SMALL, "loss": {"scales": [1], "symmetry": ["flip"]}, "estimator": {"widths": [8], "prior": "white"}}
+    settings = {**WHOLE, "loss": {"symmetry": ["flip"]}, "estimator": {"widths": [8], "prior": "white"}}
     with pytest.warns(UnveilWarning, match="no measurement sees 128 of 1024 pixels"):
         model = unveil.learn(
             operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=2, settings=settings, progress=False
@@ -170,7 +188,7 @@ def test_training_does_not_wait_an_hour_to_say_what_no_measurement_sees(noisy, m
     mask = torch.ones(32, 32)
     mask[:, 14:18] = 0
     operator = inpainting(mask)
-    settings = {**SMALL, "loss": {"scales": [1], "symmetry": ["flip"]}, "estimator": {"widths": [8], "prior": "white"}}
+    settings = {**WHOLE, "loss": {"symmetry": ["flip"]}, "estimator": {"widths": [8], "prior": "white"}}
     with pytest.warns(UnveilWarning, match="was not looked for, which takes 60 minutes or more: unveil check does"):
         model = unveil.learn(
             operator.project(noisy), operator=operator, noise=Gaussian(0.1), steps=1, settings=settings, progress=False

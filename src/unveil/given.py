@@ -12,6 +12,7 @@ from unveil.config import Config, parse_config
 from unveil.data import ImageSource, MemorySource, open_images
 from unveil.data.ranges import stored_range
 from unveil.errors import UnveilError
+from unveil.idle import refuse_idle
 from unveil.measurement import Measurement
 from unveil.noise import NOISES, Noise
 from unveil.operators.base import Operator
@@ -102,7 +103,10 @@ def configuration_of(
     source: ImageSource, operator: Operator, settings: Mapping[str, Any] | None, noise: Noise | str, steps: int,
     seed: int,
 ) -> Config:  # fmt: skip
-    """Return the configuration, as `unveil init` and `unveil train` would have it."""
+    """Return the configuration, as `unveil init` and `unveil train` would have it.
+
+    Raises UnveilError for a setting that is none, or that does nothing for the instrument that A is of.
+    """
     values = settings_of(operator)
     for name, section in (settings or {}).items():
         values[name] = {**values.get(name, {}), **section}
@@ -111,7 +115,7 @@ def configuration_of(
     training.setdefault("steps", steps)
     training.setdefault("warmup", min(100, training["steps"] // 10))
     smallest, _ = source.smallest()
-    if smallest < 32:
+    if smallest < 32 and operator.kind in (None, "identity"):  # others are learned from whole
         training.setdefault("crop", max(4, smallest // 4 * 4))
     if isinstance(noise, Noise):
         named = is_one(noise) and isinstance(noise, tuple(NOISES.values()))
@@ -119,7 +123,8 @@ def configuration_of(
         if noise.mapped and is_one(noise):  # in the numbers of the files, as configurations have it
             low, high = values["data"]["value_range"] = stored_range(source)
             values["noise"] = _stated(noise.scaled(high - low).shifted(low))
-    return parse_config({"seed": seed, **values}, "settings")
+    config = parse_config({"seed": seed, **values}, "settings")
+    return config if operator.kind is None else refuse_idle(config, "settings", operator.kind)
 
 
 def is_one(noise: Noise) -> bool:

@@ -116,20 +116,23 @@ ANYHOW: dict[str, Any] = {"sampling.inflation": 0.0}
 """Key -> the value that says what is done where the key does nothing: x is then drawn by the exact sampler."""
 
 
-def idle_keys(config: Config) -> dict[str, str]:
-    """Return the keys that do nothing, whatever their value: name -> why."""
-    instrument = INSTRUMENTS[config.operator.kind]
+def idle_keys(config: Config, kind: str | None = None) -> dict[str, str]:
+    """Return the keys that do nothing, whatever their value: name -> why.
+
+    kind: of the instrument, where the configuration does not say it.
+    """
+    instrument = INSTRUMENTS[kind or config.operator.kind]
     found = {key: rule(config, instrument) for key, rule in RULES.items()}
     return {key: why for key, why in found.items() if why is not None}
 
 
-def refuse_idle(config: Config, where: str) -> Config:
-    """Return the configuration.
+def refuse_idle(config: Config, where: str, kind: str | None = None) -> Config:
+    """Return the configuration. kind: as in `idle_keys`.
 
     Raises UnveilError, which names the key and `where` it stands, for one that does nothing.
     """
-    instrument = INSTRUMENTS[config.operator.kind]
-    for key, why in idle_keys(config).items():
+    instrument = INSTRUMENTS[kind or config.operator.kind]
+    for key, why in idle_keys(config, kind).items():
         section, name = key.split(".")
         value = getattr(getattr(config, section), name)
         usual = type(getattr(config, section)).model_fields[name].default
