@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from unveil.data import hdf5, open_images
+from unveil.data.stamp import stamp
 from unveil.errors import UnveilError, UnveilWarning
 
 RNG = np.random.default_rng(0)
@@ -224,6 +225,41 @@ def test_declared_sizes(tmp_path, monkeypatch):
         file["m"] = np.zeros((1024, 1024))
     with pytest.raises(UnveilError, match="GiB"):
         hdf5.read(tmp_path / "x.h5", "m", ())
+
+
+@pytest.mark.parametrize("kind", ["whole", "chunks", "virtual", "linked", "raw"])
+def test_a_file_in_use_can_be_opened_again(tmp_path, kind):
+    """HDF5 opens a dataset that is in use in the same way alone."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        if kind == "raw":
+            IMAGES.tofile(tmp_path / "a.raw")
+            file.create_dataset("y", IMAGES.shape, "<f4", external=[("a.raw", 0, IMAGES.nbytes)])
+        elif kind == "virtual":
+            write(tmp_path / "part.h5", y=IMAGES)
+            layout = h5py.VirtualLayout(IMAGES.shape, IMAGES.dtype)
+            layout[:] = h5py.VirtualSource("part.h5", "y", IMAGES.shape)
+            file.create_virtual_dataset("y", layout)
+        elif kind == "linked":
+            write(tmp_path / "part.h5", y=IMAGES)
+            file["y"] = h5py.ExternalLink("part.h5", "/y")
+        else:
+            file.create_dataset("y", data=IMAGES, chunks=(1, 13, 17) if kind == "chunks" else None)
+    first = open_images(path)
+    np.testing.assert_array_equal(stack(first), IMAGES)
+    assert (stamp(path) is None) == (kind in ("virtual", "linked", "raw"))
+    again = open_images(path)
+    np.testing.assert_array_equal(stack(again), IMAGES)
+    np.testing.assert_array_equal(stack(first), IMAGES)
+
+
+def test_a_part_of_a_virtual_dataset_may_be_in_use(tmp_path):
+    """HDF5 says nothing where it cannot open a part, and reads its fill value."""
+    part = open_images(write(tmp_path / "part.h5", x=IMAGES))
+    np.testing.assert_array_equal(stack(part), IMAGES)
+    whole = open_images(virtual(tmp_path / "v.h5", ("part.h5", "x"), ("part.h5", "x")))
+    np.testing.assert_array_equal(stack(whole), IMAGES[:2])
+    np.testing.assert_array_equal(stack(part), IMAGES)
 
 
 def test_messages_are_one_short_line(tmp_path):

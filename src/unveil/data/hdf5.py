@@ -19,7 +19,7 @@ from unveil.data import ismrmrd
 from unveil.data.axes import default_axes
 from unveil.data.choose import choose
 from unveil.data.hdf5_check import check_dataset, check_stored
-from unveil.data.hdf5_tree import Place, Tree
+from unveil.data.hdf5_tree import Place, Tree, opened
 from unveil.data.limits import check_count, check_size
 from unveil.data.records import Records, number
 from unveil.data.stored import StoredArray
@@ -158,9 +158,7 @@ def _load(place: Place) -> Any:
     import h5py
 
     file = h5py.File(place.file, "r")  # HDF5 keeps it open for as long as the dataset is in use
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_efile_prefix(b"${ORIGIN}")  # raw storage lies beside the file, wherever the process runs
-    return _complex(h5py.Dataset(h5py.h5d.open(file.id, place.name.encode("utf-8", "surrogateescape"), access)))
+    return _complex(opened(file, place.name))
 
 
 def _complex(dataset: Any) -> Any:

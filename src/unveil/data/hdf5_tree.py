@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from unveil.data.inside import inside
 from unveil.errors import UnveilError
 
-__all__ = ["Place", "Tree"]
+__all__ = ["Place", "Tree", "opened"]
 
 _MOST = 100_000
 """Objects that are looked at to find the images."""
@@ -30,6 +31,27 @@ class Place:
 
     file: Path
     name: str
+
+
+def opened(file: Any, name: str | bytes) -> Any:
+    """Return the object (group, dataset, type) of the open file that has this name.
+
+    Raw storage of a dataset is looked for beside its file, wherever the process runs. HDF5 opens a dataset that is in
+    use in the same way alone, and reads parts of virtual datasets that it cannot open as their fill value: so only
+    datasets with raw storage are opened so, and all of this library comes by here.
+    """
+    import h5py
+
+    key = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    found = None
+    with suppress(KeyError):  # refused where it is in use with raw storage
+        found = file[key]
+    if found is not None and not (isinstance(found, h5py.Dataset) and found.external):
+        return found
+    del found
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_efile_prefix(b"${ORIGIN}")
+    return h5py.Dataset(h5py.h5d.open(file.id, key, access))
 
 
 class Tree:
@@ -58,7 +80,7 @@ class Tree:
 
         if place.file not in self._open:
             self._open[place.file] = h5py.File(place.file, "r")
-        return self._open[place.file][place.name]
+        return opened(self._open[place.file], place.name)
 
     def beside(self, place: Place, name: str | bytes, what: str) -> Path:
         """Return the file `name` that something at `place` points to.

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from unveil.data.hdf5_tree import opened
+
 __all__ = ["stamp"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -52,11 +54,12 @@ def _stands_alone(path: Path) -> bool:
         if info.type == h5py.h5l.TYPE_EXTERNAL:
             found.append(name)
 
-    def item(name: str, item: object) -> None:
+    def item(name: bytes) -> None:
+        item = opened(file, name)
         if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
             found.append(name)
 
-    with h5py.File(path, "r") as opened:
-        opened.id.links.visit(link, info=True)
-        opened.visititems(item)
+    with h5py.File(path, "r") as file:
+        file.id.links.visit(link, info=True)
+        h5py.h5o.visit(file.id, item)
     return not found
